@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+/*
+ * The contract between the programs in the kernel and the daemon: everything that crosses the boundary is here, of
+ * fixed width, without holes. Both sides include it; tests/unit/bpf compares the layouts that clang and gcc give it.
+ *
+ * A sampler counts in the kernel. Each distinct (stack, thread) of a window is one entry of a hash map; the frames of a
+ * stack are sent through a ring once per window and process. Two sets of maps take turns ("epochs"), so that a window
+ * is drained while the next one already fills.
+ *
+ *	seen = sum of counts + loose records + lost, in every epoch, exactly.
+ */
+#include <linux/types.h>
+
+enum {
+	SAMPLE_MAX_KERNEL_FRAMES = 127,  /* sysctl kernel.perf_event_max_stack */
+	SAMPLE_MAX_USER_FRAMES = 1024,
+	SAMPLE_COMM_LENGTH = 16,         /* TASK_COMM_LEN */
+	SAMPLE_EPOCHS = 2,
+};
+
+/* How the walk of the user stack ended. */
+enum sample_verdict {
+	SAMPLE_VERDICT_COMPLETE,         /* reached the end of the chain: frame pointer 0 at the thread's first function */
+	SAMPLE_VERDICT_KERNEL,           /* a kernel thread, or a task without an address space: no user stack to walk */
+	SAMPLE_VERDICT_BROKEN_POINTER,   /* the chain left the stack: not aligned, not rising, or not in user space */
+	SAMPLE_VERDICT_UNREADABLE,       /* the page is not resident, or not mapped */
+	SAMPLE_VERDICT_TRUNCATED,        /* deeper than SAMPLE_MAX_USER_FRAMES */
+	SAMPLE_N_VERDICTS,
+};
+
+/* Per epoch and CPU. */
+enum sample_counter {
+	SAMPLE_SEEN,                     /* the event fired on a thread that is to be sampled */
+	SAMPLE_LOST_RING,                /* the entry could not be made and the ring was full */
+	SAMPLE_LOST_NAMESPACE,           /* a process that the daemon cannot see: outside its pid namespace */
+	SAMPLE_NOT_TARGET,               /* not counted as seen: left early */
+	SAMPLE_VERDICTS,                 /* first of SAMPLE_N_VERDICTS counters, by verdict; they sum to SAMPLE_SEEN less lost */
+	SAMPLE_N_COUNTERS = SAMPLE_VERDICTS + SAMPLE_N_VERDICTS,
+};
+
+/* Which program image: struct process_id of lib/base/location.h has the same members, start in ns instead of ticks. */
+struct sample_process {
+	__u64 start_nsec;                /* start_boottime of the group leader */
+	__u32 pid;                       /* in the daemon's pid namespace */
+	__u32 exec_id;                   /* low half of task_struct.self_exec_id */
+};
+
+/*
+ * Who was sampled where. With tid 0 the entry counts nothing and says that the stack's frames were sent in this epoch.
+ */
+struct sample_key {
+	__u64 stack;                     /* hash of the frames, salted per run */
+	struct sample_process process;
+	__u32 tid;
+	__u32 zero;
+};
+
+struct sample_value {
+	__u64 count;
+	char thread[SAMPLE_COMM_LENGTH]; /* name of the thread when the entry was made */
+};
+
+/* A record of the ring: the frames of a stack. */
+struct sample_stack {
+	struct sample_key key;           /* tid: the thread in which it was seen first */
+	__u32 epoch;                     /* 0 or 1 */
+	__u16 n_kernel;                  /* frames, leaf first: first n_kernel of the kernel, then n_user of the program */
+	__u16 n_user;
+	__u32 loose;                     /* samples that this record itself stands for (0, or 1 when the map had no room) */
+	__u32 verdict;                   /* enum sample_verdict */
+	char thread[SAMPLE_COMM_LENGTH];
+	__u64 frames[];                  /* instruction pointer of the leaf, then return addresses */
+};
+
+/* Life of processes: records of the ring of life.bpf.c. */
+enum life_kind { LIFE_FORK, LIFE_EXEC, LIFE_EXIT };
+
+struct life_event {
+	__u64 time_nsec;                 /* CLOCK_MONOTONIC */
+	struct sample_process process;   /* fork: the child; exec: as it is now, with its new exec_id */
+	__u32 parent_pid;
+	__u32 kind;                      /* enum life_kind */
+	__u64 cgroup_id;                 /* of the default (v2) hierarchy; 0 when unknown */
+	char comm[SAMPLE_COMM_LENGTH];
+};

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * One way to look at processes. All samplers have the same life: new (loads), start, then a drain at the end of each
+ * window, free (detaches). A drain ends one window and begins the next at the same instant: no sample is in none or in two.
+ */
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+struct sampler;
+struct stacks;
+
+struct sampler_options {
+	uint32_t rate;                       /* samples a second and CPU */
+	bool all_processes;                  /* else only those named by sampler_set_target() */
+	uint32_t n_entries;                  /* of the map of counts; 0: default. Small ones are for tests. */
+	uint32_t ring_bytes;                 /* power of two; 0: default */
+};
+
+/*
+ * A process was seen in a sample for the first time in this epoch; called from the event loop soon after the first
+ * sample. Tells targets to look at the process now, while it lives, and that it is worth keeping.
+ */
+typedef void (*sampler_seen_fn)(const struct process_id *process, void *userdata);
+
+/* What a kind of sampler implements. */
+struct sampler_ops {
+	const char *kind;                    /* profile kind, as in file names: "cpu" */
+	/* Ends the window, begins the next one with `rate`. */
+	int (*drain)(struct sampler *sampler, uint32_t rate, struct stacks **ret);
+	int (*set_target)(struct sampler *sampler, uint32_t pid, bool is_target);
+	/* Bytes of kernel memory held by its maps and rings. */
+	uint64_t (*memory)(const struct sampler *sampler);
+	struct sampler *(*free)(struct sampler *sampler);
+};
+
+struct sampler {
+	const struct sampler_ops *ops;
+};

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * On-CPU time: one cpu-clock event on each online CPU, stacks counted in the kernel by bpf/cpu.bpf.c.
+ */
+#include <stdbool.h>
+
+#include "sampler.h"
+
+/*
+ * Loads, attaches and begins the first window. Follows CPUs that come and go by itself, in `loop`.
+ * 0, or -errno: what that means to a user is check_host's to say.
+ */
+int sampler_cpu_new(sd_event *loop, const struct sampler_options *options, sampler_seen_fn seen, void *userdata,
+		struct sampler **ret);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * What one sampler collected in one window: raw addresses and counts. Written by the sampler alone, then handed over whole.
+ */
+#include <stdint.h>
+
+#include "location.h"
+#include "sample.h"
+#include "vec.h"
+
+struct stacks_stack {
+	uint32_t process;                    /* index into processes */
+	uint32_t verdict;                    /* enum sample_verdict */
+	uint16_t n_kernel, n_user;
+	size_t first_frame;                  /* index into frames: n_kernel of the kernel, then n_user, leaf first */
+};
+
+struct stacks_sample {
+	uint32_t stack;                      /* index into stacks */
+	uint32_t tid;
+	uint64_t count;
+	char thread[SAMPLE_COMM_LENGTH];     /* terminated */
+};
+
+struct stacks {
+	VEC(struct process_id) processes;    /* each once */
+	VEC(struct stacks_stack) stacks;
+	VEC(uint64_t) frames;
+	VEC(struct stacks_sample) samples;
+
+	uint64_t start_wall_nsec;            /* of the window */
+	uint64_t duration_nsec;
+	uint64_t period_nsec;                /* what one count stands for */
+
+	/* seen = sum of samples[].count + lost_*, exactly. */
+	uint64_t seen;
+	uint64_t lost_ring;                  /* neither map nor ring had room */
+	uint64_t lost_namespace;             /* processes outside our pid namespace */
+	uint64_t lost_frames;                /* counted, but the frames never arrived */
+	uint64_t verdicts[SAMPLE_N_VERDICTS];
+};
+
+struct stacks *stacks_new(void);
+struct stacks *stacks_free(struct stacks *stacks);
+
+/* Sum of samples[].count. */
+uint64_t stacks_kept(const struct stacks *stacks);
