@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * What tsprofd may do, and no more: capabilities(7) of the core process. It needs
+ *
+ *	CAP_BPF, CAP_PERFMON      load programs, open perf events
+ *	CAP_SYS_PTRACE            read other users' processes: /proc/PID/{maps,exe,root,mem}
+ *	CAP_DAC_READ_SEARCH       read their files
+ *	CAP_SYSLOG                see the addresses in /proc/kallsyms
+ *	CAP_CHECKPOINT_RESTORE    open /proc/PID/map_files: binaries that were replaced or deleted
+ *
+ * and, where kernel.perf_event_paranoid is above 2 (Debian's own patch), CAP_SYS_ADMIN to open perf events: that one
+ * stays permitted but not effective, but for the moment of the call; everywhere else it is dropped for good.
+ *
+ * Started by root itself (sudo scripts/run, --once) it keeps in addition what it takes to write into the folders of who
+ * typed sudo, to give files to them, to start a command as them and to end it.
+ *
+ * Linux keeps capabilities per thread: call privileges_init() before there is a second one.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct privileges_options {
+	bool will_start_command; /* its own abilities must not be less than it would have without us */
+};
+
+/*
+ * Drops what is not needed. 0, or PRIVILEGES_E_MISSING when some that are needed are not there: privileges_missing()
+ * tells which; or -errno.
+ */
+int privileges_init(const struct privileges_options *options);
+enum { PRIVILEGES_E_MISSING = 1 };
+
+/* Names and remedy of what is missing, for people, as one line. 0 when nothing is, else the number of those missing. */
+int privileges_missing(char *ret_text, size_t size);
+
+/* All events are open and all programs loaded: drops what is needed for that alone. */
+int privileges_after_start(void);
+
+/*
+ * Around each perf_event_open(), in the thread that calls it: raises CAP_SYS_ADMIN if this kernel wants it for that and
+ * it is permitted; does nothing otherwise, and before privileges_init(). 0 or -errno; end it in any case.
+ */
+int privileges_begin_admin(void);
+void privileges_end_admin(void);
+
+/* Who typed sudo; true and both set if there is such a user, and we are root. */
+bool privileges_owner(uid_t *ret_uid, gid_t *ret_gid);
+
+/*
+ * In a forked child, before exec: becomes who typed sudo, with their groups and no capability; leaves a child of root
+ * itself alone. 0 or -errno. Async-signal-unsafe: only for a process with one thread.
+ */
+int privileges_become_owner(void);
