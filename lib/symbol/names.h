@@ -44,3 +44,9 @@ struct names {
 
 struct names *names_new(void);
 struct names *names_free(struct names *names);
+
+/*
+ * Appends a frame to the location being named; strings are copied, names that are no text are made text (control
+ * characters and what is not UTF-8 become '?'), too long ones are cut. 0 or -errno with nothing appended.
+ */
+int names_add_frame(struct names *names, const struct frame *frame);
