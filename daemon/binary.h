@@ -15,6 +15,11 @@ struct binary {
 	int fd;                              /* O_RDONLY; -1 when the file could not be had: its addresses stay numbers */
 	char *path;                          /* as the process sees it */
 	struct build_id build_id;            /* from the kernel or the file; size 0: none */
+	/*
+	 * Opened by its path after the process had gone, with nothing but build_id to tell whether it is still the same
+	 * file: who reads it compares the note with build_id first, and takes nothing from it when they differ.
+	 */
+	bool unverified;
 	uint64_t device, inode, size, mtime_nsec;
 	uint64_t serial;                     /* number of this binary in this run: distinct files have distinct serials */
 };
