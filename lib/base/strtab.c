@@ -124,3 +124,9 @@ size_t strtab_count(const struct strtab *strtab)
 {
 	return strtab->strings.n;
 }
+
+size_t strtab_bytes(const struct strtab *strtab)
+{
+	return sizeof(*strtab) + strtab->bytes.n_allocated + strtab->strings.n_allocated * sizeof(*strtab->strings.at) +
+	       strtab->n_slots * sizeof(*strtab->slots);
+}

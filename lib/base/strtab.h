@@ -21,3 +21,5 @@ int strtab_add_string(struct strtab *strtab, const char *string, uint32_t *ret_i
 /* The terminated string; valid until the next addition. "" for a number that was never given out. */
 const char *strtab_get(const struct strtab *strtab, uint32_t id, size_t *ret_length);
 size_t strtab_count(const struct strtab *strtab);
+/* Memory held. */
+size_t strtab_bytes(const struct strtab *strtab);

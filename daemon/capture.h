@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * A window that has ended, on its way to files: what was sampled and what is known of the programs it was sampled in.
+ * Made in the event loop at the window's end, handed over whole to the press, and independent of everything else.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cleanup.h"
+#include "profile_kind.h"
+#include "vec.h"
+
+struct image;
+struct sampler;
+struct stacks;
+struct targets;
+
+/* Of the window, whatever service: for the comments of its files and the metrics. */
+struct capture_facts {
+	uint32_t rate;
+	uint64_t own_cpu_nsec;               /* what the daemon and its helpers used while the window lasted */
+	uint64_t lost_life, lost_mappings;   /* events about processes that the kernel had no room for */
+};
+
+struct capture {
+	enum profile_kind kind;
+	const char *trigger;                 /* static: "" for the schedule, "background" */
+	struct stacks *stacks;
+	VEC(struct image *) images;          /* of stacks->processes, in that order; NULL: nothing is known of it */
+	uint64_t end_nsec;                   /* CLOCK_MONOTONIC */
+	struct capture_facts facts;
+};
+
+/*
+ * Ends the sampler's window, begins the next one with `next_rate` (0: pause), and finds out what is known of all
+ * programs in it. -errno; nothing was ended then, or what was drained is lost and counted by the sampler.
+ */
+int capture_window(struct sampler *sampler, struct targets *targets, enum profile_kind kind, const char *trigger,
+		uint32_t next_rate, struct capture **ret);
+struct capture *capture_free(struct capture *capture);
+DEFINE_CLEANUP(struct capture, capture_free);

@@ -1,0 +1,642 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "profile_builder.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "image.h"
+#include "map.h"
+#include "names_cache.h"
+#include "profile.h"
+#include "stacks.h"
+
+/* Canonical kernel addresses of x86-64 have the upper half to themselves. */
+static const uint64_t kernel_start = UINT64_C(0xffff800000000000);
+
+/* Where a frame is, in terms that do not depend on the process. */
+struct place {
+	uint64_t offset;
+	uint32_t source;                     /* number of the names cache, or one of the below */
+	uint32_t origin;                     /* index into builder.origins: what it is called when it has no name */
+};
+
+static const uint32_t source_none = UINT32_MAX;
+
+/* A file that code came from, in this window. */
+struct origin {
+	const struct image_mapping *mapping; /* NULL: kernel, or nothing is mapped there */
+	const char *file;                    /* of the mapping in the profile */
+	const char *title;                   /* what "+0xoffset" is appended to */
+	uint32_t source;
+};
+
+struct group {
+	const char *service;
+	uint64_t count;
+	bool in_depth;
+	uint32_t profile;                    /* index into the result */
+};
+
+struct builder {
+	const struct capture *capture;
+	const struct stacks *stacks;
+	struct names_cache *cache;
+	VEC(struct origin) origins;
+	struct map origin_of;                /* struct origin_key -> index into origins */
+	struct place *places;                /* of stacks->frames */
+	VEC(struct group) groups;
+	struct map group_of;                 /* string number -> index into groups */
+	struct strtab *services;
+};
+
+/* State of one profile while its samples are added. */
+struct sheet {
+	struct service_profile *out;
+	struct map location_of;              /* struct place_key -> location id */
+	VEC(uint32_t) stack;                 /* scratch, as lines */
+	VEC(struct profile_line) lines;
+};
+
+struct origin_key {
+	uint64_t serial;
+	uint32_t kind;
+	uint32_t zero;
+};
+
+struct place_key {
+	uint64_t offset;
+	uint32_t origin;
+	uint32_t zero;
+};
+
+void service_profiles_deinit(struct service_profiles *profiles)
+{
+	for (size_t i = 0; i < profiles->profiles.n; i++) {
+		free(profiles->profiles.at[i].service);
+		profile_free(profiles->profiles.at[i].profile);
+	}
+	vec_deinit(&profiles->profiles);
+}
+
+/* Where frames come from */
+
+enum origin_kind { ORIGIN_KERNEL, ORIGIN_BINARY, ORIGIN_VDSO, ORIGIN_PERF_MAP, ORIGIN_ANONYMOUS, ORIGIN_UNMAPPED };
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash && slash[1] ? slash + 1 : path;
+}
+
+static int make_origin(struct builder *b, const struct origin_key *key, const struct image *image,
+		const struct image_mapping *mapping, struct origin *ret)
+{
+	struct symbol_source source = { .fd = -1 };
+	struct origin origin = { .mapping = mapping, .source = source_none };
+
+	switch ((enum origin_kind)key->kind) {
+	case ORIGIN_KERNEL:
+		source.kind = SYMBOL_SOURCE_KERNEL;
+		origin.file = origin.title = "[kernel.kallsyms]";
+		break;
+	case ORIGIN_VDSO:
+		source.kind = SYMBOL_SOURCE_VDSO;
+		origin.file = origin.title = "[vdso]";
+		break;
+	case ORIGIN_BINARY:
+		source.kind = SYMBOL_SOURCE_ELF;
+		source.fd = mapping->binary->fd;
+		source.path = mapping->binary->path;
+		source.build_id = mapping->binary->build_id;
+		origin.file = mapping->binary->path;
+		origin.title = base_name(mapping->binary->path);
+		break;
+	case ORIGIN_PERF_MAP:
+		source.kind = SYMBOL_SOURCE_PERF_MAP;
+		source.fd = image->perf_map_fd;
+		origin.file = "[jit]";
+		origin.title = "[jit]";
+		break;
+	case ORIGIN_ANONYMOUS:
+		origin.file = origin.title = "[anon]";
+		*ret = origin;
+		return 0;
+	case ORIGIN_UNMAPPED:
+		origin.title = "[unknown]";
+		*ret = origin;
+		return 0;
+	}
+	*ret = origin;
+	/* Without a descriptor there is nothing to ask. */
+	if (key->kind == ORIGIN_BINARY && source.fd < 0)
+		return 0;
+	return names_cache_source(b->cache, &source, key->serial, &ret->source);
+}
+
+static int find_origin(struct builder *b, enum origin_kind kind, uint64_t serial, const struct image *image,
+		const struct image_mapping *mapping, uint32_t *ret)
+{
+	struct origin_key key = { .serial = serial, .kind = kind };
+	struct origin origin;
+	void *value;
+	int r;
+
+	r = map_put(&b->origin_of, &key, &value);
+	if (r < 0)
+		return r;
+	if (r == 1) {
+		r = make_origin(b, &key, image, mapping, &origin);
+		if (r < 0)
+			return r;
+		*(uint32_t *)value = b->origins.n;
+		r = vec_push(&b->origins, origin);
+		if (r < 0)
+			return r;
+	}
+	*ret = *(uint32_t *)value;
+	return 0;
+}
+
+static int find_place(struct builder *b, uint32_t process, uint64_t address, struct place *ret)
+{
+	const struct image *image = b->capture->images.at[process];
+	const struct image_mapping *mapping = NULL;
+	uint64_t serial = 0, offset = address;
+	enum origin_kind kind;
+	int r;
+
+	if (address >= kernel_start) {
+		kind = ORIGIN_KERNEL;
+	} else {
+		mapping = image ? image_find(image, address) : NULL;
+		if (!mapping) {
+			kind = ORIGIN_UNMAPPED;
+		} else if (mapping->kind == IMAGE_MAPPING_VDSO) {
+			kind = ORIGIN_VDSO;
+			offset = address - mapping->start;
+		} else if (mapping->kind == IMAGE_MAPPING_FILE) {
+			kind = ORIGIN_BINARY;
+			serial = mapping->binary->serial;
+			offset = address - mapping->start + mapping->file_offset;
+		} else {
+			kind = image->perf_map_fd >= 0 ? ORIGIN_PERF_MAP : ORIGIN_ANONYMOUS;
+			serial = kind == ORIGIN_PERF_MAP ? process + 1 : 0;
+		}
+	}
+	r = find_origin(b, kind, serial, image, mapping, &ret->origin);
+	if (r < 0)
+		return r;
+	ret->source = b->origins.at[ret->origin].source;
+	ret->offset = offset;
+	return ret->source == source_none ? 0 : names_cache_want(b->cache, ret->source, offset);
+}
+
+/*
+ * Return addresses point behind the call, which may be another line or function: the call itself is one byte before.
+ * The leaf is where the processor was; so is the first user frame below kernel frames, which the kernel entered from.
+ */
+static uint64_t call_address(const struct stacks_stack *stack, size_t i, uint64_t address)
+{
+	bool is_exact = i == 0 || i == stack->n_kernel;
+
+	return is_exact || !address ? address : address - 1;
+}
+
+static int find_places(struct builder *b)
+{
+	const struct stacks *stacks = b->stacks;
+	int r;
+
+	b->places = calloc(stacks->frames.n + 1, sizeof(*b->places));
+	if (!b->places)
+		return -ENOMEM;
+	for (size_t i = 0; i < stacks->stacks.n; i++) {
+		const struct stacks_stack *stack = &stacks->stacks.at[i];
+
+		for (size_t j = 0; j < (size_t)stack->n_kernel + stack->n_user; j++) {
+			uint64_t address = call_address(stack, j, stacks->frames.at[stack->first_frame + j]);
+
+			r = find_place(b, stack->process, address, &b->places[stack->first_frame + j]);
+			if (r < 0)
+				return r;
+		}
+	}
+	/* What could not be asked about keeps its number: worse than a name, better than no sample. The cache counts it. */
+	names_cache_resolve(b->cache);
+	return 0;
+}
+
+/* Whose samples they are */
+
+/* A program that nothing is known of lived and died between two looks; the name of its thread is all there is. */
+static const char *service_name(const struct builder *b, const struct stacks_sample *sample)
+{
+	const struct image *image = b->capture->images.at[b->stacks->stacks.at[sample->stack].process];
+
+	if (image)
+		return image->service;
+	return sample->thread[0] ? sample->thread : "unknown";
+}
+
+static int find_group(struct builder *b, const char *service, struct group **ret)
+{
+	uint32_t number;
+	void *value;
+	int r;
+
+	r = strtab_add_string(b->services, service, &number);
+	if (r < 0)
+		return r;
+	r = map_put(&b->group_of, &number, &value);
+	if (r < 0)
+		return r;
+	if (r == 1) {
+		*(uint32_t *)value = b->groups.n;
+		r = vec_push(&b->groups, ((struct group){ .service = service }));
+		if (r < 0)
+			return r;
+	}
+	*ret = &b->groups.at[*(uint32_t *)value];
+	return 0;
+}
+
+static int count_services(struct builder *b)
+{
+	for (size_t i = 0; i < b->stacks->samples.n; i++) {
+		const struct stacks_sample *sample = &b->stacks->samples.at[i];
+		const struct image *image = b->capture->images.at[b->stacks->stacks.at[sample->stack].process];
+		struct group *group;
+		int r;
+
+		r = find_group(b, service_name(b, sample), &group);
+		if (r < 0)
+			return r;
+		group->count += sample->count;
+		group->in_depth |= image && image->in_depth;
+	}
+	return 0;
+}
+
+/* In-depth first, then by samples, then by name so that equal windows give equal files. */
+static int compare_groups(const void *a, const void *b)
+{
+	const struct group *x = *(const struct group *const *)a, *y = *(const struct group *const *)b;
+
+	if (x->in_depth != y->in_depth)
+		return y->in_depth - x->in_depth;
+	if (x->count != y->count)
+		return x->count < y->count ? 1 : -1;
+	return strcmp(x->service, y->service);
+}
+
+static int add_profile(struct builder *b, struct service_profiles *profiles, const char *service)
+{
+	struct service_profile out = { .service = strdup(service), .profile = profile_new() };
+	int r;
+
+	r = out.service && out.profile ? vec_push(&profiles->profiles, out) : -ENOMEM;
+	if (r < 0) {
+		free(out.service);
+		profile_free(out.profile);
+		return r;
+	}
+	return profile_set_kind(out.profile, b->capture->kind, b->stacks->period_nsec);
+}
+
+/* Gives each group its profile. */
+static int divide(struct builder *b, uint32_t max_services, struct service_profiles *profiles)
+{
+	_cleanup_free_ struct group **order = calloc(b->groups.n + 1, sizeof(*order));
+	uint32_t n_hosts = 0;
+	uint32_t other = UINT32_MAX;
+	int r;
+
+	if (!order)
+		return -ENOMEM;
+	for (size_t i = 0; i < b->groups.n; i++)
+		order[i] = &b->groups.at[i];
+	qsort(order, b->groups.n, sizeof(*order), compare_groups);
+	for (size_t i = 0; i < b->groups.n; i++) {
+		bool own = order[i]->in_depth || n_hosts < max_services;
+
+		n_hosts += !order[i]->in_depth;
+		if (own || other == UINT32_MAX) {
+			r = add_profile(b, profiles, own ? order[i]->service : "other");
+			if (r < 0)
+				return r;
+		}
+		if (!own && other == UINT32_MAX)
+			other = profiles->profiles.n - 1;
+		order[i]->profile = own ? profiles->profiles.n - 1 : other;
+	}
+	return 0;
+}
+
+/* Samples become rows of their profile */
+
+static int build_id_string(struct profile *profile, const struct build_id *id, uint32_t *ret)
+{
+	char hex[2 * sizeof(id->bytes) + 1] = "";
+
+	for (size_t i = 0; i < MIN(id->size, sizeof(id->bytes)); i++)
+		snprintf(hex + 2 * i, 3, "%02x", id->bytes[i]);
+	return profile_string(profile, hex, ret);
+}
+
+/* The segment of the file that an address of it is in. */
+static const struct names_segment *find_segment(const struct names *names, uint64_t address)
+{
+	for (size_t i = 0; i < names->segments.n; i++) {
+		const struct names_segment *segment = &names->segments.at[i];
+
+		if (address >= segment->address && address - segment->address < segment->size)
+			return segment;
+	}
+	return NULL;
+}
+
+static int add_mapping(const struct builder *b, struct profile *profile, const struct place *place,
+		const struct names_cache_name *name, uint32_t *ret)
+{
+	const struct origin *origin = &b->origins.at[place->origin];
+	const struct names *names = origin->source == source_none ? NULL : names_cache_tables(b->cache, origin->source);
+	struct profile_mapping mapping = { 0 };
+	const struct names_segment *segment = names ? find_segment(names, name->address) : NULL;
+	int r;
+
+	if (!origin->file) {
+		*ret = 0;
+		return 0;
+	}
+	if (segment) {
+		mapping.start = segment->address;
+		mapping.limit = segment->address + segment->size;
+		mapping.offset = segment->file_offset;
+	} else if (origin->mapping && origin->mapping->kind == IMAGE_MAPPING_FILE) {
+		/* Nothing but the offset is known: addresses are offsets, then. */
+		mapping.start = origin->mapping->file_offset;
+		mapping.limit = mapping.start + (origin->mapping->end - origin->mapping->start);
+		mapping.offset = mapping.start;
+	} else if (place->offset >= kernel_start) {
+		mapping.start = kernel_start;
+		mapping.limit = UINT64_MAX;
+	} else {
+		mapping.limit = kernel_start;
+	}
+	if (names) {
+		mapping.has_functions = names->has_functions;
+		mapping.has_filenames = names->has_filenames;
+		mapping.has_line_numbers = names->has_line_numbers;
+		mapping.has_inline_frames = names->has_inline_frames;
+	}
+	/* Every location gets a function, if only "file+0xoffset": pprof must not look for better ones elsewhere. */
+	mapping.has_functions = true;
+	r = profile_string(profile, origin->file, &mapping.file);
+	if (r >= 0 && origin->mapping && origin->mapping->binary)
+		r = build_id_string(profile, names && names->build_id.size ? &names->build_id :
+				&origin->mapping->binary->build_id, &mapping.build_id);
+	return r < 0 ? r : profile_add_mapping(profile, &mapping, ret);
+}
+
+static int add_unnamed(const struct builder *b, struct profile *profile, const struct place *place, uint64_t address,
+		struct profile_line *ret)
+{
+	_cleanup_free_ char *title = NULL;
+	struct profile_function function = { 0 };
+	int r;
+
+	if (asprintf(&title, "%s+0x%llx", b->origins.at[place->origin].title, (unsigned long long)address) < 0)
+		return -ENOMEM;
+	r = profile_string(profile, title, &function.name);
+	if (r < 0)
+		return r;
+	function.system_name = function.name;
+	*ret = (struct profile_line){ 0 };
+	return profile_add_function(profile, &function, &ret->function);
+}
+
+static int add_line(struct profile *profile, const struct strtab *strings, const struct names_frame *frame,
+		struct profile_line *ret)
+{
+	struct profile_function function = { .start_line = frame->start_line };
+	int r;
+
+	r = profile_string(profile, strtab_get(strings, frame->name, NULL), &function.name);
+	if (r >= 0)
+		r = profile_string(profile, strtab_get(strings, frame->system_name, NULL), &function.system_name);
+	if (r >= 0)
+		r = profile_string(profile, strtab_get(strings, frame->file, NULL), &function.file);
+	if (r < 0)
+		return r;
+	*ret = (struct profile_line){ .line = frame->line };
+	return profile_add_function(profile, &function, &ret->function);
+}
+
+static int add_location(const struct builder *b, struct sheet *sheet, const struct place *place, uint32_t *ret)
+{
+	struct profile *profile = sheet->out->profile;
+	struct names_cache_name name = { .address = place->offset };
+	struct profile_line line;
+	uint32_t mapping;
+	int r;
+
+	if (place->source != source_none)
+		names_cache_get(b->cache, place->source, place->offset, &name);
+	r = add_mapping(b, profile, place, &name, &mapping);
+	sheet->lines.n = 0;
+	for (uint32_t i = 0; r >= 0 && i < name.n_frames; i++) {
+		r = add_line(profile, name.strings, &name.frames[i], &line);
+		if (r >= 0)
+			r = vec_push(&sheet->lines, line);
+	}
+	if (r >= 0 && !name.n_frames) {
+		r = add_unnamed(b, profile, place, name.address, &line);
+		if (r >= 0)
+			r = vec_push(&sheet->lines, line);
+	}
+	if (r < 0)
+		return r;
+	return profile_add_location(profile, mapping, name.address, sheet->lines.at, sheet->lines.n, ret);
+}
+
+static int find_location(const struct builder *b, struct sheet *sheet, const struct place *place, uint32_t *ret)
+{
+	struct place_key key = { .offset = place->offset, .origin = place->origin };
+	void *value;
+	int r;
+
+	r = map_put(&sheet->location_of, &key, &value);
+	if (r < 0)
+		return r;
+	if (r == 1) {
+		r = add_location(b, sheet, place, value);
+		if (r < 0)
+			return r;
+	}
+	*ret = *(uint32_t *)value;
+	return 0;
+}
+
+static bool is_named(const struct builder *b, const struct place *place)
+{
+	struct names_cache_name name;
+
+	if (place->source == source_none)
+		return false;
+	names_cache_get(b->cache, place->source, place->offset, &name);
+	return name.n_frames > 0;
+}
+
+static int add_text_label(struct profile *profile, const char *key, const char *value, struct profile_label *labels,
+		size_t *n_labels)
+{
+	struct profile_label label = { 0 };
+	int r;
+
+	if (!value || !value[0])
+		return 0;
+	r = profile_string(profile, key, &label.key);
+	if (r >= 0)
+		r = profile_string(profile, value, &label.str);
+	if (r < 0)
+		return r;
+	labels[(*n_labels)++] = label;
+	return 0;
+}
+
+static int add_number_label(struct profile *profile, const char *key, int64_t value, struct profile_label *labels,
+		size_t *n_labels)
+{
+	struct profile_label label = { .num = value };
+	int r;
+
+	r = profile_string(profile, key, &label.key);
+	if (r < 0)
+		return r;
+	labels[(*n_labels)++] = label;
+	return 0;
+}
+
+enum { MAX_LABELS = 8 };
+
+static int make_labels(const struct builder *b, struct profile *profile, const struct stacks_sample *sample,
+		struct profile_label *labels, size_t *n)
+{
+	uint32_t process = b->stacks->stacks.at[sample->stack].process;
+	const struct image *image = b->capture->images.at[process];
+	int r;
+
+	*n = 0;
+	r = add_text_label(profile, "service", service_name(b, sample), labels, n);
+	if (r >= 0)
+		r = add_number_label(profile, "pid", b->stacks->processes.at[process].pid, labels, n);
+	if (r >= 0)
+		r = add_number_label(profile, "tid", sample->tid, labels, n);
+	if (r >= 0)
+		r = add_text_label(profile, "thread", sample->thread, labels, n);
+	if (r >= 0)
+		r = add_text_label(profile, "comm", image ? image->comm : sample->thread, labels, n);
+	if (r >= 0 && image)
+		r = add_text_label(profile, "unit", image->unit, labels, n);
+	if (r >= 0 && image)
+		r = add_text_label(profile, "container", image->container, labels, n);
+	if (r >= 0 && image)
+		r = add_text_label(profile, "version", image->version, labels, n);
+	return r;
+}
+
+static int add_sample(const struct builder *b, struct sheet *sheet, const struct stacks_sample *sample)
+{
+	const struct stacks_stack *stack = &b->stacks->stacks.at[sample->stack];
+	size_t n_frames = (size_t)stack->n_kernel + stack->n_user, n_labels;
+	struct profile_label labels[MAX_LABELS];
+	int64_t values[] = { sample->count, sample->count * b->stacks->period_nsec };
+	int r;
+
+	sheet->stack.n = 0;
+	for (size_t i = 0; i < n_frames; i++) {
+		const struct place *place = &b->places[stack->first_frame + i];
+		uint32_t location;
+
+		r = find_location(b, sheet, place, &location);
+		if (r >= 0)
+			r = vec_push(&sheet->stack, location);
+		if (r < 0)
+			return r;
+		sheet->out->n_frames += sample->count;
+		if (!is_named(b, place))
+			sheet->out->n_unnamed += sample->count;
+	}
+	r = make_labels(b, sheet->out->profile, sample, labels, &n_labels);
+	if (r < 0)
+		return r;
+	sheet->out->n_samples += sample->count;
+	sheet->out->cpu_nsec += values[1];
+	return profile_add_sample(sheet->out->profile, sheet->stack.at, sheet->stack.n, values, labels, n_labels);
+}
+
+static int add_samples(struct builder *b, struct service_profiles *profiles)
+{
+	_cleanup_free_ struct sheet *sheets = calloc(profiles->profiles.n + 1, sizeof(*sheets));
+	int r = 0;
+
+	if (!sheets)
+		return -ENOMEM;
+	for (size_t i = 0; i < profiles->profiles.n; i++) {
+		sheets[i].out = &profiles->profiles.at[i];
+		map_init(&sheets[i].location_of, sizeof(struct place_key), sizeof(uint32_t));
+	}
+	for (size_t i = 0; r >= 0 && i < b->stacks->samples.n; i++) {
+		const struct stacks_sample *sample = &b->stacks->samples.at[i];
+		struct group *group;
+
+		r = find_group(b, service_name(b, sample), &group);
+		if (r >= 0)
+			r = add_sample(b, &sheets[group->profile], sample);
+	}
+	for (size_t i = 0; i < profiles->profiles.n; i++) {
+		map_deinit(&sheets[i].location_of);
+		vec_deinit(&sheets[i].stack);
+		vec_deinit(&sheets[i].lines);
+	}
+	return MIN(r, 0);
+}
+
+int profile_builder_run(const struct capture *capture, struct names_cache *cache, uint32_t max_services,
+		struct service_profiles *ret)
+{
+	struct service_profiles profiles = { 0 };
+	struct builder b = {
+		.capture = capture,
+		.stacks = capture->stacks,
+		.cache = cache,
+		.services = strtab_new(),
+	};
+	int r;
+
+	map_init(&b.origin_of, sizeof(struct origin_key), sizeof(uint32_t));
+	map_init(&b.group_of, sizeof(uint32_t), sizeof(uint32_t));
+	r = b.services ? find_places(&b) : -ENOMEM;
+	if (r >= 0)
+		r = count_services(&b);
+	if (r >= 0)
+		r = divide(&b, max_services, &profiles);
+	if (r >= 0)
+		r = add_samples(&b, &profiles);
+	names_cache_end_window(cache);
+	strtab_free(b.services);
+	map_deinit(&b.group_of);
+	map_deinit(&b.origin_of);
+	vec_deinit(&b.groups);
+	vec_deinit(&b.origins);
+	free(b.places);
+	if (r < 0)
+		service_profiles_deinit(&profiles);
+	else
+		*ret = profiles;
+	return r;
+}

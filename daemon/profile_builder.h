@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Raw addresses become profiles: a capture goes in, one profile for each service comes out, every address with its
+ * name. Used by the press alone.
+ *
+ * A place in code is (file, offset) whatever process ran it, so that a library mapped by a hundred processes is named
+ * once and is one location. Locations have the addresses that the file itself speaks of (p_vaddr), which is what
+ * addr2line and `go tool pprof -disasm` take; mappings are the executable segments of the files.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "capture.h"
+#include "vec.h"
+
+struct names_cache;
+struct profile;
+
+struct service_profile {
+	char *service;
+	struct profile *profile;
+	uint64_t n_samples;                  /* events, not distinct stacks */
+	uint64_t cpu_nsec;                   /* what they stand for */
+	uint64_t n_frames, n_unnamed;        /* frames of its samples; those without a name */
+};
+
+struct service_profiles {
+	VEC(struct service_profile) profiles; /* most samples first; "other" last */
+};
+
+void service_profiles_deinit(struct service_profiles *profiles);
+
+/*
+ * At most max_services services have a profile of their own, those with the most samples; in-depth ones always do. The
+ * rest is together in the service "other". 0 or -errno.
+ */
+int profile_builder_run(const struct capture *capture, struct names_cache *cache, uint32_t max_services,
+		struct service_profiles *ret);
