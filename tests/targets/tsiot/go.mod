@@ -1,0 +1,3 @@
+module tsiot-server
+
+go 1.19
