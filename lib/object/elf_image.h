@@ -64,7 +64,7 @@ struct reader elf_image_section_bytes(const struct elf_image *image, const struc
 /* Whether it has bytes, compressed or not (in a debug file, .text has none). */
 bool elf_image_section_is_here(const struct elf_image *image, const struct elf_section *section);
 
-/* From a file offset to the address of the file's own speech (p_vaddr) and back, by PT_LOAD; false when no segment has it. */
+/* From a file offset to the address of the file's own speech (p_vaddr) and back, by PT_LOAD; false when no segment has it. An offset in two segments is the executable one's. */
 bool elf_image_address_of_offset(const struct elf_image *image, uint64_t offset, uint64_t *ret);
 bool elf_image_offset_of_address(const struct elf_image *image, uint64_t address, uint64_t *ret);
 /* `size` bytes at an address; failed when they are not in one segment's part of the file. SIZE_MAX: up to the end of that part. */
