@@ -18,6 +18,8 @@ typedef bool (*intern_equal_fn)(const void *owner, uint32_t index, const void *w
 
 /* A zeroed intern is empty and valid. */
 void intern_deinit(struct intern *intern);
+/* Bytes of memory that it takes. */
+size_t intern_memory(const struct intern *intern);
 
 /* Makes room for one more, so that the next intern_add() cannot fail; 0 or -ENOMEM. */
 int intern_reserve(struct intern *intern);

@@ -59,7 +59,7 @@ struct profile_location {
 	uint32_t first_line, n_lines;        /* in lines[]: innermost first, the last one is the function that is not inlined */
 };
 
-/* Either str or num; a key occurs once in a sample. */
+/* Either str or num. Give a key once in a sample: pprof shows only one of its values. */
 struct profile_label {
 	uint32_t key;                        /* string */
 	uint32_t str;                        /* string */
@@ -132,8 +132,8 @@ int profile_add_location(struct profile *profile, uint32_t mapping, uint64_t add
 /*
  * Adds values (sample_types.n of them) to the sample with these locations (ids, leaf first) and labels (in any order;
  * none when n_labels is 0), which is made when there is none.
- * Returns 1 when it was made, 0 when it was there; -EINVAL when a location is no id of this profile, -EOVERFLOW when a
- * sum does not fit.
+ * Returns 1 when it was made, 0 when it was there; -EINVAL when there are no sample types or a location is no id of this
+ * profile, -EOVERFLOW when a sum does not fit.
  */
 int profile_add_sample(struct profile *profile, const uint32_t *locations, size_t n_locations, const int64_t *values,
 	const struct profile_label *labels, size_t n_labels);
@@ -146,3 +146,6 @@ static inline const int64_t *profile_values(const struct profile *profile, size_
 
 /* The sum of one sample type over all samples; stops at the ends of int64_t. */
 int64_t profile_total(const struct profile *profile, size_t sample_type);
+
+/* Bytes of memory that it takes, within a few percent. */
+size_t profile_memory(const struct profile *profile);
