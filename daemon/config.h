@@ -145,11 +145,25 @@ struct config_target {
 	struct config_wall wall;
 };
 
+/* In the file: capture_KIND_profile. */
+enum config_action {
+	CONFIG_CAPTURE_CPU,
+	CONFIG_CAPTURE_MEMORY,
+	CONFIG_CAPTURE_HEAP,
+	CONFIG_CAPTURE_ALLOCS,
+	CONFIG_CAPTURE_GROWTH,
+	CONFIG_CAPTURE_GOROUTINE,
+	CONFIG_CAPTURE_THREAD,
+	CONFIG_CAPTURE_BLOCK,
+	CONFIG_CAPTURE_MUTEX,
+	CONFIG_CAPTURE_WALL,
+};
+
 struct config_alert {
 	const char *name;                      /* [A-Za-z0-9_]{1,64} */
 	const char *condition;                 /* METRIC OPERATOR NUMBER, one blank between them */
 	uint64_t duration_usec;
-	const char *action;                    /* capture_KIND_profile */
+	uint32_t action;                       /* enum config_action */
 };
 
 struct config {
