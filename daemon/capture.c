@@ -67,3 +67,20 @@ int capture_window(struct sampler *sampler, struct targets *targets, enum profil
 	*ret = TAKE(capture);
 	return 0;
 }
+
+void capture_select(struct capture *capture, bool (*keep)(const struct image *image, const void *userdata),
+		const void *userdata)
+{
+	struct stacks *stacks = capture->stacks;
+	size_t n = 0;
+
+	for (size_t i = 0; i < stacks->samples.n; i++) {
+		const struct stacks_sample *sample = &stacks->samples.at[i];
+
+		if (keep(capture->images.at[stacks->stacks.at[sample->stack].process], userdata))
+			stacks->samples.at[n++] = *sample;
+		else
+			stacks->seen -= sample->count;
+	}
+	stacks->samples.n = n;
+}

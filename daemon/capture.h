@@ -38,5 +38,13 @@ struct capture {
  */
 int capture_window(struct sampler *sampler, struct targets *targets, enum profile_kind kind, const char *trigger,
 		uint32_t next_rate, struct capture **ret);
+
+/*
+ * Leaves out the samples of programs that `keep` says no to (image: NULL when nothing is known of it); they do not count
+ * as seen any more.
+ */
+void capture_select(struct capture *capture, bool (*keep)(const struct image *image, const void *userdata),
+		const void *userdata);
+
 struct capture *capture_free(struct capture *capture);
 DEFINE_CLEANUP(struct capture, capture_free);

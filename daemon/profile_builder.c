@@ -307,6 +307,13 @@ static int add_profile(struct builder *b, struct service_profiles *profiles, con
 	return profile_set_kind(out.profile, b->capture->kind, b->stacks->period_nsec);
 }
 
+static int put_together(struct builder *b, struct group *const *order, struct service_profiles *profiles)
+{
+	for (size_t i = 0; i < b->groups.n; i++)
+		order[i]->profile = 0;
+	return add_profile(b, profiles, b->groups.n ? order[0]->service : "none");
+}
+
 /* Gives each group its profile. */
 static int divide(struct builder *b, uint32_t max_services, struct service_profiles *profiles)
 {
@@ -320,6 +327,8 @@ static int divide(struct builder *b, uint32_t max_services, struct service_profi
 	for (size_t i = 0; i < b->groups.n; i++)
 		order[i] = &b->groups.at[i];
 	qsort(order, b->groups.n, sizeof(*order), compare_groups);
+	if (max_services == PROFILE_BUILDER_TOGETHER)
+		return put_together(b, order, profiles);
 	for (size_t i = 0; i < b->groups.n; i++) {
 		bool own = order[i]->in_depth || n_hosts < max_services;
 

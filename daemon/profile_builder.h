@@ -31,9 +31,13 @@ struct service_profiles {
 
 void service_profiles_deinit(struct service_profiles *profiles);
 
+/* Instead of a number of services: all in one profile, under the name of the service with the most samples. */
+#define PROFILE_BUILDER_TOGETHER UINT32_MAX
+
 /*
  * At most max_services services have a profile of their own, those with the most samples; in-depth ones always do. The
- * rest is together in the service "other". 0 or -errno.
+ * rest is together in the service "other". PROFILE_BUILDER_TOGETHER gives one profile even when nothing was sampled.
+ * 0 or -errno.
  */
 int profile_builder_run(const struct capture *capture, struct names_cache *cache, uint32_t max_services,
 		struct service_profiles *ret);

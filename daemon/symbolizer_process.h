@@ -57,5 +57,8 @@ enum { SYMBOLIZER_E_UNAVAILABLE = 1 };
 /* May be asked by another thread. */
 struct symbolizer_stats symbolizer_process_stats(const struct symbolizer_process *process);
 
+/* What main() is called as when it is to be the symbolizer: argv[0]. */
+#define SYMBOLIZER_PROCESS_NAME "tsprofd-symbolizer"
+
 /* The life of the symbolizer itself: main() goes here when started as "tsprofd-symbolizer"; descriptor 3 is its socket. */
 int symbolizer_process_main(void);

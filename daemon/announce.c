@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "announce.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "press.h"
+#include "top.h"
+
+static void announce_file(const struct press_file *file, FILE *f)
+{
+	char value[TOP_VALUE_SIZE];
+
+	if (!file->path) {
+		fprintf(f, "%s: not written: %s\n", file->service, strerror(-file->error));
+		return;
+	}
+	fprintf(f, "%s  %llu samples", file->path, (unsigned long long)file->n_samples);
+	for (size_t i = 0; file->top && i < file->top->n_rows; i++) {
+		top_format_value(file->top->rows[i].flat, file->top->unit, value);
+		fprintf(f, "%s %s %s", i ? "," : " ", value, file->top->rows[i].name);
+	}
+	fputc('\n', f);
+}
+
+void announce_result(const struct press_result *result, FILE *f)
+{
+	static bool told;
+
+	for (size_t i = 0; i < result->files.n; i++) {
+		announce_file(&result->files.at[i], f);
+		if (!told && result->files.at[i].path) {
+			told = true;
+			fprintf(f, "    open it with: go tool pprof -http=: %s\n", result->files.at[i].path);
+		}
+	}
+	fflush(f);
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Tells somebody who watches a terminal what was just written: --announce, and --once. */
+#include <stdio.h>
+
+struct press_result;
+
+/* For each file its path, how much is in it and its largest functions; once a run, how to open one. */
+void announce_result(const struct press_result *result, FILE *f);

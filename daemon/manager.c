@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manager.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "announce.h"
+#include "capture.h"
+#include "check_host.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "config.h"
+#include "diag.h"
+#include "fs.h"
+#include "log.h"
+#include "map.h"
+#include "metrics.h"
+#include "options.h"
+#include "press.h"
+#include "privileges.h"
+#include "runtime.h"
+#include "sampler_cpu.h"
+#include "schedule.h"
+#include "stacks.h"
+#include "targets.h"
+
+/* Scrapers look every 15 s or so. */
+static const uint64_t metrics_every_usec = 15 * USEC_PER_SEC;
+/* One line about a repeated failure is news, the next ones are noise. */
+static const uint64_t complain_every_nsec = 60 * NSEC_PER_SEC;
+
+struct manager {
+	const struct options *options;
+	struct config *config;
+	struct config *first_config;         /* the press borrows from it for life; equal to config until a reload */
+	sd_event *loop;
+	struct runtime *runtime;
+	struct targets *targets;
+	struct sampler *sampler;             /* NULL when CPU profiles are off */
+	bool sampler_all_processes;
+	struct map in_depth;                 /* pids of in-depth targets, for a sampler to come */
+	struct press *press;
+	struct metrics *metrics;
+
+	struct schedule_window window;       /* the one that runs */
+	sd_event_source *window_timer, *metrics_timer;
+	uint64_t window_cpu_nsec;            /* own CPU time at its start */
+	uint64_t window_lost_life, window_lost_mappings;
+	uint64_t symbolizer_cpu_nsec;
+	uint64_t last_complaint_nsec;
+	uint64_t last_metrics_complaint_nsec;
+};
+
+/* Own cost */
+
+static uint64_t core_cpu_nsec(void)
+{
+	return clock_nsec(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static uint64_t core_memory_bytes(void)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned long long pages = 0, resident = 0;
+
+	if (fs_read(AT_FDCWD, "/proc/self/statm", 4096, &text, NULL) < 0)
+		return 0;
+	if (sscanf(text, "%llu %llu", &pages, &resident) != 2)
+		return 0;
+	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Results of the press */
+
+static void complain(struct manager *manager, const struct press_file *file)
+{
+	uint64_t now = clock_monotonic_nsec();
+
+	if (manager->last_complaint_nsec && now - manager->last_complaint_nsec < complain_every_nsec)
+		return;
+	manager->last_complaint_nsec = now;
+	log_event(LOG_ERR, "write-failed", file->service, NULL,
+			"Cannot write profiles to %s: %s. They are kept in memory and written when that is over.",
+			manager->config->output.directory, strerror(-file->error));
+}
+
+static void update_status(struct manager *manager)
+{
+	struct targets_stats targets = targets_stats(manager->targets);
+
+	sd_notifyf(0, "STATUS=%llu programs, %u Hz, %llu samples so far, %.1f MiB of profiles",
+			(unsigned long long)targets.n_processes, manager->window.rate,
+			(unsigned long long)metrics_samples(manager->metrics),
+			(double)metrics_storage_bytes(manager->metrics) / (1 << 20));
+}
+
+static void on_pressed(const struct press_result *result, void *userdata)
+{
+	struct manager *manager = userdata;
+
+	if (metrics_add_result(manager->metrics, result) < 0)
+		log_print(LOG_WARNING, "Out of memory; some metrics are not up to date.");
+	manager->symbolizer_cpu_nsec = result->symbolizer.cpu_nsec;
+	if (result->error < 0)
+		log_print(LOG_ERR, "A window came to nothing: %s.", strerror(-result->error));
+	for (size_t i = 0; i < result->files.n; i++) {
+		const struct press_file *file = &result->files.at[i];
+
+		if (file->path)
+			log_event(LOG_DEBUG, "capture", file->service, file->path, "Wrote %s (%llu samples).", file->path,
+					(unsigned long long)file->n_samples);
+		else
+			complain(manager, file);
+	}
+	if (manager->options->announce)
+		announce_result(result, stdout);
+	update_status(manager);
+}
+
+/* Windows */
+
+static void fill_facts(struct manager *manager, struct capture *capture)
+{
+	struct targets_stats targets = targets_stats(manager->targets);
+	uint64_t cpu = core_cpu_nsec() + manager->symbolizer_cpu_nsec;
+
+	capture->facts = (struct capture_facts){
+		.rate = manager->window.rate,
+		.own_cpu_nsec = cpu - manager->window_cpu_nsec,
+		.lost_life = targets.lost_life - manager->window_lost_life,
+		.lost_mappings = targets.lost_mappings - manager->window_lost_mappings,
+	};
+	manager->window_cpu_nsec = cpu;
+	manager->window_lost_life = targets.lost_life;
+	manager->window_lost_mappings = targets.lost_mappings;
+}
+
+/* Ends the running window and begins one with `rate`. */
+static void turn_window(struct manager *manager, uint32_t rate)
+{
+	_cleanup_(capture_free_p) struct capture *capture = NULL;
+	const char *trigger = manager->window.scheduled ? "" : "background";
+	int r;
+
+	if (!manager->sampler)
+		return;
+	r = capture_window(manager->sampler, manager->targets, PROFILE_CPU, trigger, rate, &capture);
+	if (r < 0) {
+		log_print(LOG_ERR, "Cannot read the samples of a window: %s.", strerror(-r));
+		metrics_add_lost_window(manager->metrics, METRICS_LOSS_DRAIN);
+		return;
+	}
+	/* Between windows with background_rate 0 nothing was sampled: there is nothing to write. */
+	if (!manager->window.rate)
+		return;
+	fill_facts(manager, capture);
+	r = press_submit_take(manager->press, TAKE(capture));
+	if (r < 0) {
+		log_print(LOG_ERR, "A window is lost: %s.",
+				r == -ENOBUFS ? "the ones before are not written yet" : strerror(-r));
+		metrics_add_lost_window(manager->metrics, METRICS_LOSS_PRESS);
+	}
+}
+
+static struct schedule_window next_window(const struct manager *manager)
+{
+	const struct config_cpu *cpu = &manager->config->cpu;
+	const struct schedule schedule = {
+		.interval_nsec = cpu->interval_usec * NSEC_PER_USEC,
+		.duration_nsec = cpu->duration_usec * NSEC_PER_USEC,
+		.rate = cpu->rate,
+		.background_rate = cpu->background_rate,
+	};
+
+	return schedule_window(&schedule, clock_wall_nsec(), clock_monotonic_nsec());
+}
+
+static void on_seen(const struct process_id *process, void *userdata)
+{
+	struct manager *manager = userdata;
+
+	targets_seen(manager->targets, process);
+}
+
+static int replay_in_depth(struct manager *manager)
+{
+	size_t cursor = 0;
+	const void *pid;
+	void *value;
+	int r;
+
+	while (map_next(&manager->in_depth, &cursor, &pid, &value)) {
+		r = manager->sampler->ops->set_target(manager->sampler, *(const uint32_t *)pid, true);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static bool wants_sampler(const struct config *config)
+{
+	return config->enabled && config->cpu.enabled;
+}
+
+static int open_sampler(struct manager *manager, uint32_t rate)
+{
+	struct sampler_options options = {
+		.rate = rate,
+		.all_processes = manager->config->host.enabled,
+		.n_entries = manager->options->test_entries,
+		.ring_bytes = manager->options->test_ring_bytes,
+	};
+	int r;
+
+	if (!wants_sampler(manager->config))
+		return 0;
+	r = sampler_cpu_new(manager->loop, &options, on_seen, manager, &manager->sampler);
+	if (r < 0)
+		return r;
+	manager->sampler_all_processes = options.all_processes;
+	return replay_in_depth(manager);
+}
+
+static struct sampler *sampler_free(struct sampler *sampler)
+{
+	return sampler ? sampler->ops->free(sampler) : NULL;
+}
+
+/* A reload may want another sampler, or none; the change is made between two windows. */
+static void fit_sampler(struct manager *manager, uint32_t rate)
+{
+	bool fits = !!manager->sampler == wants_sampler(manager->config) &&
+		    (!manager->sampler || manager->sampler_all_processes == manager->config->host.enabled);
+	int r;
+
+	if (fits)
+		return;
+	manager->sampler = sampler_free(manager->sampler);
+	r = open_sampler(manager, rate);
+	if (r < 0)
+		log_print(LOG_ERR, "Cannot sample: %s.", strerror(-r));
+}
+
+static int arm(struct manager *manager)
+{
+	int r;
+
+	r = sd_event_source_set_time(manager->window_timer, manager->window.end_nsec / NSEC_PER_USEC);
+	return r < 0 ? r : sd_event_source_set_enabled(manager->window_timer, SD_EVENT_ONESHOT);
+}
+
+static int on_window_end(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct manager *manager = userdata;
+	struct schedule_window next = next_window(manager);
+
+	turn_window(manager, next.rate);
+	manager->window = next;
+	fit_sampler(manager, next.rate);
+	update_status(manager);
+	return arm(manager);
+}
+
+/* Metrics */
+
+static void write_metrics(struct manager *manager)
+{
+	struct metrics_now now = {
+		.targets = targets_stats(manager->targets),
+		.core_cpu_nsec = core_cpu_nsec(),
+		.core_memory_bytes = core_memory_bytes(),
+		.sampler_memory_bytes = manager->sampler ? manager->sampler->ops->memory(manager->sampler) : 0,
+	};
+	_cleanup_free_ char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+	int r;
+
+	if (!f)
+		return;
+	metrics_print(manager->metrics, &now, f);
+	if (fclose(f) != 0)
+		return;
+	r = runtime_write(manager->runtime, "metrics.prom", text, size);
+	if (r < 0 && clock_monotonic_nsec() - manager->last_metrics_complaint_nsec > complain_every_nsec) {
+		manager->last_metrics_complaint_nsec = clock_monotonic_nsec();
+		log_print(LOG_WARNING, "Cannot write %s/metrics.prom: %s.", runtime_path(manager->runtime),
+				strerror(-r));
+	}
+}
+
+static int on_metrics_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	int r;
+
+	write_metrics(userdata);
+	r = sd_event_source_set_time(source, usec + metrics_every_usec);
+	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* Configuration */
+
+static int set_output(struct manager *manager)
+{
+	const struct config_output *output = &manager->config->output;
+	struct press_output press = {
+		.directory = output->directory,
+		.store = STORE_OPTIONS_DEFAULT,
+		.retention = {
+			.age_nsec = output->retention_usec * NSEC_PER_USEC,
+			.max_bytes = output->max_size_bytes,
+			.keep_free_bytes = output->keep_free_bytes,
+		},
+		.max_services = manager->config->host.max_services,
+	};
+	const struct group *group = output->group[0] ? getgrnam(output->group) : NULL;
+
+	/* Started through sudo the files belong to who typed it; as a service they are for a group to read. */
+	if (!privileges_owner(&press.store.uid, &press.store.gid) && group)
+		press.store.gid = group->gr_gid;
+	return press_set_output(manager->press, &press);
+}
+
+static void log_diag(const struct diag *diag, int priority)
+{
+	for (size_t i = 0; i < diag_count(diag); i++)
+		log_print(priority, "%s", diag_message(diag, i));
+}
+
+static int load_config(const struct options *options, struct config **ret)
+{
+	struct config_source source = {
+		.path = options->config_path,
+		.may_be_absent = !options->config_given,
+		.overrides = options->overrides,
+		.n_overrides = options->n_overrides,
+	};
+	struct diag *diag = diag_new();
+	int r;
+
+	r = diag ? config_load(&source, diag, ret) : -ENOMEM;
+	if (diag)
+		log_diag(diag, r ? LOG_ERR : LOG_WARNING);
+	diag_free(diag);
+	return r;
+}
+
+/* All or nothing: what fails leaves the old configuration in use. */
+static int reload(struct manager *manager)
+{
+	struct config *config = NULL, *old = manager->config;
+	int r;
+
+	r = load_config(manager->options, &config);
+	if (r)
+		return r;
+	r = targets_set_config(manager->targets, config);
+	if (r < 0) {
+		config_free(config);
+		return r;
+	}
+	manager->config = config;
+	if (old != manager->first_config)
+		config_free(old);
+	return set_output(manager);
+}
+
+static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	struct manager *manager = userdata;
+	int r;
+
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+			(unsigned long long)(clock_monotonic_nsec() / NSEC_PER_USEC));
+	r = reload(manager);
+	metrics_set_reload(manager->metrics, r == 0);
+	if (r)
+		log_event(LOG_ERR, "reload", NULL, NULL, "The configuration was not reloaded; the old one stays in use.");
+	else
+		log_event(LOG_INFO, "reload", NULL, NULL, "Configuration reloaded.");
+	write_metrics(manager);
+	sd_notify(0, "READY=1");
+	return 0;
+}
+
+/* Targets */
+
+static void on_target_change(uint32_t pid, bool is_target, void *userdata)
+{
+	struct manager *manager = userdata;
+	void *value;
+
+	if (is_target && map_put(&manager->in_depth, &pid, &value) < 0)
+		log_print(LOG_WARNING, "Out of memory; process %u is not a target.", pid);
+	if (!is_target)
+		map_remove(&manager->in_depth, &pid);
+	if (manager->sampler)
+		manager->sampler->ops->set_target(manager->sampler, pid, is_target);
+}
+
+/* Life */
+
+static int start_timers(struct manager *manager)
+{
+	uint64_t now = clock_monotonic_nsec() / NSEC_PER_USEC;
+	int r;
+
+	/* Accuracy: 0 would mean 250 ms. */
+	r = sd_event_add_time(manager->loop, &manager->window_timer, CLOCK_MONOTONIC,
+			manager->window.end_nsec / NSEC_PER_USEC, 1000, on_window_end, manager);
+	if (r < 0)
+		return r;
+	return sd_event_add_time(manager->loop, &manager->metrics_timer, CLOCK_MONOTONIC, now + metrics_every_usec, 100000,
+			on_metrics_timer, manager);
+}
+
+static int on_end(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static int start_loop(struct manager *manager)
+{
+	sigset_t signals;
+	int r;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	/* Before there is a second thread, which inherits it. */
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	r = sd_event_default(&manager->loop);
+	if (r < 0)
+		return r;
+	r = sd_event_add_signal(manager->loop, NULL, SIGTERM, on_end, manager);
+	if (r >= 0)
+		r = sd_event_add_signal(manager->loop, NULL, SIGINT, on_end, manager);
+	if (r >= 0)
+		r = sd_event_add_signal(manager->loop, NULL, SIGHUP, on_sighup, manager);
+	if (r >= 0)
+		r = sd_event_set_watchdog(manager->loop, true);
+	return r;
+}
+
+static int start_press(struct manager *manager)
+{
+	const struct press_options options = {
+		.symbolizer.debug_directories = manager->first_config->symbols.debug_directories.at,
+	};
+	int r;
+
+	r = press_new(manager->loop, &options, on_pressed, manager, &manager->press);
+	return r < 0 ? r : set_output(manager);
+}
+
+/* What failed, for the user: returns the exit code. */
+static int explain(int error, const char *doing)
+{
+	char text[512];
+	int code = check_host_explain(error, doing, text, sizeof(text));
+
+	log_print(LOG_ERR, "%s", text);
+	return code;
+}
+
+static int start(struct manager *manager)
+{
+	int r;
+
+	r = start_loop(manager);
+	if (r < 0)
+		return explain(r, "start the event loop");
+	r = runtime_open(&manager->runtime);
+	if (r == RUNTIME_E_LOCKED) {
+		log_print(LOG_ERR, "Another tsprofd runs already, as process %d (%s).",
+				runtime_holder(manager->runtime), runtime_path(manager->runtime));
+		return EX_UNAVAILABLE;
+	}
+	if (r < 0)
+		log_print(LOG_WARNING, "Cannot use %s: %s. There will be no metrics.prom.",
+				runtime_path(manager->runtime), strerror(-r));
+	r = targets_new(manager->loop, manager->config, on_target_change, manager, &manager->targets);
+	if (r < 0)
+		return explain(r, "follow processes");
+	manager->window = next_window(manager);
+	r = open_sampler(manager, manager->window.rate);
+	if (r < 0)
+		return explain(r, "sample CPUs");
+	r = start_press(manager);
+	if (r < 0)
+		return explain(r, "start the symbolizer");
+	r = start_timers(manager);
+	return r < 0 ? explain(r, "start timers") : 0;
+}
+
+int manager_new(const struct options *options, struct config *config, struct manager **ret)
+{
+	struct manager *manager = calloc(1, sizeof(*manager));
+	int code;
+
+	if (!manager)
+		return EX_OSERR;
+	manager->options = options;
+	manager->config = config;
+	map_init(&manager->in_depth, sizeof(uint32_t), 0);
+	manager->metrics = metrics_new();
+	manager->first_config = config;
+	code = manager->metrics ? start(manager) : EX_OSERR;
+	if (code) {
+		/* The caller keeps its config. */
+		manager->first_config = manager->config = NULL;
+		manager_free(manager);
+		return code;
+	}
+	*ret = manager;
+	return 0;
+}
+
+struct manager *manager_free(struct manager *manager)
+{
+	if (!manager)
+		return NULL;
+	sampler_free(manager->sampler);
+	press_free(manager->press);
+	targets_free(manager->targets);
+	sd_event_source_disable_unref(manager->window_timer);
+	sd_event_source_disable_unref(manager->metrics_timer);
+	runtime_close(manager->runtime);
+	metrics_free(manager->metrics);
+	map_deinit(&manager->in_depth);
+	if (manager->config != manager->first_config)
+		config_free(manager->config);
+	config_free(manager->first_config);
+	sd_event_unref(manager->loop);
+	free(manager);
+	return NULL;
+}
+
+int manager_run(struct manager *manager)
+{
+	int r;
+
+	if (!manager->config->enabled)
+		log_print(LOG_WARNING, "Profiling is off: profiling.enabled is false.");
+	write_metrics(manager);
+	update_status(manager);
+	sd_notify(0, "READY=1");
+	r = sd_event_loop(manager->loop);
+	sd_notify(0, "STOPPING=1");
+	/* What was sampled until now is not thrown away. */
+	turn_window(manager, 0);
+	press_finish(manager->press);
+	write_metrics(manager);
+	if (r < 0) {
+		log_print(LOG_ERR, "The event loop failed: %s.", strerror(-r));
+		return EX_OSERR;
+	}
+	return EX_OK;
+}

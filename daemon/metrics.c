@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "metrics.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "map.h"
+#include "sample.h"
+#include "strtab.h"
+
+/* Services that show a gauge of their own; the rest goes without, so that a hostile host cannot grow us. */
+static const size_t max_services = 256;
+
+/* Upper bounds of the histogram of how long naming and building takes, in seconds. */
+static const double symbolize_bounds[] = { 0.01, 0.05, 0.1, 0.5, 1, 5, 30 };
+
+enum { N_SYMBOLIZE_BOUNDS = sizeof(symbolize_bounds) / sizeof(symbolize_bounds[0]) };
+
+struct kind_totals {
+	uint64_t seen, lost_ring, lost_namespace, lost_frames;
+	uint64_t written_schedule, written_background;
+};
+
+struct service {
+	double cpu_percent;
+	uint64_t window;
+};
+
+struct metrics {
+	struct kind_totals kinds[PROFILE_N_KINDS];
+	uint64_t verdicts[SAMPLE_N_VERDICTS];
+	uint64_t n_frames, n_unnamed;
+	uint64_t profile_bytes;
+	uint64_t lost_windows[METRICS_N_LOSSES];
+	uint64_t symbolize_counts[N_SYMBOLIZE_BOUNDS + 1];
+	double symbolize_sum;
+	double latency_seconds;
+	bool reload_successful;
+	uint64_t n_windows;
+	struct press_result last;            /* only its statistics */
+	struct strtab *service_names;
+	struct map services;                 /* string number -> struct service */
+};
+
+struct metrics *metrics_free(struct metrics *metrics)
+{
+	if (!metrics)
+		return NULL;
+	strtab_free(metrics->service_names);
+	map_deinit(&metrics->services);
+	free(metrics);
+	return NULL;
+}
+
+struct metrics *metrics_new(void)
+{
+	struct metrics *metrics = calloc(1, sizeof(*metrics));
+
+	if (!metrics)
+		return NULL;
+	metrics->reload_successful = true;
+	map_init(&metrics->services, sizeof(uint32_t), sizeof(struct service));
+	metrics->service_names = strtab_new();
+	return metrics->service_names ? metrics : metrics_free(metrics);
+}
+
+static int add_service(struct metrics *metrics, const struct press_file *file, uint64_t duration_nsec)
+{
+	uint32_t name;
+	void *value;
+	int r;
+
+	if (strtab_count(metrics->service_names) > max_services)
+		return 0;
+	r = strtab_add_string(metrics->service_names, file->service, &name);
+	if (r >= 0)
+		r = map_put(&metrics->services, &name, &value);
+	if (r < 0)
+		return r;
+	*(struct service *)value = (struct service){
+		.cpu_percent = 100.0 * file->cpu_nsec / duration_nsec,
+		.window = metrics->n_windows,
+	};
+	return 0;
+}
+
+/* Services that were not in the latest window used no CPU time in it. */
+static void expire_services(struct metrics *metrics)
+{
+	size_t cursor = 0;
+	const void *key;
+	void *value;
+
+	while (map_next(&metrics->services, &cursor, &key, &value)) {
+		struct service *service = value;
+
+		if (service->window != metrics->n_windows)
+			service->cpu_percent = 0;
+	}
+}
+
+static void add_symbolize_time(struct metrics *metrics, double seconds)
+{
+	size_t i = 0;
+
+	while (i < N_SYMBOLIZE_BOUNDS && seconds > symbolize_bounds[i])
+		i++;
+	metrics->symbolize_counts[i]++;
+	metrics->symbolize_sum += seconds;
+}
+
+static int add_files(struct metrics *metrics, const struct press_result *result)
+{
+	struct kind_totals *kind = &metrics->kinds[result->kind];
+	int r;
+
+	for (size_t i = 0; i < result->files.n; i++) {
+		const struct press_file *file = &result->files.at[i];
+
+		if (file->path) {
+			metrics->profile_bytes += file->n_bytes;
+			*(strcmp(result->trigger, "background") ? &kind->written_schedule : &kind->written_background) += 1;
+		}
+		if (!result->duration_nsec)
+			continue;
+		r = add_service(metrics, file, result->duration_nsec);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int metrics_add_result(struct metrics *metrics, const struct press_result *result)
+{
+	struct kind_totals *kind = &metrics->kinds[result->kind];
+
+	metrics->last = *result;
+	if (result->duration_nsec) {
+		metrics->n_windows++;
+		kind->seen += result->seen;
+		kind->lost_ring += result->lost_ring;
+		kind->lost_namespace += result->lost_namespace;
+		kind->lost_frames += result->lost_frames;
+		for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
+			metrics->verdicts[i] += result->verdicts[i];
+		metrics->n_frames += result->n_frames;
+		metrics->n_unnamed += result->n_unnamed;
+		metrics->lost_windows[METRICS_LOSS_BUILD] += result->error < 0;
+		metrics->latency_seconds = (double)result->latency_nsec / NSEC_PER_SEC;
+		add_symbolize_time(metrics, (double)result->symbolize_nsec / NSEC_PER_SEC);
+	}
+	if (add_files(metrics, result) < 0)
+		return -ENOMEM;
+	if (result->duration_nsec)
+		expire_services(metrics);
+	return 0;
+}
+
+void metrics_add_lost_window(struct metrics *metrics, enum metrics_loss loss)
+{
+	metrics->lost_windows[loss]++;
+}
+
+void metrics_set_reload(struct metrics *metrics, bool successful)
+{
+	metrics->reload_successful = successful;
+}
+
+uint64_t metrics_samples(const struct metrics *metrics)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < PROFILE_N_KINDS; i++)
+		sum += metrics->kinds[i].seen;
+	return sum;
+}
+
+uint64_t metrics_storage_bytes(const struct metrics *metrics)
+{
+	return metrics->last.vacuum.bytes;
+}
+
+/* Text */
+
+static void family(FILE *f, const char *name, const char *type, const char *help)
+{
+	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void number(FILE *f, const char *name, double value)
+{
+	fprintf(f, "%s %.17g\n", name, value);
+}
+
+__attribute__((format(printf, 4, 5))) static void labelled(FILE *f, const char *name, double value, const char *labels, ...)
+{
+	va_list arguments;
+
+	fprintf(f, "%s{", name);
+	va_start(arguments, labels);
+	vfprintf(f, labels, arguments);
+	va_end(arguments);
+	fprintf(f, "} %.17g\n", value);
+}
+
+/* A label value: backslash, quote and newline are escaped; the format says nothing of other bytes, so they become '?'. */
+static void label_value(FILE *f, const char *value)
+{
+	for (; *value; value++) {
+		if (*value == '\\' || *value == '"')
+			fprintf(f, "\\%c", *value);
+		else
+			fputc((unsigned char)*value < ' ' || (unsigned char)*value >= 127 ? '?' : *value, f);
+	}
+}
+
+static void print_kinds(const struct metrics *metrics, FILE *f)
+{
+	family(f, "tsprofd_samples_total", "counter", "Events seen by the samplers; those lost included.");
+	for (size_t i = 0; i < PROFILE_N_KINDS; i++)
+		if (metrics->kinds[i].seen)
+			labelled(f, "tsprofd_samples_total", metrics->kinds[i].seen, "kind=\"%s\"", profile_kind_info(i)->name);
+	family(f, "tsprofd_samples_lost_total", "counter", "Events that are in no profile.");
+	for (size_t i = 0; i < PROFILE_N_KINDS; i++) {
+		const struct kind_totals *kind = &metrics->kinds[i];
+		const char *name = profile_kind_info(i)->name;
+
+		if (!kind->seen)
+			continue;
+		labelled(f, "tsprofd_samples_lost_total", kind->lost_ring, "kind=\"%s\",reason=\"ring_full\"", name);
+		labelled(f, "tsprofd_samples_lost_total", kind->lost_namespace, "kind=\"%s\",reason=\"pid_namespace\"", name);
+		labelled(f, "tsprofd_samples_lost_total", kind->lost_frames, "kind=\"%s\",reason=\"frames_lost\"", name);
+	}
+	family(f, "tsprofd_profiles_written_total", "counter", "Profiles on disk.");
+	for (size_t i = 0; i < PROFILE_N_KINDS; i++) {
+		const struct kind_totals *kind = &metrics->kinds[i];
+		const char *name = profile_kind_info(i)->name;
+
+		if (!kind->seen)
+			continue;
+		labelled(f, "tsprofd_profiles_written_total", kind->written_schedule, "kind=\"%s\",trigger=\"schedule\"", name);
+		labelled(f, "tsprofd_profiles_written_total", kind->written_background, "kind=\"%s\",trigger=\"background\"",
+				name);
+	}
+}
+
+static void print_stacks(const struct metrics *metrics, FILE *f)
+{
+	static const char *const verdicts[SAMPLE_N_VERDICTS] = {
+		[SAMPLE_VERDICT_COMPLETE] = "complete",
+		[SAMPLE_VERDICT_KERNEL] = "kernel",
+		[SAMPLE_VERDICT_BROKEN_POINTER] = "broken_pointer",
+		[SAMPLE_VERDICT_UNREADABLE] = "unreadable",
+		[SAMPLE_VERDICT_TRUNCATED] = "truncated",
+	};
+
+	family(f, "tsprofd_unwind_stacks_total", "counter", "User stacks by how their walk ended.");
+	for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
+		labelled(f, "tsprofd_unwind_stacks_total", metrics->verdicts[i], "result=\"%s\"", verdicts[i]);
+	family(f, "tsprofd_frames_total", "counter", "Frames of samples by whether they have a name.");
+	labelled(f, "tsprofd_frames_total", metrics->n_frames - metrics->n_unnamed, "named=\"true\"");
+	labelled(f, "tsprofd_frames_total", metrics->n_unnamed, "named=\"false\"");
+}
+
+static void print_symbols(const struct metrics *metrics, FILE *f)
+{
+	const struct symbolizer_stats *symbolizer = &metrics->last.symbolizer;
+	uint64_t count = 0;
+
+	family(f, "tsprofd_symbolize_seconds", "histogram", "Time to name and build the profiles of a window.");
+	for (size_t i = 0; i < N_SYMBOLIZE_BOUNDS; i++) {
+		count += metrics->symbolize_counts[i];
+		labelled(f, "tsprofd_symbolize_seconds_bucket", count, "le=\"%g\"", symbolize_bounds[i]);
+	}
+	count += metrics->symbolize_counts[N_SYMBOLIZE_BOUNDS];
+	labelled(f, "tsprofd_symbolize_seconds_bucket", count, "le=\"+Inf\"");
+	number(f, "tsprofd_symbolize_seconds_sum", metrics->symbolize_sum);
+	number(f, "tsprofd_symbolize_seconds_count", count);
+	family(f, "tsprofd_symbolizer_deaths_total", "counter", "Times the symbolizer process died or was ended.");
+	labelled(f, "tsprofd_symbolizer_deaths_total", symbolizer->deaths, "reason=\"died\"");
+	labelled(f, "tsprofd_symbolizer_deaths_total", symbolizer->timeouts, "reason=\"timeout\"");
+	family(f, "tsprofd_symbolizer_refused_total", "counter", "Questions about files known to be hopeless.");
+	number(f, "tsprofd_symbolizer_refused_total", symbolizer->files_refused);
+	family(f, "tsprofd_names_cache_total", "counter", "Distinct places of windows by whether their name was known.");
+	labelled(f, "tsprofd_names_cache_total", metrics->last.names.hits, "result=\"hit\"");
+	labelled(f, "tsprofd_names_cache_total", metrics->last.names.misses, "result=\"miss\"");
+}
+
+static void print_storage(const struct metrics *metrics, FILE *f)
+{
+	const struct store_vacuum *vacuum = &metrics->last.vacuum;
+
+	family(f, "tsprofd_profile_bytes_total", "counter", "Bytes of profiles written.");
+	number(f, "tsprofd_profile_bytes_total", metrics->profile_bytes);
+	family(f, "tsprofd_storage_bytes", "gauge", "Bytes of our files in the output directory.");
+	number(f, "tsprofd_storage_bytes", vacuum->bytes);
+	family(f, "tsprofd_storage_oldest_profile_timestamp_seconds", "gauge", "Start of the oldest profile.");
+	number(f, "tsprofd_storage_oldest_profile_timestamp_seconds", (double)vacuum->oldest_wall_nsec / NSEC_PER_SEC);
+	family(f, "tsprofd_retention_deleted_total", "counter", "Files removed by retention.");
+	labelled(f, "tsprofd_retention_deleted_total", vacuum->deleted_age, "reason=\"age\"");
+	labelled(f, "tsprofd_retention_deleted_total", vacuum->deleted_size, "reason=\"size\"");
+	labelled(f, "tsprofd_retention_deleted_total", vacuum->deleted_free, "reason=\"free\"");
+	family(f, "tsprofd_write_errors_total", "counter", "Failed attempts to write a profile.");
+	number(f, "tsprofd_write_errors_total", metrics->last.store.failed);
+	family(f, "tsprofd_profiles_unsaved", "gauge", "Profiles that wait for the disk.");
+	number(f, "tsprofd_profiles_unsaved", metrics->last.n_unsaved);
+	family(f, "tsprofd_profiles_discarded_total", "counter", "Profiles given up: the disk failed for too long.");
+	number(f, "tsprofd_profiles_discarded_total", metrics->last.n_discarded);
+	family(f, "tsprofd_windows_lost_total", "counter", "Windows whose samples came to nothing.");
+	labelled(f, "tsprofd_windows_lost_total", metrics->lost_windows[METRICS_LOSS_DRAIN], "reason=\"drain\"");
+	labelled(f, "tsprofd_windows_lost_total", metrics->lost_windows[METRICS_LOSS_PRESS], "reason=\"press\"");
+	labelled(f, "tsprofd_windows_lost_total", metrics->lost_windows[METRICS_LOSS_BUILD], "reason=\"build\"");
+	family(f, "tsprofd_window_latency_seconds", "gauge", "From the end of the last window to its last file.");
+	number(f, "tsprofd_window_latency_seconds", metrics->latency_seconds);
+}
+
+static void print_targets(const struct targets_stats *targets, FILE *f)
+{
+	family(f, "tsprofd_processes", "gauge", "Programs that are known.");
+	number(f, "tsprofd_processes", targets->n_processes);
+	family(f, "tsprofd_binaries", "gauge", "Executable files that are held open.");
+	number(f, "tsprofd_binaries", targets->n_binaries);
+	family(f, "tsprofd_process_events_total", "counter", "What happened to processes.");
+	labelled(f, "tsprofd_process_events_total", targets->forks, "event=\"fork\"");
+	labelled(f, "tsprofd_process_events_total", targets->execs, "event=\"exec\"");
+	labelled(f, "tsprofd_process_events_total", targets->exits, "event=\"exit\"");
+	labelled(f, "tsprofd_process_events_total", targets->mappings, "event=\"mmap\"");
+	family(f, "tsprofd_process_events_lost_total", "counter", "Events that the kernel had no room for.");
+	labelled(f, "tsprofd_process_events_lost_total", targets->lost_life, "event=\"life\"");
+	labelled(f, "tsprofd_process_events_lost_total", targets->lost_mappings, "event=\"mmap\"");
+	family(f, "tsprofd_binaries_unavailable_total", "counter", "Files that could not be opened, or had changed.");
+	number(f, "tsprofd_binaries_unavailable_total", targets->binaries_unavailable);
+	family(f, "tsprofd_perf_maps_refused_total", "counter", "Perf maps that are no plain file of their process.");
+	number(f, "tsprofd_perf_maps_refused_total", targets->perf_maps_refused);
+}
+
+static void print_cost(const struct metrics *metrics, const struct metrics_now *now, FILE *f)
+{
+	family(f, "tsprofd_cpu_seconds_total", "counter", "CPU time of the daemon's processes.");
+	labelled(f, "tsprofd_cpu_seconds_total", (double)now->core_cpu_nsec / NSEC_PER_SEC, "process=\"core\"");
+	labelled(f, "tsprofd_cpu_seconds_total", (double)metrics->last.symbolizer.cpu_nsec / NSEC_PER_SEC,
+			"process=\"symbolizer\"");
+	family(f, "tsprofd_memory_bytes", "gauge", "Memory by who holds it.");
+	labelled(f, "tsprofd_memory_bytes", now->core_memory_bytes, "part=\"core\"");
+	labelled(f, "tsprofd_memory_bytes", metrics->last.symbolizer.memory_bytes, "part=\"symbolizer\"");
+	labelled(f, "tsprofd_memory_bytes", now->sampler_memory_bytes + now->targets.memory_bytes, "part=\"bpf\"");
+	labelled(f, "tsprofd_memory_bytes", metrics->last.names.bytes, "part=\"names\"");
+}
+
+static void print_services(const struct metrics *metrics, FILE *f)
+{
+	size_t cursor = 0;
+	const void *key;
+	void *value;
+
+	family(f, "tsiot_cpu_usage_percent", "gauge", "CPU time of a service in the last window; 100 is one CPU.");
+	while (map_next(&metrics->services, &cursor, &key, &value)) {
+		const struct service *service = value;
+
+		fputs("tsiot_cpu_usage_percent{service=\"", f);
+		label_value(f, strtab_get(metrics->service_names, *(const uint32_t *)key, NULL));
+		fprintf(f, "\"} %.17g\n", service->cpu_percent);
+	}
+}
+
+void metrics_print(const struct metrics *metrics, const struct metrics_now *now, FILE *f)
+{
+	family(f, "tsprofd_build_info", "gauge", "Always 1; what was built is in the labels.");
+	labelled(f, "tsprofd_build_info", 1, "version=\"%s\"", TSPROFD_VERSION);
+	family(f, "tsprofd_config_last_reload_successful", "gauge", "1 when the configuration in use is the one on disk.");
+	number(f, "tsprofd_config_last_reload_successful", metrics->reload_successful);
+	print_kinds(metrics, f);
+	print_stacks(metrics, f);
+	print_symbols(metrics, f);
+	print_storage(metrics, f);
+	print_targets(&now->targets, f);
+	print_cost(metrics, now, f);
+	print_services(metrics, f);
+}

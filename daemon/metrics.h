@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * All counters of the daemon as Prometheus text (exposition format 0.0.4), under the names of docs/METRICS.md. The
+ * manager adds up what each window brought; nothing here is a counter per process, so the number of lines is bounded.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "press.h"
+#include "targets.h"
+
+/* What the manager adds up. */
+struct metrics;
+
+struct metrics *metrics_new(void);
+struct metrics *metrics_free(struct metrics *metrics);
+
+/* One result of the press. 0 or -ENOMEM. */
+int metrics_add_result(struct metrics *metrics, const struct press_result *result);
+/* A window whose samples came to nothing. */
+enum metrics_loss {
+	METRICS_LOSS_DRAIN,                  /* the kernel's maps could not be read */
+	METRICS_LOSS_PRESS,                  /* the press is too far behind */
+	METRICS_LOSS_BUILD,                  /* the machine failed while profiles were built; counted by itself */
+	METRICS_N_LOSSES,
+};
+void metrics_add_lost_window(struct metrics *metrics, enum metrics_loss loss);
+void metrics_set_reload(struct metrics *metrics, bool successful);
+
+/* What is asked for at the moment of writing. */
+struct metrics_now {
+	struct targets_stats targets;
+	uint64_t core_cpu_nsec, core_memory_bytes; /* of this process */
+	uint64_t sampler_memory_bytes;             /* kernel maps and rings */
+};
+
+/* Sum of the samples of all windows so far; for STATUS=. */
+uint64_t metrics_samples(const struct metrics *metrics);
+uint64_t metrics_storage_bytes(const struct metrics *metrics);
+
+void metrics_print(const struct metrics *metrics, const struct metrics_now *now, FILE *f);

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "once.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sysexits.h>
+#include <systemd/sd-event.h>
+
+#include "announce.h"
+#include "capture.h"
+#include "check_host.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "command.h"
+#include "config.h"
+#include "image.h"
+#include "log.h"
+#include "options.h"
+#include "press.h"
+#include "privileges.h"
+#include "sampler_cpu.h"
+#include "stacks.h"
+#include "targets.h"
+
+struct once {
+	const struct options_once *wanted;
+	sd_event *loop;
+	struct targets *targets;
+	struct sampler *sampler;
+	struct press *press;
+	struct command *command;
+	int command_code;                    /* exit code of the command, -1 while it runs */
+	int pid_fd;                          /* of the process asked for */
+	bool failed;                         /* a file could not be written */
+	bool is_quiet;                       /* standard output is the profile itself */
+};
+
+static void on_seen(const struct process_id *process, void *userdata)
+{
+	struct once *once = userdata;
+
+	targets_seen(once->targets, process);
+}
+
+static void on_pressed(const struct press_result *result, void *userdata)
+{
+	struct once *once = userdata;
+
+	for (size_t i = 0; i < result->files.n; i++)
+		once->failed |= !result->files.at[i].path;
+	if (result->error < 0) {
+		log_print(LOG_ERR, "The window came to nothing: %s.", strerror(-result->error));
+		once->failed = true;
+	}
+	announce_result(result, once->is_quiet || once->wanted->command ? stderr : stdout);
+	if (result->seen != result->kept)
+		log_print(LOG_WARNING, "%llu of %llu samples were lost.", (unsigned long long)(result->seen - result->kept),
+				(unsigned long long)result->seen);
+}
+
+static int end(sd_event_source *source)
+{
+	return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	return end(source);
+}
+
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	return end(source);
+}
+
+static int on_pid_exit(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	return end(source);
+}
+
+static int on_command_exit(sd_event_source *source, const siginfo_t *info, void *userdata)
+{
+	struct once *once = userdata;
+
+	once->command_code = command_exit_code(info->si_code, info->si_status);
+	return end(source);
+}
+
+static int start_loop(struct once *once)
+{
+	sigset_t signals;
+	int r;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	r = sd_event_default(&once->loop);
+	if (r >= 0)
+		r = sd_event_add_signal(once->loop, NULL, SIGTERM, on_signal, once);
+	if (r >= 0)
+		r = sd_event_add_signal(once->loop, NULL, SIGINT, on_signal, once);
+	return r;
+}
+
+/* The window ends with the time asked for, and with what it is about. */
+static int set_end(struct once *once)
+{
+	int r = 0;
+
+	if (once->wanted->duration_usec)
+		r = sd_event_add_time_relative(once->loop, NULL, CLOCK_MONOTONIC, once->wanted->duration_usec, 1000, on_time,
+				once);
+	if (r >= 0 && once->command)
+		r = sd_event_add_child(once->loop, NULL, command_pid(once->command), WEXITED, on_command_exit, once);
+	if (r >= 0 && once->pid_fd >= 0)
+		r = sd_event_add_io(once->loop, NULL, once->pid_fd, EPOLLIN, on_pid_exit, once);
+	return r;
+}
+
+static bool is_directory(const char *path)
+{
+	struct stat st;
+
+	return path[0] && (path[strlen(path) - 1] == '/' || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)));
+}
+
+static int set_output(struct once *once)
+{
+	const char *path = once->wanted->output;
+	struct press_output output = { .store = STORE_OPTIONS_DEFAULT, .max_services = UINT32_MAX - 1 };
+
+	/* Readable as any file of theirs: 0644 and 0755. */
+	output.store.file_mode = 0644;
+	output.store.directory_mode = 0755;
+	privileges_owner(&output.store.uid, &output.store.gid);
+	if (!path)
+		output.directory = ".";
+	else if (once->wanted->all || is_directory(path))
+		output.directory = path;
+	else
+		output.path = path;
+	once->is_quiet = path && !strcmp(path, "-");
+	return press_set_output(once->press, &output);
+}
+
+static int start_press(struct once *once, const struct config *config)
+{
+	const struct press_options options = {
+		.symbolizer.debug_directories = config->symbols.debug_directories.at,
+	};
+	int r;
+
+	r = press_new(once->loop, &options, on_pressed, once, &once->press);
+	return r < 0 ? r : set_output(once);
+}
+
+static int start_sampler(struct once *once)
+{
+	const struct sampler_options options = {
+		.rate = once->wanted->rate,
+		/* Children of the command are known only once they are there: everything is sampled and then chosen from. */
+		.all_processes = !once->wanted->pid,
+	};
+	int r;
+
+	r = sampler_cpu_new(once->loop, &options, on_seen, once, &once->sampler);
+	if (r >= 0 && once->wanted->pid)
+		r = once->sampler->ops->set_target(once->sampler, once->wanted->pid, true);
+	return r;
+}
+
+static bool is_wanted(const struct image *image, const void *userdata)
+{
+	const struct options_once *wanted = userdata;
+
+	if (wanted->command)
+		return image && image->is_followed;
+	if (wanted->service)
+		return image && !strcmp(image->service, wanted->service);
+	return true;
+}
+
+static int finish(struct once *once)
+{
+	struct capture *capture = NULL;
+	int r;
+
+	r = capture_window(once->sampler, once->targets, PROFILE_CPU, "", 0, &capture);
+	if (r < 0)
+		return r;
+	capture->facts.rate = once->wanted->rate;
+	capture->facts.own_cpu_nsec = clock_nsec(CLOCK_PROCESS_CPUTIME_ID);
+	capture_select(capture, is_wanted, once->wanted);
+	if (!stacks_kept(capture->stacks))
+		log_print(LOG_WARNING, "Nothing was sampled: what was asked for used no CPU time.");
+	r = press_submit_take(once->press, capture);
+	if (r >= 0)
+		press_finish(once->press);
+	return r;
+}
+
+static int explain(int error, const char *doing)
+{
+	char text[512];
+	int code = check_host_explain(error, doing, text, sizeof(text));
+
+	log_print(LOG_ERR, "%s", text);
+	return code;
+}
+
+/* In the order of what needs what. Returns the exit code. */
+static int run(struct once *once, const struct config *config)
+{
+	int r;
+
+	r = start_loop(once);
+	if (r < 0)
+		return explain(r, "start the event loop");
+	if (once->wanted->command) {
+		r = command_new(once->wanted->command, &once->command);
+		if (r < 0)
+			return explain(r, "start the command");
+	}
+	r = targets_new(once->loop, config, NULL, NULL, &once->targets);
+	if (r < 0)
+		return explain(r, "follow processes");
+	if (once->command)
+		targets_follow(once->targets, command_pid(once->command));
+	r = start_press(once, config);
+	if (r < 0)
+		return explain(r, "start the symbolizer");
+	r = start_sampler(once);
+	if (r < 0)
+		return explain(r, "sample CPUs");
+	r = set_end(once);
+	if (r >= 0 && once->command)
+		r = command_begin(once->command);
+	if (r >= 0)
+		r = sd_event_loop(once->loop);
+	if (r >= 0)
+		r = finish(once);
+	if (r < 0)
+		return explain(r, "profile");
+	return once->failed ? EX_CANTCREAT : EX_OK;
+}
+
+int once_run(const struct options *options, const struct config *config)
+{
+	struct once once = { .wanted = &options->once, .command_code = -1, .pid_fd = -1 };
+	int code;
+
+	if (once.wanted->pid) {
+		once.pid_fd = syscall(SYS_pidfd_open, once.wanted->pid, 0);
+		if (once.pid_fd < 0 && errno == ESRCH) {
+			log_print(LOG_ERR, "There is no process %u.", once.wanted->pid);
+			return EX_UNAVAILABLE;
+		}
+	}
+	code = run(&once, config);
+	if (once.sampler)
+		once.sampler->ops->free(once.sampler);
+	press_free(once.press);
+	targets_free(once.targets);
+	command_free(once.command);
+	close_fd(once.pid_fd);
+	sd_event_unref(once.loop);
+	return code == EX_OK && once.command_code >= 0 ? once.command_code : code;
+}

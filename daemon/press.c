@@ -1,0 +1,660 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "press.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/utsname.h>
+
+#include "capture.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "fs.h"
+#include "pprof_encode.h"
+#include "profile.h"
+#include "profile_builder.h"
+#include "stacks.h"
+#include "top.h"
+
+/* Windows that may wait. One is normal; more than this means that the disk or the symbolizer hangs for minutes. */
+static const size_t max_queued = 8;
+/* Encoded profiles kept while the disk is full: some hours of a small host. */
+static const size_t max_unsaved_bytes = 8 << 20;
+/* How often what could not be written is tried again. */
+static const unsigned int retry_sec = 2;
+/* A vacuum reads the whole tree; between two of them files can only grow by what a few windows write. */
+static const uint64_t vacuum_every_nsec = 60 * NSEC_PER_SEC;
+static const size_t default_names_bytes = 12 << 20;
+static const size_t top_rows = 3;
+
+struct done {
+	struct done *next;
+	struct press_result result;
+	bool is_capture;                     /* else only about what was kept for later */
+};
+
+struct job {
+	struct job *next;
+	struct capture *capture;             /* else a change of output */
+	struct done *done;                   /* for the result of the capture */
+	struct press_output output;          /* strings are the job's own */
+};
+
+/* An encoded profile that waits for the disk. */
+struct unsaved {
+	char *service;
+	enum profile_kind kind;
+	const char *trigger;
+	uint64_t start_wall_nsec;
+	void *bytes;
+	size_t size;
+};
+
+struct press {
+	/* Of the event loop. */
+	sd_event_source *source;
+	press_done_fn done;
+	void *userdata;
+	size_t n_pending;
+
+	/* Of both, under the lock. */
+	pthread_mutex_t lock;
+	pthread_cond_t work, idle;
+	struct job *jobs, **jobs_end;
+	size_t n_queued;
+	struct done *results, **results_end;
+	bool stop, busy;
+	int event_fd;
+
+	/* Of the thread. */
+	pthread_t thread;
+	bool has_thread;
+	struct symbolizer_process *symbolizer;
+	struct names_cache *names;
+	struct press_output output;
+	struct store *store;
+	VEC(struct unsaved) unsaved;
+	size_t unsaved_bytes;
+	uint64_t n_discarded;
+	uint64_t last_vacuum_nsec;
+	struct store_vacuum vacuum;
+	struct utsname host;
+};
+
+/* Results */
+
+static void result_deinit(struct press_result *result)
+{
+	for (size_t i = 0; i < result->files.n; i++) {
+		free(result->files.at[i].path);
+		free(result->files.at[i].service);
+		top_free(result->files.at[i].top);
+	}
+	vec_deinit(&result->files);
+}
+
+static void output_deinit(struct press_output *output)
+{
+	free((char *)output->directory);
+	free((char *)output->path);
+	*output = (struct press_output){ 0 };
+}
+
+static struct job *job_free(struct job *job)
+{
+	if (!job)
+		return NULL;
+	capture_free(job->capture);
+	free(job->done);
+	output_deinit(&job->output);
+	free(job);
+	return NULL;
+}
+
+/* Comments: what a reader of the file alone must know */
+
+static void add_window_comments(struct profile *profile, const struct capture *capture)
+{
+	const struct stacks *s = capture->stacks;
+	uint64_t lost = s->lost_ring + s->lost_namespace + s->lost_frames;
+
+	profile_add_comment_format(profile, "rate: %u Hz a CPU, event: cpu-clock, window: %.3f s", capture->facts.rate,
+			(double)s->duration_nsec / NSEC_PER_SEC);
+	profile_add_comment_format(profile,
+			"samples of the host in this window: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu)",
+			(unsigned long long)s->seen, (unsigned long long)(s->seen - lost), (unsigned long long)lost,
+			(unsigned long long)s->lost_ring, (unsigned long long)s->lost_namespace,
+			(unsigned long long)s->lost_frames);
+	profile_add_comment_format(profile,
+			"user stacks: complete %llu, kernel only %llu, broken pointer %llu, unreadable %llu, truncated %llu",
+			(unsigned long long)s->verdicts[SAMPLE_VERDICT_COMPLETE],
+			(unsigned long long)s->verdicts[SAMPLE_VERDICT_KERNEL],
+			(unsigned long long)s->verdicts[SAMPLE_VERDICT_BROKEN_POINTER],
+			(unsigned long long)s->verdicts[SAMPLE_VERDICT_UNREADABLE],
+			(unsigned long long)s->verdicts[SAMPLE_VERDICT_TRUNCATED]);
+	if (capture->facts.lost_life || capture->facts.lost_mappings)
+		profile_add_comment_format(profile, "events of processes lost: life %llu, mappings %llu",
+				(unsigned long long)capture->facts.lost_life,
+				(unsigned long long)capture->facts.lost_mappings);
+	profile_add_comment_format(profile, "cost: tsprofd used %.3f s of CPU time in this window",
+			(double)capture->facts.own_cpu_nsec / NSEC_PER_SEC);
+}
+
+static void add_comments(const struct press *press, const struct capture *capture, struct service_profile *service)
+{
+	struct profile *profile = service->profile;
+
+	profile->time_nsec = capture->stacks->start_wall_nsec;
+	profile->duration_nsec = capture->stacks->duration_nsec;
+	profile_add_comment_format(profile, "tsprofd " TSPROFD_VERSION ", host %s, kernel %s", press->host.nodename,
+			press->host.release);
+	profile_add_comment_format(profile, "service: %s, samples: %llu, frames without a name: %.2f %%, trigger: %s",
+			service->service, (unsigned long long)service->n_samples,
+			service->n_frames ? 100.0 * service->n_unnamed / service->n_frames : 0,
+			capture->trigger[0] ? capture->trigger : "schedule");
+	add_window_comments(profile, capture);
+}
+
+/* Files */
+
+/* One file instead of a store: where --once --output FILE goes. */
+static int write_path(const struct press_output *output, const void *bytes, size_t size, char **ret_path)
+{
+	_cleanup_free_ char *copy = strdup(output->path);
+	_cleanup_close_ int directory = -1;
+	char *slash;
+	int r;
+
+	if (!copy)
+		return -ENOMEM;
+	if (!strcmp(copy, "-")) {
+		r = fs_write_all(STDOUT_FILENO, bytes, size);
+	} else {
+		slash = strrchr(copy, '/');
+		if (slash)
+			*slash = '\0';
+		directory = open(slash ? (copy[0] ? copy : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (directory < 0)
+			return -errno;
+		r = fs_replace(directory, slash ? slash + 1 : copy, output->store.file_mode ? output->store.file_mode : 0644,
+				bytes, size);
+		if (r >= 0 && output->store.uid != (uid_t)-1 &&
+		    fchownat(directory, slash ? slash + 1 : copy, output->store.uid, output->store.gid,
+			    AT_SYMLINK_NOFOLLOW) < 0)
+			r = -errno;
+	}
+	if (r < 0)
+		return r;
+	*ret_path = strdup(output->path);
+	return *ret_path ? 0 : -ENOMEM;
+}
+
+static void run_vacuum(struct press *press)
+{
+	struct store_vacuum now = { 0 };
+
+	if (!press->store)
+		return;
+	press->last_vacuum_nsec = clock_monotonic_nsec();
+	if (store_vacuum(press->store, &press->output.retention, clock_wall_nsec(), &now) < 0)
+		return;
+	now.deleted_age += press->vacuum.deleted_age;
+	now.deleted_size += press->vacuum.deleted_size;
+	now.deleted_free += press->vacuum.deleted_free;
+	now.deleted_bytes += press->vacuum.deleted_bytes;
+	now.failed += press->vacuum.failed;
+	press->vacuum = now;
+}
+
+static int put(struct press *press, const char *service, enum profile_kind kind, uint64_t start_wall_nsec,
+		const char *trigger, const void *bytes, size_t size, char **ret_path)
+{
+	if (press->output.path)
+		return write_path(&press->output, bytes, size, ret_path);
+	if (!press->store)
+		return -ENOENT;
+	return store_put(press->store, service, kind, start_wall_nsec, trigger[0] ? trigger : NULL, bytes, size, ret_path);
+}
+
+static void unsaved_free(struct press *press, size_t i)
+{
+	struct unsaved *u = &press->unsaved.at[i];
+
+	press->unsaved_bytes -= u->size;
+	free(u->service);
+	free(u->bytes);
+	memmove(u, u + 1, (press->unsaved.n - i - 1) * sizeof(*u));
+	press->unsaved.n--;
+}
+
+/* Keeps a profile for better times; the oldest ones go when there is no room. Takes bytes. */
+static void keep_unsaved(struct press *press, const struct capture *capture, const char *service, void *bytes, size_t size)
+{
+	struct unsaved u = {
+		.service = strdup(service),
+		.kind = capture->kind,
+		.trigger = capture->trigger,
+		.start_wall_nsec = capture->stacks->start_wall_nsec,
+		.bytes = bytes,
+		.size = size,
+	};
+
+	while (press->unsaved.n && press->unsaved_bytes + size > max_unsaved_bytes) {
+		unsaved_free(press, 0);
+		press->n_discarded++;
+	}
+	if (!u.service || size > max_unsaved_bytes || vec_push(&press->unsaved, u) < 0) {
+		free(u.service);
+		free(bytes);
+		press->n_discarded++;
+		return;
+	}
+	press->unsaved_bytes += size;
+}
+
+/* Writes what could not be written before, oldest first, until one fails again. */
+static void save_unsaved(struct press *press, struct press_result *result)
+{
+	while (press->unsaved.n) {
+		const struct unsaved *u = &press->unsaved.at[0];
+		struct press_file file = { .n_bytes = u->size };
+
+		if (put(press, u->service, u->kind, u->start_wall_nsec, u->trigger, u->bytes, u->size, &file.path) < 0)
+			return;
+		file.service = TAKE(press->unsaved.at[0].service);
+		if (vec_push(&result->files, file) < 0) {
+			free(file.path);
+			free(file.service);
+		}
+		unsaved_free(press, 0);
+	}
+}
+
+static int press_profile(struct press *press, const struct capture *capture, struct service_profile *service,
+		struct press_file *file)
+{
+	char *bytes;
+	size_t size;
+	int r;
+
+	add_comments(press, capture, service);
+	r = pprof_encode(service->profile, PPROF_LEVEL_DEFAULT, &bytes, &size);
+	if (r < 0)
+		return r;
+	file->n_bytes = size;
+	r = put(press, service->service, capture->kind, capture->stacks->start_wall_nsec, capture->trigger, bytes, size,
+			&file->path);
+	if (r == -ENOSPC || r == -EDQUOT) {
+		/* What retention would remove anyway may be all the room that is needed. */
+		run_vacuum(press);
+		r = put(press, service->service, capture->kind, capture->stacks->start_wall_nsec, capture->trigger, bytes,
+				size, &file->path);
+	}
+	if (r < 0 && press->store) {
+		keep_unsaved(press, capture, service->service, bytes, size);
+		return r;
+	}
+	free(bytes);
+	return r;
+}
+
+static void press_service(struct press *press, const struct capture *capture, struct service_profile *service,
+		struct press_result *result)
+{
+	struct press_file file = {
+		.service = TAKE(service->service),
+		.n_samples = service->n_samples,
+		.cpu_nsec = service->cpu_nsec,
+	};
+
+	service->service = file.service;
+	top_new(service->profile, 1, TOP_FLAT, top_rows, &file.top);
+	file.error = press_profile(press, capture, service, &file);
+	service->service = NULL;
+	result->n_frames += service->n_frames;
+	result->n_unnamed += service->n_unnamed;
+	if (vec_push(&result->files, file) < 0) {
+		free(file.path);
+		free(file.service);
+		top_free(file.top);
+	}
+}
+
+/* The thread */
+
+static void describe_window(const struct capture *capture, struct press_result *result)
+{
+	const struct stacks *s = capture->stacks;
+
+	result->kind = capture->kind;
+	result->trigger = capture->trigger;
+	result->duration_nsec = s->duration_nsec;
+	result->seen = s->seen;
+	result->lost_ring = s->lost_ring;
+	result->lost_namespace = s->lost_namespace;
+	result->lost_frames = s->lost_frames;
+	result->kept = stacks_kept(s);
+	for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
+		result->verdicts[i] = s->verdicts[i];
+}
+
+static void press_capture(struct press *press, const struct capture *capture, struct press_result *result)
+{
+	struct service_profiles services = { 0 };
+	uint64_t start = clock_monotonic_nsec();
+	uint32_t max_services = press->output.path ? PROFILE_BUILDER_TOGETHER : press->output.max_services;
+	int r;
+
+	describe_window(capture, result);
+	r = profile_builder_run(capture, press->names, max_services, &services);
+	result->symbolize_nsec = clock_monotonic_nsec() - start;
+	if (r < 0) {
+		result->error = r;
+		return;
+	}
+	for (size_t i = 0; i < services.profiles.n; i++)
+		press_service(press, capture, &services.profiles.at[i], result);
+	service_profiles_deinit(&services);
+	result->latency_nsec = clock_monotonic_nsec() - capture->end_nsec;
+	if (clock_monotonic_nsec() - press->last_vacuum_nsec >= vacuum_every_nsec)
+		run_vacuum(press);
+}
+
+static void set_output(struct press *press, struct press_output *output)
+{
+	output_deinit(&press->output);
+	press->store = store_free(press->store);
+	press->output = *output;
+	*output = (struct press_output){ 0 };
+	/* Whatever keeps the store from opening, each put tries again and tells. */
+	if (press->output.directory)
+		store_new(press->output.directory, &press->output.store, &press->store);
+	run_vacuum(press);
+}
+
+static void fill_stats(const struct press *press, struct press_result *result)
+{
+	result->n_unsaved = press->unsaved.n;
+	result->unsaved_bytes = press->unsaved_bytes;
+	result->n_discarded = press->n_discarded;
+	result->names = names_cache_stats(press->names);
+	result->symbolizer = symbolizer_process_stats(press->symbolizer);
+	result->vacuum = press->vacuum;
+	if (press->store)
+		result->store = *store_stats(press->store);
+}
+
+/* NULL when it is time to stop, or to try again what could not be written: *ret_stop tells which. */
+static struct job *next_job(struct press *press, bool *ret_stop)
+{
+	struct timespec until;
+	struct job *job;
+	int r = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += retry_sec;
+	pthread_mutex_lock(&press->lock);
+	press->busy = false;
+	pthread_cond_broadcast(&press->idle);
+	while (!press->stop && !press->jobs && r != ETIMEDOUT)
+		r = press->unsaved.n ? pthread_cond_timedwait(&press->work, &press->lock, &until)
+				     : pthread_cond_wait(&press->work, &press->lock);
+	*ret_stop = press->stop;
+	job = press->stop ? NULL : press->jobs;
+	if (job) {
+		press->jobs = job->next;
+		if (!press->jobs)
+			press->jobs_end = &press->jobs;
+		press->n_queued--;
+		press->busy = true;
+	}
+	pthread_mutex_unlock(&press->lock);
+	return job;
+}
+
+static void deliver(struct press *press, struct done *done)
+{
+	uint64_t one = 1;
+
+	pthread_mutex_lock(&press->lock);
+	done->next = NULL;
+	*press->results_end = done;
+	press->results_end = &done->next;
+	pthread_mutex_unlock(&press->lock);
+	/* Cannot fail: the counter is far from full. */
+	if (write(press->event_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void run_capture(struct press *press, struct job *job)
+{
+	struct done *done = TAKE(job->done);
+
+	save_unsaved(press, &done->result);
+	press_capture(press, job->capture, &done->result);
+	fill_stats(press, &done->result);
+	deliver(press, done);
+}
+
+static void retry_unsaved(struct press *press)
+{
+	struct done *done = calloc(1, sizeof(*done));
+
+	if (!done)
+		return;
+	done->result.trigger = "";
+	save_unsaved(press, &done->result);
+	if (!done->result.files.n) {
+		free(done);
+		return;
+	}
+	fill_stats(press, &done->result);
+	deliver(press, done);
+}
+
+static void *press_thread(void *argument)
+{
+	struct press *press = argument;
+	struct job *job;
+	bool stop;
+
+	for (;;) {
+		job = next_job(press, &stop);
+		if (stop)
+			return NULL;
+		if (!job)
+			retry_unsaved(press);
+		else if (job->capture)
+			run_capture(press, job);
+		else
+			set_output(press, &job->output);
+		job_free(job);
+	}
+}
+
+/* The side of the event loop */
+
+static void deliver_results(struct press *press)
+{
+	struct done *done, *next;
+
+	pthread_mutex_lock(&press->lock);
+	done = press->results;
+	press->results = NULL;
+	press->results_end = &press->results;
+	pthread_mutex_unlock(&press->lock);
+	for (; done; done = next) {
+		next = done->next;
+		if (done->is_capture)
+			press->n_pending--;
+		press->done(&done->result, press->userdata);
+		result_deinit(&done->result);
+		free(done);
+	}
+}
+
+static int on_results(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	uint64_t n;
+
+	if (read(fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		return -errno;
+	deliver_results(userdata);
+	return 0;
+}
+
+static int init_sync(struct press *press)
+{
+	pthread_condattr_t attributes;
+
+	pthread_mutex_init(&press->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&press->work, &attributes);
+	pthread_cond_init(&press->idle, NULL);
+	pthread_condattr_destroy(&attributes);
+	press->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return press->event_fd < 0 ? -errno : 0;
+}
+
+int press_new(sd_event *loop, const struct press_options *options, press_done_fn done, void *userdata, struct press **ret)
+{
+	struct press *press = calloc(1, sizeof(*press));
+	int r;
+
+	if (!press)
+		return -ENOMEM;
+	press->jobs_end = &press->jobs;
+	press->results_end = &press->results;
+	press->done = done;
+	press->userdata = userdata;
+	uname(&press->host);
+	r = init_sync(press);
+	if (r >= 0)
+		r = symbolizer_process_new(&options->symbolizer, &press->symbolizer);
+	if (r >= 0)
+		r = names_cache_new(press->symbolizer, options->names_bytes ? options->names_bytes : default_names_bytes,
+				&press->names);
+	if (r >= 0)
+		r = sd_event_add_io(loop, &press->source, press->event_fd, EPOLLIN, on_results, press);
+	if (r >= 0)
+		r = -pthread_create(&press->thread, NULL, press_thread, press);
+	if (r < 0) {
+		press_free(press);
+		return r;
+	}
+	press->has_thread = true;
+	*ret = press;
+	return 0;
+}
+
+static void stop_thread(struct press *press)
+{
+	pthread_mutex_lock(&press->lock);
+	press->stop = true;
+	pthread_cond_signal(&press->work);
+	pthread_mutex_unlock(&press->lock);
+	pthread_join(press->thread, NULL);
+}
+
+struct press *press_free(struct press *press)
+{
+	struct done *done;
+	struct job *job;
+
+	if (!press)
+		return NULL;
+	if (press->has_thread)
+		stop_thread(press);
+	while ((job = press->jobs)) {
+		press->jobs = job->next;
+		job_free(job);
+	}
+	while ((done = press->results)) {
+		press->results = done->next;
+		result_deinit(&done->result);
+		free(done);
+	}
+	while (press->unsaved.n)
+		unsaved_free(press, press->unsaved.n - 1);
+	vec_deinit(&press->unsaved);
+	sd_event_source_disable_unref(press->source);
+	names_cache_free(press->names);
+	symbolizer_process_free(press->symbolizer);
+	store_free(press->store);
+	output_deinit(&press->output);
+	close_fd(press->event_fd);
+	pthread_cond_destroy(&press->work);
+	pthread_cond_destroy(&press->idle);
+	pthread_mutex_destroy(&press->lock);
+	free(press);
+	return NULL;
+}
+
+static void enqueue(struct press *press, struct job *job)
+{
+	pthread_mutex_lock(&press->lock);
+	*press->jobs_end = job;
+	press->jobs_end = &job->next;
+	press->n_queued++;
+	pthread_cond_signal(&press->work);
+	pthread_mutex_unlock(&press->lock);
+}
+
+int press_set_output(struct press *press, const struct press_output *output)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return -ENOMEM;
+	job->output = *output;
+	job->output.directory = output->directory ? strdup(output->directory) : NULL;
+	job->output.path = output->path ? strdup(output->path) : NULL;
+	if ((output->directory && !job->output.directory) || (output->path && !job->output.path)) {
+		job_free(job);
+		return -ENOMEM;
+	}
+	enqueue(press, job);
+	return 0;
+}
+
+int press_submit_take(struct press *press, struct capture *capture)
+{
+	struct job *job;
+
+	if (press->n_pending >= max_queued) {
+		capture_free(capture);
+		return -ENOBUFS;
+	}
+	job = calloc(1, sizeof(*job));
+	if (job)
+		job->done = calloc(1, sizeof(*job->done));
+	if (!job || !job->done) {
+		capture_free(capture);
+		job_free(job);
+		return -ENOMEM;
+	}
+	job->capture = capture;
+	job->done->is_capture = true;
+	press->n_pending++;
+	enqueue(press, job);
+	return 0;
+}
+
+size_t press_pending(const struct press *press)
+{
+	return press->n_pending;
+}
+
+void press_finish(struct press *press)
+{
+	pthread_mutex_lock(&press->lock);
+	while (press->jobs || press->busy)
+		pthread_cond_wait(&press->idle, &press->lock);
+	pthread_mutex_unlock(&press->lock);
+	deliver_results(press);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Turns captures into files, in a thread of its own, one after the other: names (through the symbolizer process), one
+ * profile a service, pprof bytes, the store, and then retention. The event loop hands a capture over whole and gets a
+ * result back whole; nothing is shared in between.
+ *
+ * A profile that could not be written (disk full, read-only, directory gone) is kept, up to a bound, and written when it
+ * can be.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "names_cache.h"
+#include "store.h"
+#include "store_vacuum.h"
+#include "symbolizer_process.h"
+#include "vec.h"
+
+struct capture;
+struct press;
+struct top;
+
+struct press_options {
+	struct symbolizer_options symbolizer;
+	size_t names_bytes;                  /* bound of the cache of names; 0: default */
+};
+
+/* Where files go. */
+struct press_output {
+	const char *directory;               /* of a store */
+	const char *path;                    /* else one file for all that is captured, services together; "-": standard output */
+	struct store_options store;
+	struct store_retention retention;
+	uint32_t max_services;
+};
+
+struct press_file {
+	char *path;                          /* NULL when it is not written (yet) */
+	char *service;
+	int error;                           /* 0, or -errno of the store: kept for later */
+	size_t n_bytes;
+	uint64_t n_samples, cpu_nsec;
+	struct top *top;                     /* the functions with the most samples; NULL for one that was kept for later */
+};
+
+struct press_result {
+	enum profile_kind kind;
+	const char *trigger;
+	VEC(struct press_file) files;
+	int error;                           /* -errno: the whole capture came to nothing */
+	uint64_t duration_nsec;              /* of the window; 0 when this is only about files kept for later */
+	uint64_t seen, kept, lost_ring, lost_namespace, lost_frames; /* of the window */
+	uint64_t verdicts[8];                /* enum sample_verdict */
+	uint64_t n_frames, n_unnamed;
+	uint64_t symbolize_nsec;             /* building of profiles, names included */
+	uint64_t latency_nsec;               /* from the window's end to the last file */
+	uint64_t n_unsaved, unsaved_bytes;   /* kept for later, now */
+	uint64_t n_discarded;                /* profiles given up, since start: no room to keep them */
+	struct names_cache_stats names;
+	struct symbolizer_stats symbolizer;
+	struct store_stats store;
+	struct store_vacuum vacuum;          /* the latest; counts since start */
+};
+
+typedef void (*press_done_fn)(const struct press_result *result, void *userdata);
+
+/* Starts the thread. `done` is called from `loop`. Strings of options are borrowed. */
+int press_new(sd_event *loop, const struct press_options *options, press_done_fn done, void *userdata, struct press **ret);
+/* Ends what is running after the capture in work; captures still queued are lost: call press_finish() first. */
+struct press *press_free(struct press *press);
+
+/* From the next capture on. Strings are copied. */
+int press_set_output(struct press *press, const struct press_output *output);
+/* Consumes the capture, also on failure. -ENOBUFS when the press is too far behind: the window is lost, and to be counted. */
+int press_submit_take(struct press *press, struct capture *capture);
+/* Captures handed over whose result has not been delivered. */
+size_t press_pending(const struct press *press);
+/* Waits until everything handed over is done and delivers the results. */
+void press_finish(struct press *press);
