@@ -7,6 +7,7 @@
  * Newest facts checked against the BTF of 5.10, 6.1, 6.12, 6.18 and 7.3.
  */
 #include <linux/types.h>
+#include <stdbool.h>
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 
@@ -82,19 +83,26 @@ struct linux_binprm {
 	const char *interp;
 };
 
-/* Exact layout: user interface of the kernel (arch/x86/include/asm/ptrace.h), never changes. */
 struct pt_regs {
-	unsigned long r15, r14, r13, r12, bp, bx;
-	unsigned long r11, r10, r9, r8, ax, cx, dx, si, di;
-	unsigned long orig_ax;
-	unsigned long ip, cs, flags, sp, ss;
-};
-
-/* What a program of type perf_event is given: include/uapi/linux/bpf_perf_event.h. */
-struct bpf_perf_event_data {
-	struct pt_regs regs;
-	__u64 sample_period;
-	__u64 addr;
+	unsigned long ip, sp, bp;
+	unsigned short cs; /* once a long; beside it FRED keeps other things now (Linux 6.9) */
 };
 
 #pragma clang attribute pop
+
+/*
+ * What a program of type perf_event is given (include/uapi/linux/bpf_perf_event.h, arch/x86/include/uapi/asm/ptrace.h).
+ * Exact layout, which never changes, and not to be relocated: the verifier wants whole registers to be read.
+ */
+struct interrupted_registers {
+	__u64 r15, r14, r13, r12, bp, bx;
+	__u64 r11, r10, r9, r8, ax, cx, dx, si, di;
+	__u64 orig_ax;
+	__u64 ip, cs, flags, sp, ss;
+};
+
+struct bpf_perf_event_data {
+	struct interrupted_registers regs;
+	__u64 sample_period;
+	__u64 addr;
+};

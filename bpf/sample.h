@@ -22,7 +22,7 @@ enum {
 /* How the walk of the user stack ended. */
 enum sample_verdict {
 	SAMPLE_VERDICT_COMPLETE,         /* reached the end of the chain: frame pointer 0 at the thread's first function */
-	SAMPLE_VERDICT_KERNEL,           /* a kernel thread, or a task without an address space: no user stack to walk */
+	SAMPLE_VERDICT_KERNEL,           /* a kernel thread, or a task that exits or is amid an exec: no user stack to walk */
 	SAMPLE_VERDICT_BROKEN_POINTER,   /* the chain left the stack: not aligned, not rising, or not in user space */
 	SAMPLE_VERDICT_UNREADABLE,       /* the page is not resident, or not mapped */
 	SAMPLE_VERDICT_TRUNCATED,        /* deeper than SAMPLE_MAX_USER_FRAMES */
@@ -61,16 +61,19 @@ struct sample_value {
 	char thread[SAMPLE_COMM_LENGTH]; /* name of the thread when the entry was made */
 };
 
-/* A record of the ring: the frames of a stack. */
+/*
+ * A record of the ring: this and the frames of a stack, n_kernel + n_user times a __u64: first those of the kernel, then
+ * those of the program, each leaf first: instruction pointer, then return addresses. No stack has no frames: a record
+ * without says that its key's frames were sent before.
+ */
 struct sample_stack {
 	struct sample_key key;           /* tid: the thread in which it was seen first */
 	__u32 epoch;                     /* 0 or 1 */
-	__u16 n_kernel;                  /* frames, leaf first: first n_kernel of the kernel, then n_user of the program */
+	__u16 n_kernel;
 	__u16 n_user;
 	__u32 loose;                     /* samples that this record itself stands for (0, or 1 when the map had no room) */
 	__u32 verdict;                   /* enum sample_verdict */
 	char thread[SAMPLE_COMM_LENGTH];
-	__u64 frames[];                  /* instruction pointer of the leaf, then return addresses */
 };
 
 /* Life of processes: records of the ring of life.bpf.c. */

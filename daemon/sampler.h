@@ -4,9 +4,11 @@
  * One way to look at processes. All samplers have the same life: new (loads), start, then a drain at the end of each
  * window, free (detaches). A drain ends one window and begins the next at the same instant: no sample is in none or in two.
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+struct process_id;
 struct sampler;
 struct stacks;
 

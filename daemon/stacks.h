@@ -25,7 +25,7 @@ struct stacks_sample {
 
 struct stacks {
 	VEC(struct process_id) processes;    /* each once */
-	VEC(struct stacks_stack) stacks;
+	VEC(struct stacks_stack) stacks;     /* each once by process and frames; one without frames has no samples */
 	VEC(uint64_t) frames;
 	VEC(struct stacks_sample) samples;
 
@@ -37,7 +37,7 @@ struct stacks {
 	uint64_t seen;
 	uint64_t lost_ring;                  /* neither map nor ring had room */
 	uint64_t lost_namespace;             /* processes outside our pid namespace */
-	uint64_t lost_frames;                /* counted, but the frames never arrived */
+	uint64_t lost_frames;                /* counted, but the frames never arrived, or were more than we keep */
 	uint64_t verdicts[SAMPLE_N_VERDICTS];
 };
 

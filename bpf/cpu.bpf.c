@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The CPU sampler: runs at each tick of a CPU's clock event, takes the stack of the thread it interrupted and counts it.
+ *
+ * A stack already counted for its thread costs one lookup and one addition. A new one is first sent through the ring,
+ * unless another thread of the process had it in this epoch, and only then entered: every entry has its frames, but for
+ * the rare case that another CPU announced them and found the ring full. Such entries are found at the drain.
+ *
+ * The kernel skips us without a trace while this CPU is inside another BPF program or changes a BPF map (bpf_prog_active,
+ * kernel/events/core.c bpf_overflow_handler()). Those samples are nowhere; they are microseconds of such programs.
+ */
+#include "kernel.h"
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#include "sample.h"
+#include "target.bpf.h"
+#include "unwind.bpf.h"
+
+/* Set before loading. */
+const volatile bool all_processes = false;
+const volatile __u64 salt = 1;
+
+/* Where samples are counted now: written by the daemon at a window's end. */
+volatile __u32 epoch = 0;
+
+struct counters {
+	__u64 at[SAMPLE_N_COUNTERS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SAMPLE_EPOCHS);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counters SEC(".maps");
+
+/*
+ * By epoch; the daemon makes the inner maps, in the size that it wants. (Sizes instead of types: clang 14 leaves a type
+ * that is used only here a forward declaration.)
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SAMPLE_EPOCHS);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(key_size, sizeof(struct sample_key));
+		__uint(value_size, sizeof(struct sample_value));
+	});
+} counts SEC(".maps");
+
+/* The processes to sample, unless it is all; preallocated: Linux before 6.1 allows no other in a perf event. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u8);
+} target_pids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct unwind);
+} cpu_scratch SEC(".maps");
+
+/* With or without its frames. */
+static __always_inline long send(struct unwind *unwind, __u32 n_frames, __u32 loose)
+{
+	if (n_frames > UNWIND_MAX_FRAMES)
+		n_frames = UNWIND_MAX_FRAMES;
+	if (!n_frames)
+		unwind->stack.n_kernel = unwind->stack.n_user = 0;
+	unwind->stack.loose = loose;
+	/* Wakes the reader only when it has read all before: at most once for each time that it looks. */
+	return bpf_ringbuf_output(&ring, &unwind->stack, sizeof(unwind->stack) + n_frames * sizeof(__u64), 0);
+}
+
+/* Sends the frames unless that was done in this epoch. 1: now, 0: before, negative: neither ring nor map has room. */
+static __always_inline int announce(void *map, struct unwind *unwind, const struct sample_key *key)
+{
+	struct sample_key marker = *key;
+	struct sample_value nothing = {};
+	long r;
+
+	marker.tid = 0;
+	r = bpf_map_update_elem(map, &marker, &nothing, BPF_NOEXIST);
+	if (r == -17 /* EEXIST */)
+		return 0;
+	if (r < 0)
+		return -1;
+	if (send(unwind, unwind->n, 0) >= 0)
+		return 1;
+	bpf_map_delete_elem(map, &marker); /* whoever comes next tries again */
+	return -1;
+}
+
+/* True when the sample is accounted for, in the map or in the ring. */
+static __always_inline bool enter(void *map, struct unwind *unwind)
+{
+	struct sample_key *key = &unwind->stack.key;
+	struct sample_value first = { .count = 1 };
+	int announced;
+
+	announced = announce(map, unwind, key);
+	if (announced >= 0) {
+		__builtin_memcpy(first.thread, unwind->stack.thread, sizeof(first.thread));
+		if (bpf_map_update_elem(map, key, &first, BPF_NOEXIST) == 0)
+			return true;
+	}
+	/* No room for it: the record itself is the sample. */
+	return send(unwind, announced < 0 ? unwind->n : 0, 1) >= 0;
+}
+
+SEC("perf_event")
+int sample_cpu(struct bpf_perf_event_data *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 now = epoch & 1, zero = 0;
+	struct sample_value *value;
+	struct counters *counter;
+	struct unwind *unwind;
+	struct sample_key *key;
+	__u32 verdict;
+	void *map;
+
+	if (!task->pid) /* idle; the event excludes it already */
+		return 0;
+	counter = bpf_map_lookup_elem(&counters, &now);
+	unwind = bpf_map_lookup_elem(&cpu_scratch, &zero);
+	map = bpf_map_lookup_elem(&counts, &now);
+	if (!counter || !unwind || !map) /* cannot be */
+		return 0;
+
+	key = &unwind->stack.key;
+	target_identify(task, &key->process);
+	if (!all_processes && (!key->process.pid || !bpf_map_lookup_elem(&target_pids, &key->process.pid))) {
+		counter->at[SAMPLE_NOT_TARGET]++;
+		return 0;
+	}
+	counter->at[SAMPLE_SEEN]++;
+	key->tid = target_tid(task);
+	if (!key->process.pid || !key->tid) {
+		counter->at[SAMPLE_LOST_NAMESPACE]++;
+		return 0;
+	}
+
+	unwind_task(unwind, ctx, &ctx->regs, task, salt);
+	key->stack = unwind->hash;
+	key->zero = 0;
+	verdict = unwind->verdict;
+	if (verdict >= SAMPLE_N_VERDICTS) /* cannot be: for the verifier */
+		return 0;
+	value = bpf_map_lookup_elem(map, key);
+	if (value) {
+		__sync_fetch_and_add(&value->count, 1);
+	} else {
+		unwind->stack.epoch = now;
+		bpf_get_current_comm(unwind->stack.thread, sizeof(unwind->stack.thread));
+		if (!enter(map, unwind)) {
+			counter->at[SAMPLE_LOST_RING]++;
+			return 0;
+		}
+	}
+	counter->at[SAMPLE_VERDICTS + verdict]++;
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

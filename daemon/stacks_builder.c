@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stacks_builder.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "map.h"
+#include "stacks.h"
+
+struct stack_key {
+	uint64_t hash;
+	uint64_t process;       /* index */
+};
+
+struct loose_key {
+	uint32_t stack;         /* index */
+	uint32_t tid;
+};
+
+struct stacks_builder {
+	struct stacks_limits limits;
+	struct stacks *stacks;
+	struct map processes;   /* struct process_id -> uint32_t index */
+	struct map by_hash;     /* struct stack_key -> uint32_t index */
+	struct map loose;       /* struct loose_key -> uint32_t index: samples of which more may come */
+};
+
+static const uint32_t no_frames = UINT32_MAX; /* as verdict of a stack whose frames did not come yet */
+
+struct stacks_builder *stacks_builder_free(struct stacks_builder *builder)
+{
+	if (!builder)
+		return NULL;
+	stacks_free(builder->stacks);
+	map_deinit(&builder->processes);
+	map_deinit(&builder->by_hash);
+	map_deinit(&builder->loose);
+	free(builder);
+	return NULL;
+}
+
+int stacks_builder_new(const struct stacks_limits *limits, struct stacks_builder **ret)
+{
+	_cleanup_(stacks_builder_free_p) struct stacks_builder *builder = NULL;
+
+	builder = calloc(1, sizeof(*builder));
+	if (!builder)
+		return -ENOMEM;
+	builder->limits = *limits;
+	map_init(&builder->processes, sizeof(struct process_id), sizeof(uint32_t));
+	map_init(&builder->by_hash, sizeof(struct stack_key), sizeof(uint32_t));
+	map_init(&builder->loose, sizeof(struct loose_key), sizeof(uint32_t));
+	builder->stacks = stacks_new();
+	if (!builder->stacks)
+		return -ENOMEM;
+	*ret = TAKE(builder);
+	return 0;
+}
+
+/* 1 when it is new, 0, -ENOMEM. */
+static int find_process(struct stacks_builder *builder, const struct sample_process *process, uint32_t *ret)
+{
+	struct stacks *stacks = builder->stacks;
+	struct process_id id = {
+		.pid = process->pid,
+		.exec_id = process->exec_id,
+		.start_nsec = process->start_nsec / NSEC_PER_TICK * NSEC_PER_TICK,
+	};
+	void *value;
+	int r;
+
+	r = map_put(&builder->processes, &id, &value);
+	if (r < 0)
+		return r;
+	if (r > 0) {
+		if (vec_push(&stacks->processes, id) < 0) {
+			map_remove(&builder->processes, &id);
+			return -ENOMEM;
+		}
+		*(uint32_t *)value = (uint32_t)(stacks->processes.n - 1);
+	}
+	*ret = *(uint32_t *)value;
+	return r;
+}
+
+/* 0, -ENOMEM, -ENOSPC. */
+static int find_stack(struct stacks_builder *builder, uint64_t hash, uint32_t process, uint32_t *ret)
+{
+	const struct stack_key key = { .hash = hash, .process = process };
+	struct stacks *stacks = builder->stacks;
+	uint32_t *index = map_get(&builder->by_hash, &key);
+	void *value;
+	int r;
+
+	if (index) {
+		*ret = *index;
+		return 0;
+	}
+	if (stacks->stacks.n >= builder->limits.n_stacks)
+		return -ENOSPC;
+	r = map_put(&builder->by_hash, &key, &value);
+	if (r < 0)
+		return r;
+	r = vec_push(&stacks->stacks, ((struct stacks_stack){ .process = process, .verdict = no_frames }));
+	if (r < 0) {
+		map_remove(&builder->by_hash, &key);
+		return r;
+	}
+	*ret = *(uint32_t *)value = (uint32_t)(stacks->stacks.n - 1);
+	return 0;
+}
+
+static int take_frames(struct stacks_builder *builder, struct stacks_stack *stack, const struct sample_stack *header,
+		const uint64_t *frames)
+{
+	struct stacks *stacks = builder->stacks;
+	size_t n = (size_t)header->n_kernel + header->n_user, first = stacks->frames.n;
+	int r;
+
+	if (n > builder->limits.n_frames - first)
+		return -ENOSPC;
+	r = vec_append(&stacks->frames, frames, n);
+	if (r < 0)
+		return r;
+	stack->first_frame = first;
+	stack->n_kernel = header->n_kernel;
+	stack->n_user = header->n_user;
+	stack->verdict = header->verdict;
+	return 0;
+}
+
+static int push_sample(struct stacks_builder *builder, uint32_t stack, uint32_t tid, uint64_t count, const char *thread)
+{
+	struct stacks_sample sample = { .stack = stack, .tid = tid, .count = count };
+
+	if (builder->stacks->samples.n >= builder->limits.n_samples)
+		return -ENOSPC;
+	memcpy(sample.thread, thread, SAMPLE_COMM_LENGTH - 1);
+	return vec_push(&builder->stacks->samples, sample);
+}
+
+static int add_loose(struct stacks_builder *builder, uint32_t stack, const struct sample_stack *header)
+{
+	const struct loose_key key = { .stack = stack, .tid = header->key.tid };
+	uint32_t *index = map_get(&builder->loose, &key);
+	void *value;
+	int r;
+
+	if (index) {
+		builder->stacks->samples.at[*index].count += header->loose;
+		return 0;
+	}
+	r = push_sample(builder, stack, header->key.tid, header->loose, header->thread);
+	if (r < 0)
+		return r;
+	/* Failing here costs a second sample of the same stack and thread, which is still right. */
+	if (map_put(&builder->loose, &key, &value) >= 0)
+		*(uint32_t *)value = (uint32_t)(builder->stacks->samples.n - 1);
+	return 0;
+}
+
+int stacks_builder_add_record(struct stacks_builder *builder, const void *record, size_t size,
+		const struct process_id **ret_process)
+{
+	struct stacks *stacks = builder->stacks;
+	struct sample_stack header;
+	uint32_t process, stack;
+	size_t n_frames;
+	int r, is_new;
+
+	if (size < sizeof(header))
+		return -EBADMSG;
+	memcpy(&header, record, sizeof(header));
+	n_frames = (size_t)header.n_kernel + header.n_user;
+	if (size != sizeof(header) + n_frames * sizeof(uint64_t) || header.n_kernel > SAMPLE_MAX_KERNEL_FRAMES ||
+			header.n_user > SAMPLE_MAX_USER_FRAMES || header.verdict >= SAMPLE_N_VERDICTS)
+		return -EBADMSG;
+	is_new = r = find_process(builder, &header.key.process, &process);
+	if (r < 0)
+		goto lost;
+	r = find_stack(builder, header.key.stack, process, &stack);
+	if (r < 0)
+		goto lost;
+	/* No room for frames: the samples count as lost when the builder finishes. */
+	if (n_frames && stacks->stacks.at[stack].verdict == no_frames)
+		(void)take_frames(builder, &stacks->stacks.at[stack], &header,
+				(const void *)((const char *)record + sizeof(header)));
+	if (header.loose) {
+		r = add_loose(builder, stack, &header);
+		if (r < 0)
+			goto lost;
+	}
+	goto done;
+
+lost:
+	stacks->lost_frames += header.loose;
+	if (is_new < 0)
+		return 0;
+done:
+	if (!is_new)
+		return 0;
+	*ret_process = &stacks->processes.at[process];
+	return STACKS_BUILDER_NEW_PROCESS;
+}
+
+void stacks_builder_add_entry(struct stacks_builder *builder, const struct sample_key *key,
+		const struct sample_value *value)
+{
+	struct stacks *stacks = builder->stacks;
+	uint32_t process, stack, *index;
+
+	if (!key->tid)
+		return;
+	if (find_process(builder, &key->process, &process) < 0 || find_stack(builder, key->stack, process, &stack) < 0) {
+		stacks->lost_frames += value->count;
+		return;
+	}
+	index = map_get(&builder->loose, &(struct loose_key){ .stack = stack, .tid = key->tid });
+	if (index)
+		stacks->samples.at[*index].count += value->count;
+	else if (push_sample(builder, stack, key->tid, value->count, value->thread) < 0)
+		stacks->lost_frames += value->count;
+}
+
+/* Drops the samples of stacks whose frames never came; such a stack stays, without frames and samples. */
+static void drop_incomplete(struct stacks *stacks)
+{
+	size_t n_kept = 0;
+
+	for (size_t i = 0; i < stacks->samples.n; i++) {
+		const struct stacks_sample sample = stacks->samples.at[i];
+
+		if (stacks->stacks.at[sample.stack].verdict == no_frames)
+			stacks->lost_frames += sample.count;
+		else
+			stacks->samples.at[n_kept++] = sample;
+	}
+	stacks->samples.n = n_kept;
+	for (size_t i = 0; i < stacks->stacks.n; i++)
+		if (stacks->stacks.at[i].verdict == no_frames)
+			stacks->stacks.at[i].verdict = SAMPLE_VERDICT_UNREADABLE;
+}
+
+struct stacks *stacks_builder_finish_take(struct stacks_builder *builder)
+{
+	struct stacks *stacks = TAKE(builder->stacks);
+
+	drop_incomplete(stacks);
+	stacks_builder_free(builder);
+	return stacks;
+}
