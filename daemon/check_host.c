@@ -179,14 +179,14 @@ static void blame_unknown(struct check_host_ability *ability, int error, const c
 static void check_capabilities(struct probe *probe)
 {
 	struct check_host_ability *ability = add(probe, "capabilities", "what the service needs", true);
-	int n = privileges_missing(ability->why, sizeof(ability->why));
+	int r = privileges_missing_names(ability->why, sizeof(ability->why));
 
-	if (n == 0) {
+	if (r == 0) {
 		why(ability, "all six");
 		return;
 	}
-	lacks(ability, CHECK_HOST_MISSING, EX_NOPERM, "run as root (sudo) or as tsprofd.service; in a container add "
-			"%s", n == 1 ? "this capability" : "these capabilities");
+	lacks(ability, r == PRIVILEGES_E_MISSING ? CHECK_HOST_MISSING : CHECK_HOST_DEGRADED, EX_NOPERM,
+			"run as root (sudo) or as tsprofd.service; let the container have what is missing");
 }
 
 /*

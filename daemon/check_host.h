@@ -20,7 +20,7 @@ struct check_host_ability {
 	enum check_host_state state;
 	bool essential;              /* no profile without it */
 	int exit_code;               /* when an essential one is missing: EX_UNAVAILABLE, EX_OSERR or EX_NOPERM */
-	char why[200];               /* found, or what is wrong: one line */
+	char why[320];               /* found, or what is wrong: one line */
 	char remedy[240];            /* what to do; "" when ok */
 };
 
@@ -30,8 +30,8 @@ struct check_host {
 };
 
 /*
- * Tries everything; takes some milliseconds and leaves nothing behind. output_directory: where profiles go; NULL: not
- * asked for.
+ * Tries everything with the capabilities that are effective now; takes some 50 ms and leaves nothing behind.
+ * output_directory: where profiles go; NULL: not asked for.
  */
 void check_host(const char *output_directory, struct check_host *ret);
 

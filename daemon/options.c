@@ -91,7 +91,7 @@ __attribute__((format(printf, 2, 3))) static int refuse(struct parser *parser, c
 	va_start(arguments, format);
 	vsnprintf(message, sizeof(message), format, arguments);
 	va_end(arguments);
-	diag_error(parser->diag, NULL, 0, 0, "%s", message);
+	diag_error(parser->diag, "tsprofd", 0, 0, "%s", message);
 	return OPTIONS_E_USAGE;
 }
 

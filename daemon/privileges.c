@@ -22,13 +22,14 @@
 static const struct need {
 	cap_value_t capability;
 	const char *name, *what;
+	int without;                 /* what privileges_init() returns */
 } needs[] = {
-	{ CAP_BPF, "CAP_BPF", "load BPF programs" },
-	{ CAP_PERFMON, "CAP_PERFMON", "open perf events" },
-	{ CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "read other processes" },
-	{ CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "read their files" },
-	{ CAP_SYSLOG, "CAP_SYSLOG", "see kernel addresses" },
-	{ CAP_CHECKPOINT_RESTORE, "CAP_CHECKPOINT_RESTORE", "open replaced binaries" },
+	{ CAP_BPF, "CAP_BPF", "load BPF programs", PRIVILEGES_E_MISSING },
+	{ CAP_PERFMON, "CAP_PERFMON", "open perf events", PRIVILEGES_E_MISSING },
+	{ CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "read other processes", PRIVILEGES_E_MISSING },
+	{ CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "read their files", PRIVILEGES_E_MISSING },
+	{ CAP_SYSLOG, "CAP_SYSLOG", "name kernel functions", PRIVILEGES_E_LESS },
+	{ CAP_CHECKPOINT_RESTORE, "CAP_CHECKPOINT_RESTORE", "name replaced binaries", PRIVILEGES_E_LESS },
 };
 
 /*
@@ -159,33 +160,39 @@ int privileges_init(const struct privileges_options *options)
 	r = apply(kept);
 	if (r < 0)
 		return r;
-	return privileges_missing(NULL, 0) ? PRIVILEGES_E_MISSING : 0;
+	return privileges_missing_names(NULL, 0);
 }
 
-static bool is_held(cap_t set, const struct need *need)
+int privileges_missing_names(char *ret_text, size_t size)
 {
-	return is_permitted(set, need->capability);
+	_cleanup_cap_ cap_t set = cap_get_proc();
+	size_t used = 0;
+	int r = 0;
+
+	if (size)
+		*ret_text = 0;
+	for (size_t i = 0; set && i < ARRAY_SIZE(needs); i++) {
+		if (is_permitted(set, needs[i].capability))
+			continue;
+		if (used < size)
+			used += snprintf(ret_text + used, size - used, "%s%s (%s)", r ? ", " : "missing ", needs[i].name,
+					needs[i].what);
+		if (r != PRIVILEGES_E_MISSING)
+			r = needs[i].without;
+	}
+	return r;
 }
 
 int privileges_missing(char *ret_text, size_t size)
 {
-	_cleanup_cap_ cap_t set = cap_get_proc();
-	int n_missing = 0;
-	FILE *f = size ? fmemopen(ret_text, size, "w") : NULL;
+	int r = privileges_missing_names(ret_text, size);
+	size_t used = r ? strlen(ret_text) : 0;
 
-	for (size_t i = 0; set && i < ARRAY_SIZE(needs); i++) {
-		if (is_held(set, &needs[i]))
-			continue;
-		if (f)
-			fprintf(f, "%s%s (%s)", n_missing ? ", " : "missing ", needs[i].name, needs[i].what);
-		n_missing++;
-	}
-	if (f && n_missing)
-		fputs(geteuid() == 0 ? ": give it to the service or container that runs tsprofd, or run tsprofd outside of it" :
-				"; run tsprofd with sudo, or as the service tsprofd.service", f);
-	if (f)
-		fclose(f);
-	return n_missing;
+	if (r)
+		snprintf(ret_text + used, size - used, "%s", geteuid() == 0 ?
+				"; let the service or container that runs tsprofd have it" :
+				"; run tsprofd with sudo, or as tsprofd.service");
+	return r;
 }
 
 int privileges_after_start(void)

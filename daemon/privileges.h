@@ -26,14 +26,19 @@ struct privileges_options {
 };
 
 /*
- * Drops what is not needed. 0, or PRIVILEGES_E_MISSING when some that are needed are not there: privileges_missing()
- * tells which; or -errno.
+ * Drops what is not needed. 0; PRIVILEGES_E_MISSING when one is not there without which there is no useful profile
+ * (the first four): exit with EX_NOPERM; PRIVILEGES_E_LESS when only names will be missing; or -errno.
+ * privileges_missing() tells which.
  */
 int privileges_init(const struct privileges_options *options);
-enum { PRIVILEGES_E_MISSING = 1 };
+enum { PRIVILEGES_E_MISSING = 1, PRIVILEGES_E_LESS = 2 };
 
-/* Names and remedy of what is missing, for people, as one line. 0 when nothing is, else the number of those missing. */
+/*
+ * What is missing, for people, as one line, with the remedy or without: "missing CAP_BPF (load BPF programs)".
+ * Returns 0 with "" when nothing is, else as privileges_init().
+ */
 int privileges_missing(char *ret_text, size_t size);
+int privileges_missing_names(char *ret_text, size_t size);
 
 /* All events are open and all programs loaded: drops what is needed for that alone. */
 int privileges_after_start(void);
