@@ -33,6 +33,7 @@ enum option_id {
 	OPTION_PROFILING_OUTPUT,
 	OPTION_ENABLE,
 	OPTION_PORT,
+	OPTION_ANNOUNCE,
 };
 
 /* Sorted as the help shows them. */
@@ -57,6 +58,7 @@ static const struct option long_options[] = {
 	{ "profiling-output", required_argument, NULL, OPTION_PROFILING_OUTPUT },
 	{ "enable-continuous-profiling", optional_argument, NULL, OPTION_ENABLE },
 	{ "port", required_argument, NULL, OPTION_PORT },
+	{ "announce", no_argument, NULL, OPTION_ANNOUNCE },
 	{ 0 },
 };
 
@@ -261,6 +263,10 @@ static int parse_option(struct parser *parser, int id, const char *value)
 			return refuse_value(parser, value, "a file or folder");
 		once->output = value;
 		return 0;
+	case OPTION_ANNOUNCE:
+		options->announce = true;
+		parser->daemon_only = "--announce";
+		return 0;
 	case OPTION_VERSION:
 		return set_mode(parser, OPTIONS_VERSION);
 	case OPTION_HELP:
@@ -437,6 +443,8 @@ void options_print_help(FILE *f)
 	      "  -profiling-output FOLDER               to here\n"
 	      "  -enable-continuous-profiling[=false]   at all\n"
 	      "  -port 6060                             of HTTP on 127.0.0.1\n"
+	      "\n"
+	      "  --announce                             tell of each file as it is written\n"
 	      "\n"
 	      "Options take one dash or two, and are not abbreviated. See tsprofd(8), profiling.yaml(5).\n",
 			f);
