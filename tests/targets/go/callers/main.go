@@ -2,7 +2,9 @@
 
 // Callers says what the Go runtime knows about addresses of its own program: for COUNT addresses spread evenly over .text
 // one line of JSON each, with the address as the file has it (what is loaded elsewhere is moved back) and the frames
-// that runtime.CallersFrames gives, innermost first, inlined ones included. An address that is no Go code has none.
+// that runtime.CallersFrames gives, innermost first, inlined ones included. No frames means that the runtime says nothing:
+// no Go code, or the one function whose name is the first of its table (runtime.funcname takes offset 0 for no name).
+// Frames that the runtime hides from profiles are hidden here, too: wrappers such as reflect.callMethod.
 //
 //	callers [COUNT]
 //	{"pc":"0x401000","frames":[{"func":"runtime.f","file":"/.../f.go","line":12}, ...]}
