@@ -1,0 +1,90 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: Apache-2.0
+"""The service on other kernels, booted with systemd, perf_event_paranoid as Debian has it (3), and where it cannot work the reason."""
+from harness import *
+
+KERNELVM = os.path.join(MACHINES, "kernelvm")
+
+# Runs in the machine, as root, from a unit of a booted systemd. Prints what is judged outside.
+SCRIPT = r"""
+set -u
+exec 2>&1
+cp -a --no-preserve=ownership /payload/install/. / && systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload
+mkdir -p /etc/tsiot/profiling.yaml.d
+printf 'profiling:\n  cpu: {duration: 3s, interval: 5s, rate: 99, background_rate: 19}\n' > /etc/tsiot/profiling.yaml.d/50-test.yaml
+echo "PARANOID $(cat /proc/sys/kernel/perf_event_paranoid)"
+systemd-run --quiet --unit=worker --uid=nobody -p PrivateTmp=yes /payload/c-shares-fp 3600
+systemctl enable --now tsprofd; echo "ENABLE $?"
+for i in $(seq 60); do
+	[ -n "$(ls /var/log/tsiot/profiles/*/worker/cpu-*.pprof 2>/dev/null)" ] && break
+	[ "$(systemctl is-active tsprofd)" = failed ] && break
+	sleep 1
+done
+echo "ACTIVE $(systemctl is-active tsprofd) STATUS $(systemctl show -p ExecMainStatus --value tsprofd) RESTARTS $(systemctl show -p NRestarts --value tsprofd)"
+echo "MEMORY $(systemctl show -p MemoryCurrent --value tsprofd)"
+for f in /var/log/tsiot/profiles/*/*/*.pprof; do [ -e "$f" ] && echo "FILE $f $(stat -c '%U %G %a' $f)"; done
+for f in $(ls /var/log/tsiot/profiles/*/worker/cpu-*.pprof 2>/dev/null | tail -1); do echo BASE64; base64 -w 76 $f; echo END; done
+for p in $(pgrep tsprofd); do echo "PROCESS $(tr '\0' ' ' < /proc/$p/cmdline)$(grep -E 'CapEff|CapPrm|Seccomp:|NoNewPrivs' /proc/$p/status | tr '\t\n' '  ')"; done
+tsprofd --check-host
+echo "CHECKHOST $?"
+journalctl -u tsprofd --no-pager -o cat | tail -n 30 | sed 's/^/JOURNAL /'
+"""
+
+
+def boot(kernel):
+    for tool in ("qemu-system-x86_64", "debootstrap", "mke2fs", "busybox"):
+        need_tool(tool)
+    done = run(KERNELVM, "prepare", kernel, timeout=1200, check_status=False)
+    if done.returncode:
+        raise Skip(f"kernel {kernel} cannot be had here: {done.stderr.strip()[-200:]}")
+    tree = tempdir()
+    build = os.path.dirname(os.path.dirname(find_binary()))
+    run("meson", "install", "--no-rebuild", "--quiet", "--destdir", f"{tree}/install", "-C", build)
+    open(f"{tree}/script", "w").write(SCRIPT)
+    done = run(KERNELVM, "run", "-s", "-t", "240", "-a", f"{tree}/install", "-a", target_path("c-shares-fp"), "-a", f"{tree}/script",
+               kernel, "bash /payload/script", timeout=300, check_status=False)
+    if done.returncode == 125:
+        raise Failed(f"kernel {kernel} did not come up:\n{done.stdout[-2000:]}")
+    text = done.stdout
+    for line in text.splitlines():
+        if line.startswith(("PARANOID", "ENABLE", "ACTIVE", "MEMORY", "PROCESS", "CHECKHOST", "JOURNAL")):
+            note(line[:200])
+    return text
+
+
+@test_each(["6.1", "6.12"])
+def the_service_works_on_kernel(version):
+    text = boot(version)
+    check("PARANOID 3" in text, "this kernel's default is not what it is about")
+    check("ENABLE 0" in text, f"systemctl enable --now failed:\n{text[-3000:]}")
+    check("ACTIVE active STATUS 0 RESTARTS 0" in text, "it is not running")
+    check(re.search(r"FILE \S+/worker/cpu-\S+\.pprof tsprofd tsprof 640", text), f"no profile of another user's process:\n{text[-3000:]}")
+    encoded = re.search(r"BASE64\n(.*?)\nEND", text, re.S)
+    import base64
+    profile = Profile(base64.b64decode(encoded[1]))
+    names = {n for s in profile.samples for n in s.names}
+    note(f"{profile.n_samples} samples; {', '.join(sorted(names)[:12])}")
+    check({"alpha", "beta", "gamma"} <= names, "its functions are not named")
+    main_process = re.search(r"PROCESS (?!tsprofd-symbolizer)\S*tsprofd .*?CapPrm: (\w+) CapEff: (\w+)", text)
+    check(main_process, "the process is not there")
+    check(not int(main_process[2], 16) >> 21 & 1, "CAP_SYS_ADMIN is in effect")
+    check(int(main_process[1], 16) >> 21 & 1, "CAP_SYS_ADMIN is not permitted any more: CPUs that come later have no events")
+    check("CHECKHOST 0" in text, "--check-host finds something missing")
+
+
+@test
+def kernel_5_10_is_refused_with_the_reason():
+    text = boot("5.10")
+    found = re.search(r"ACTIVE (\w+) STATUS (\d+) RESTARTS (\d+)", text)
+    check(found, text[-2000:])
+    if found[1] == "active" and "FILE" in text:
+        note("it works on 5.10, which is more than was promised")
+        return
+    check(found[1] in ("failed", "inactive"), f"state {found[1]}")
+    check(found[2] in ("69", "71", "77"), f"exit status {found[2]}")
+    check_equal(found[3], "0", "restarts: trying again does not mend it")
+    journal = "\n".join(re.findall(r"JOURNAL (.*)", text))
+    check(re.search(r"5\.1[0-9]|kernel", journal), f"the reason is not in the journal:\n{journal}")
+
+
+main()
