@@ -34,6 +34,8 @@ enum option_id {
 	OPTION_ENABLE,
 	OPTION_PORT,
 	OPTION_ANNOUNCE,
+	OPTION_TEST_ENTRIES,
+	OPTION_TEST_RING_BYTES,
 };
 
 /* Sorted as the help shows them. */
@@ -59,6 +61,9 @@ static const struct option long_options[] = {
 	{ "enable-continuous-profiling", optional_argument, NULL, OPTION_ENABLE },
 	{ "port", required_argument, NULL, OPTION_PORT },
 	{ "announce", no_argument, NULL, OPTION_ANNOUNCE },
+	/* Not in the help: they make samples get lost, so that tests can see them counted. */
+	{ "test-entries", required_argument, NULL, OPTION_TEST_ENTRIES },
+	{ "test-ring-bytes", required_argument, NULL, OPTION_TEST_RING_BYTES },
 	{ 0 },
 };
 
@@ -267,6 +272,10 @@ static int parse_option(struct parser *parser, int id, const char *value)
 		options->announce = true;
 		parser->daemon_only = "--announce";
 		return 0;
+	case OPTION_TEST_ENTRIES:
+		return parse_number(parser, value, INT32_MAX, "a number", &options->test_entries);
+	case OPTION_TEST_RING_BYTES:
+		return parse_number(parser, value, INT32_MAX, "a number", &options->test_ring_bytes);
 	case OPTION_VERSION:
 		return set_mode(parser, OPTIONS_VERSION);
 	case OPTION_HELP:
