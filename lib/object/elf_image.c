@@ -35,7 +35,7 @@ static int read_header(struct reader *file, Elf64_Ehdr *ret)
 		return ELF_IMAGE_E_CORRUPT;
 	memcpy(ret, bytes, sizeof(*ret));
 	if (ret->e_ident[EI_CLASS] != ELFCLASS64 || ret->e_ident[EI_DATA] != ELFDATA2LSB || ret->e_machine != EM_X86_64 ||
-	    (ret->e_type != ET_EXEC && ret->e_type != ET_DYN))
+	    (ret->e_type != ET_EXEC && ret->e_type != ET_DYN && ret->e_type != ET_REL))
 		return ELF_IMAGE_E_UNSUPPORTED;
 	if ((ret->e_phnum && ret->e_phentsize != sizeof(Elf64_Phdr)) || (ret->e_shoff && ret->e_shentsize != sizeof(Elf64_Shdr)))
 		return ELF_IMAGE_E_CORRUPT;

@@ -17,7 +17,7 @@ struct elf_image;
 
 enum {
 	ELF_IMAGE_E_NOT_ELF = 1,             /* no ELF magic: a script, an archive, an empty file */
-	ELF_IMAGE_E_UNSUPPORTED = 2,         /* another processor, 32 bit, a core file or an object file */
+	ELF_IMAGE_E_UNSUPPORTED = 2,         /* another processor, 32 bit, a core file */
 	ELF_IMAGE_E_CORRUPT = 3,             /* the headers contradict the file */
 };
 
@@ -49,7 +49,7 @@ struct elf_image *elf_image_free(struct elf_image *image);
 
 /* The whole file. */
 struct reader elf_image_bytes(const struct elf_image *image);
-/* ET_EXEC or ET_DYN. */
+/* ET_EXEC or ET_DYN; ET_REL for object files and dwz supplements. */
 uint16_t elf_image_type(const struct elf_image *image);
 uint64_t elf_image_entry(const struct elf_image *image);
 

@@ -497,7 +497,7 @@ static int make_description(struct dwarf *d, const struct unit *unit, Dwarf_Die 
 {
 	Dwarf_Attribute attribute;
 	Dwarf_Word line = 0;
-	Dwarf_Addr low;
+	Dwarf_Addr base, low, high;
 	Dwarf_Die first = die, named = die;
 	const char *plain = NULL, *linkage = NULL;
 	char qualified[RESOLVE_MAX_STRING];
@@ -516,7 +516,7 @@ static int make_description(struct dwarf *d, const struct unit *unit, Dwarf_Die 
 		if (!follow(&die))
 			break;
 	}
-	if (!linkage && own && unit->mangles && d->symbols && dwarf_entrypc(&first, &low) == 0)
+	if (!linkage && own && unit->mangles && d->symbols && dwarf_ranges(&first, 0, &base, &low, &high) > 0)
 		linkage = resolve_elf_symbol(d->symbols, low);
 	if (linkage)
 		return keep_linkage_name(d, linkage, ret);
@@ -572,7 +572,7 @@ static int describe(struct dwarf *d, const struct unit *unit, const struct funct
 
 /* Where in the source: a file, which lives as long as the DWARF, and a line. */
 struct place {
-	const char *file;
+	const char *file;                    /* may be relative to the directory of the unit */
 	uint32_t line;
 };
 
@@ -639,13 +639,24 @@ static struct place place_of_call(struct unit *unit, Dwarf_Die *die)
 	return place;
 }
 
-static int add_frame(struct dwarf *d, const struct description *description, const struct place *place, struct names *names)
+static int add_frame(struct dwarf *d, struct unit *unit, const struct description *description, const struct place *place,
+		struct names *names)
 {
 	struct frame frame = { .line = place->line, .start_line = description->start_line };
+	char whole[RESOLVE_MAX_STRING];
 
 	/* libdw's word for file 0 of the tables before DWARF 5, which means none. */
 	if (place->file && strcmp(place->file, "???"))
 		frame.file = place->file;
+	/* libdw 0.188 leaves relative directories of DWARF 5 as they are. */
+	if (frame.file && *frame.file != '/') {
+		const char *directory = attribute_string(&unit->die, DW_AT_comp_dir);
+
+		if (directory) {
+			snprintf(whole, sizeof(whole), "%s/%s", directory, frame.file);
+			frame.file = whole;
+		}
+	}
 	/* Both pointers are good at once: nothing is added in between. */
 	if (description->name)
 		frame.name = strtab_get(d->strings, description->name, NULL);
@@ -665,7 +676,7 @@ static int add_frames(struct dwarf *d, struct unit *unit, uint64_t address, stru
 		/* Assembly has lines, but no functions. */
 		if (!place.file)
 			return RESOLVE_E_UNKNOWN;
-		return add_frame(d, &(struct description){ 0 }, &place, names);
+		return add_frame(d, unit, &(struct description){ 0 }, &place, names);
 	}
 	for (unsigned depth = 0; at != NONE; depth++) {
 		const struct function *function = &unit->functions.at[at];
@@ -679,7 +690,8 @@ static int add_frames(struct dwarf *d, struct unit *unit, uint64_t address, stru
 			r = describe(d, unit, function, &die, &description);
 			if (r < 0)
 				return r;
-			r = add_frame(d, &description, &place, names);
+			/* An inlined one without a name (its supplement is missing) is as if it were not inlined. */
+			r = description.name || !function->inlined ? add_frame(d, unit, &description, &place, names) : 0;
 			if (r < 0)
 				return r;
 		}

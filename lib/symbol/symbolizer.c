@@ -70,7 +70,9 @@ static int open_kind(struct symbolizer *s, enum symbolizer_kind kind, int fd)
 
 	switch (kind) {
 	case SYMBOLIZER_ELF:
-		return elf_image_open(fd, &s->image);
+		r = elf_image_open(fd, &s->image);
+		/* Object files are not mapped to run. */
+		return r == 0 && elf_image_type(s->image) == ET_REL ? SYMBOLIZER_E_UNSUPPORTED : r;
 	case SYMBOLIZER_VDSO:
 		return open_vdso(&s->image);
 	case SYMBOLIZER_KERNEL:
