@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stacks.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "main.h"
+#include "stacks_builder.h"
+
+static const struct stacks_limits roomy = { .n_frames = 1000, .n_stacks = 100, .n_samples = 100 };
+
+struct record {
+	struct sample_stack header;
+	uint64_t frames[32];
+};
+
+static struct sample_key key_of(uint64_t stack, uint32_t pid, uint32_t tid)
+{
+	return (struct sample_key){
+		.stack = stack,
+		.process = { .start_nsec = 123456789, .pid = pid, .exec_id = 7 },
+		.tid = tid,
+	};
+}
+
+/* A record with n_user frames from 0x1000 + stack on. */
+static struct record record_of(uint64_t stack, uint32_t pid, uint32_t tid, uint16_t n_user, uint32_t loose)
+{
+	struct record record = { .header = { .key = key_of(stack, pid, tid), .n_user = n_user, .loose = loose } };
+
+	for (size_t i = 0; i < n_user; i++)
+		record.frames[i] = 0x1000 + stack + i;
+	memcpy(record.header.thread, "worker", 7);
+	return record;
+}
+
+static int add(struct stacks_builder *builder, struct record record)
+{
+	const struct process_id *process = NULL;
+	int r = stacks_builder_add_record(builder, &record,
+			sizeof(record.header) + (record.header.n_kernel + record.header.n_user) * sizeof(uint64_t), &process);
+
+	if (r == STACKS_BUILDER_NEW_PROCESS)
+		ck_assert_uint_eq(process->pid, record.header.key.process.pid);
+	return r;
+}
+
+static void count(struct stacks_builder *builder, uint64_t stack, uint32_t pid, uint32_t tid, uint64_t n)
+{
+	const struct sample_key key = key_of(stack, pid, tid);
+	const struct sample_value value = { .count = n, .thread = "worker" };
+
+	stacks_builder_add_entry(builder, &key, &value);
+}
+
+static struct stacks_builder *new_builder(const struct stacks_limits *limits)
+{
+	struct stacks_builder *builder;
+
+	ck_assert_int_eq(stacks_builder_new(limits, &builder), 0);
+	return builder;
+}
+
+START_TEST(an_empty_window_has_nothing)
+{
+	struct stacks *stacks = stacks_builder_finish_take(new_builder(&roomy));
+
+	ck_assert_uint_eq(stacks->samples.n, 0);
+	ck_assert_uint_eq(stacks_kept(stacks), 0);
+	ck_assert_uint_eq(stacks->lost_frames, 0);
+	stacks_free(stacks);
+	ck_assert_ptr_null(stacks_free(NULL));
+	ck_assert_ptr_null(stacks_builder_free(NULL));
+}
+END_TEST
+
+START_TEST(counts_meet_their_frames)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct stacks *stacks;
+
+	ck_assert_int_eq(add(builder, record_of(5, 10, 10, 3, 0)), STACKS_BUILDER_NEW_PROCESS);
+	count(builder, 5, 10, 10, 4);
+	count(builder, 5, 10, 11, 2);
+	count(builder, 5, 10, 0, 99); /* a marker */
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks->stacks.n, 1);
+	ck_assert_uint_eq(stacks->samples.n, 2);
+	ck_assert_uint_eq(stacks_kept(stacks), 6);
+	ck_assert_uint_eq(stacks->stacks.at[0].n_user, 3);
+	ck_assert_uint_eq(stacks->frames.at[stacks->stacks.at[0].first_frame + 2], 0x1007);
+	ck_assert_str_eq(stacks->samples.at[1].thread, "worker");
+	ck_assert_uint_eq(stacks->samples.at[1].tid, 11);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(a_process_is_told_once)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+
+	ck_assert_int_eq(add(builder, record_of(1, 10, 10, 3, 0)), STACKS_BUILDER_NEW_PROCESS);
+	ck_assert_int_eq(add(builder, record_of(2, 10, 10, 3, 0)), 0);
+	ck_assert_int_eq(add(builder, record_of(2, 11, 11, 3, 0)), STACKS_BUILDER_NEW_PROCESS);
+	stacks_builder_free(builder);
+}
+END_TEST
+
+START_TEST(a_process_starts_at_a_whole_tick)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct stacks *stacks;
+
+	add(builder, record_of(1, 10, 10, 3, 0));
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks->processes.at[0].start_nsec, 120000000);
+	ck_assert_uint_eq(stacks->processes.at[0].exec_id, 7);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(the_same_stack_of_two_processes_is_two)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct stacks *stacks;
+
+	add(builder, record_of(1, 10, 10, 3, 0));
+	add(builder, record_of(1, 11, 11, 3, 0));
+	count(builder, 1, 10, 10, 1);
+	count(builder, 1, 11, 11, 1);
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks->stacks.n, 2);
+	ck_assert_uint_ne(stacks->stacks.at[0].process, stacks->stacks.at[1].process);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(frames_sent_twice_are_kept_once)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct stacks *stacks;
+
+	add(builder, record_of(1, 10, 10, 3, 0));
+	add(builder, record_of(1, 10, 11, 3, 0));
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks->stacks.n, 1);
+	ck_assert_uint_eq(stacks->frames.n, 3);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(loose_samples_add_up_with_the_map)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct stacks *stacks;
+
+	add(builder, record_of(1, 10, 10, 0, 1)); /* overtook its frames */
+	add(builder, record_of(1, 10, 10, 3, 0));
+	add(builder, record_of(1, 10, 10, 0, 1));
+	add(builder, record_of(2, 10, 10, 4, 1));
+	count(builder, 1, 10, 10, 5);
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks->samples.n, 2);
+	ck_assert_uint_eq(stacks->samples.at[0].count, 7);
+	ck_assert_uint_eq(stacks->samples.at[1].count, 1);
+	ck_assert_uint_eq(stacks->lost_frames, 0);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(counts_whose_frames_never_came_are_lost)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct stacks *stacks;
+
+	count(builder, 1, 10, 10, 5);
+	add(builder, record_of(2, 10, 10, 0, 1));
+	add(builder, record_of(3, 10, 10, 2, 0));
+	count(builder, 3, 10, 10, 2);
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks->samples.n, 1);
+	ck_assert_uint_eq(stacks_kept(stacks), 2);
+	ck_assert_uint_eq(stacks->lost_frames, 6);
+	for (size_t i = 0; i < stacks->stacks.n; i++)
+		ck_assert_uint_lt(stacks->stacks.at[i].verdict, SAMPLE_N_VERDICTS);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(what_is_beyond_the_limits_is_counted)
+{
+	static const struct stacks_limits tight = { .n_frames = 5, .n_stacks = 3, .n_samples = 2 };
+	struct stacks_builder *builder = new_builder(&tight);
+	struct stacks *stacks;
+
+	add(builder, record_of(1, 10, 10, 3, 1));
+	add(builder, record_of(2, 10, 10, 3, 1)); /* frames */
+	add(builder, record_of(3, 10, 10, 2, 1)); /* samples */
+	add(builder, record_of(4, 10, 10, 2, 1)); /* stacks */
+	count(builder, 4, 10, 10, 10);
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks_kept(stacks), 1);
+	ck_assert_uint_eq(stacks->lost_frames, 13);
+	ck_assert_uint_le(stacks->frames.n, 5);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(a_malformed_record_is_refused)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	const struct process_id *process;
+	struct record record = record_of(1, 10, 10, 3, 1);
+
+	ck_assert_int_eq(stacks_builder_add_record(builder, &record, 10, &process), -EBADMSG);
+	ck_assert_int_eq(stacks_builder_add_record(builder, &record, sizeof(record.header), &process), -EBADMSG);
+	ck_assert_int_eq(stacks_builder_add_record(builder, &record, sizeof(record), &process), -EBADMSG);
+	record.header.verdict = SAMPLE_N_VERDICTS;
+	ck_assert_int_eq(add(builder, record), -EBADMSG);
+	stacks_builder_free(builder);
+}
+END_TEST
+
+START_TEST(a_thread_name_without_an_end_gets_one)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct record record = record_of(1, 10, 10, 3, 1);
+	struct stacks *stacks;
+
+	memset(record.header.thread, 'x', sizeof(record.header.thread));
+	add(builder, record);
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(strlen(stacks->samples.at[0].thread), SAMPLE_COMM_LENGTH - 1);
+	stacks_free(stacks);
+}
+END_TEST
+
+UNIT_TESTS("stacks", an_empty_window_has_nothing, counts_meet_their_frames, a_process_is_told_once,
+		a_process_starts_at_a_whole_tick, the_same_stack_of_two_processes_is_two, frames_sent_twice_are_kept_once,
+		loose_samples_add_up_with_the_map, counts_whose_frames_never_came_are_lost, what_is_beyond_the_limits_is_counted,
+		a_malformed_record_is_refused, a_thread_name_without_an_end_gets_one)
