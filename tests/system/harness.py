@@ -239,7 +239,8 @@ class Server:
         self.said = []
         self.url = self.wait_line(r"listening on (http://\S+)")
         if load:
-            self.loader = subprocess.Popen([path, "load", "-url", self.url, "-clients", str(clients), "-rate", str(rate),
+            # Under another name, so that the load is not taken for the service.
+            self.loader = subprocess.Popen([target_path("iot-load"), "load", "-url", self.url, "-clients", str(clients), "-rate", str(rate),
                                             "-duration", "1h"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                            stderr=subprocess.DEVNULL)
 

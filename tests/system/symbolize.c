@@ -1,188 +1,128 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * By hand and for differential tests: names the code at addresses of a file the way the daemon's symbolizer does, debug
- * file and supplement included, but in this process.
+ * symbolize FILE [DEBUG-DIRECTORY] < ADDRESSES: asks the confined symbolizer process about addresses of a file (p_vaddr,
+ * hexadecimal, one a line) and prints one line of JSON each, as tests/targets/go/callers does:
  *
- *	symbolize [-a] [-k|-m] [-d DIRECTORY]... FILE ADDRESS...       addresses on standard input when none are given
+ *	{"pc":"0x401000","frames":[{"func":"..","system":"..","file":"..","line":12,"start":10}, ..]}
  *
- * -a: addresses of the file (as addr2line takes them) instead of file offsets; -k: FILE is kallsyms; -m: a perf map.
- * Prints, for each: "0xADDRESS", then per frame, innermost first, "name<TAB>system name<TAB>file:line<TAB>start line".
+ * So a test compares thousands of addresses with addr2line and with what a program says of itself, not only those that a
+ * profile happened to meet.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "cleanup.h"
 #include "elf_image.h"
-#include "symbolizer.h"
+#include "names.h"
+#include "strtab.h"
+#include "symbolizer_process.h"
+#include "vec.h"
 
-#define MAX_DIRECTORIES 16U
-
-struct request {
-	enum symbolizer_kind kind;
-	bool addresses, timing;
-	const char *path;
-	const char *directories[MAX_DIRECTORIES + 1];
-	VEC(uint64_t) asked, offsets;
+struct addresses {
+	VEC(uint64_t) asked;                 /* as they were given */
+	VEC(uint64_t) offsets;               /* in the file, of those that have one */
 };
 
-/* The path of the candidate that was accepted, or NULL. */
-static const char *give(struct symbolizer *s, int (*add)(struct symbolizer *, int), const struct debug_file_paths *paths)
+static int read_addresses(const struct elf_image *image, struct addresses *ret)
 {
-	for (size_t i = 0; i < paths->paths.n; i++) {
-		_cleanup_close_ int fd = open(paths->paths.at[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	char line[64];
 
-		if (fd >= 0 && add(s, fd) == 0)
-			return paths->paths.at[i];
-	}
-	return NULL;
-}
+	while (fgets(line, sizeof(line), stdin)) {
+		uint64_t address = strtoull(line, NULL, 16), offset;
 
-static void add_debug_files(struct symbolizer *s, const struct request *request)
-{
-	_cleanup_free_ char *path = realpath(request->path, NULL);
-	struct debug_file_paths debug = { 0 }, supplement = { 0 };
-	struct debug_file_wants wants;
-	const char *found = NULL;
-
-	symbolizer_wants(s, &wants);
-	if (debug_file_candidates(&wants, path, request->directories, &debug) == 0)
-		found = give(s, symbolizer_add_debug_file, &debug);
-	if (found)
-		fprintf(stderr, "debug file: %s\n", found);
-	symbolizer_wants(s, &wants);
-	if (debug_file_supplement_candidates(&wants, found ? found : path, request->directories, &supplement) == 0) {
-		found = give(s, symbolizer_add_supplement, &supplement);
-		if (found)
-			fprintf(stderr, "supplement: %s\n", found);
-	}
-	debug_file_paths_deinit(&debug);
-	debug_file_paths_deinit(&supplement);
-}
-
-static int to_offsets(int fd, struct request *request)
-{
-	struct elf_image *image;
-	int r = 0;
-
-	if (request->kind != SYMBOLIZER_ELF || !request->addresses)
-		return vec_append(&request->offsets, request->asked.at, request->asked.n);
-	r = elf_image_open(fd, &image);
-	if (r)
-		return r;
-	for (size_t i = 0; i < request->asked.n && r >= 0; i++) {
-		uint64_t offset = UINT64_MAX;
-
-		elf_image_offset_of_address(image, request->asked.at[i], &offset);
-		r = vec_push(&request->offsets, offset);
-	}
-	elf_image_free(image);
-	return r;
-}
-
-static void print(const struct names *names, const struct request *request)
-{
-	for (size_t i = 0; i < names->locations.n; i++) {
-		const struct names_location *l = &names->locations.at[i];
-
-		printf("0x%" PRIx64 "\n", request->asked.at[i]);
-		for (uint32_t k = 0; k < l->n_frames; k++) {
-			const struct names_frame *f = &names->frames.at[l->first_frame + k];
-
-			printf("%s\t%s\t%s:%" PRIu32 "\t%" PRIu32 "\n", strtab_get(names->strings, f->name, NULL),
-			       strtab_get(names->strings, f->system_name, NULL), strtab_get(names->strings, f->file, NULL),
-			       f->line, f->start_line);
+		if (!elf_image_offset_of_address(image, address, &offset)) {
+			fprintf(stderr, "%#" PRIx64 " is not in the file\n", address);
+			continue;
 		}
+		if (vec_push(&ret->asked, address) < 0 || vec_push(&ret->offsets, offset) < 0)
+			return -ENOMEM;
 	}
+	return 0;
 }
 
-static int run(struct request *request)
+static void print_string(const char *key, const char *string)
 {
-	_cleanup_close_ int fd = open(request->path, O_RDONLY | O_CLOEXEC);
-	struct symbolizer *s = NULL;
+	printf("\"%s\":\"", key);
+	for (; *string; string++)
+		if (*string == '"' || *string == '\\')
+			printf("\\%c", *string);
+		else if ((unsigned char)*string < ' ')
+			printf("\\u%04x", (unsigned char)*string);
+		else
+			putchar(*string);
+	putchar('"');
+}
+
+static void print_location(const struct names *names, const struct names_location *location, uint64_t asked)
+{
+	printf("{\"pc\":\"0x%" PRIx64 "\",\"address\":\"0x%" PRIx64 "\",\"frames\":[", asked, location->address);
+	for (uint32_t i = 0; i < location->n_frames; i++) {
+		const struct names_frame *frame = names->frames.at + location->first_frame + i;
+
+		printf("%s{", i ? "," : "");
+		print_string("func", strtab_get(names->strings, frame->name, NULL));
+		putchar(',');
+		print_string("system", strtab_get(names->strings, frame->system_name, NULL));
+		putchar(',');
+		print_string("file", strtab_get(names->strings, frame->file, NULL));
+		printf(",\"line\":%u,\"start\":%u}", frame->line, frame->start_line);
+	}
+	printf("]}\n");
+}
+
+static int run(const char *path, const char *debug_directory)
+{
+	const char *directories[] = { debug_directory, NULL };
+	const struct symbolizer_options options = { .debug_directories = directories, .cpu_seconds_per_file = 60 };
+	struct symbolizer_process *process = NULL;
+	struct symbol_source source = { .kind = SYMBOL_SOURCE_ELF, .path = path };
+	struct addresses addresses = { 0 };
+	struct elf_image *image = NULL;
 	struct names *names = NULL;
-	struct timespec a, b;
 	int r;
 
-	if (fd < 0)
+	source.fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (source.fd < 0)
 		return -errno;
-	clock_gettime(CLOCK_MONOTONIC, &a);
-	r = symbolizer_open(request->kind, fd, &s);
+	r = elf_image_open(source.fd, &image);
 	if (r)
-		return r;
-	add_debug_files(s, request);
-	r = to_offsets(fd, request);
-	if (!r)
-		r = symbolizer_resolve(s, request->offsets.at, request->offsets.n, &names);
-	clock_gettime(CLOCK_MONOTONIC, &b);
-	if (!r)
-		print(names, request);
-	if (request->timing)
-		fprintf(stderr, "%zu addresses in %.3f ms\n", request->offsets.n,
-			(double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6);
+		goto out;
+	source.build_id = elf_image_build_id(image);
+	r = read_addresses(image, &addresses);
+	if (r == 0)
+		r = symbolizer_process_new(&options, &process);
+	if (r == 0)
+		r = symbolizer_process_resolve(process, &source, addresses.offsets.at, addresses.offsets.n, &names);
+	if (r == 0)
+		for (size_t i = 0; i < names->locations.n; i++)
+			print_location(names, names->locations.at + i, addresses.asked.at[i]);
+out:
 	names_free(names);
-	symbolizer_free(s);
+	symbolizer_process_free(process);
+	elf_image_free(image);
+	vec_deinit(&addresses.asked);
+	vec_deinit(&addresses.offsets);
+	close(source.fd);
 	return r;
-}
-
-static int usage(void)
-{
-	fprintf(stderr, "usage: symbolize [-a] [-k|-m] [-t] [-d DIRECTORY]... FILE ADDRESS...\n");
-	return 64;
 }
 
 int main(int argc, char **argv)
 {
-	struct request request = { .kind = SYMBOLIZER_ELF };
-	size_t n_directories = 0;
-	char word[64];
-	int option, r = 0;
+	int r;
 
-	while ((option = getopt(argc, argv, "akmtd:")) >= 0) {
-		switch (option) {
-		case 'a':
-			request.addresses = true;
-			break;
-		case 'k':
-			request.kind = SYMBOLIZER_KERNEL;
-			break;
-		case 'm':
-			request.kind = SYMBOLIZER_PERF_MAP;
-			break;
-		case 't':
-			request.timing = true;
-			break;
-		case 'd':
-			if (n_directories < MAX_DIRECTORIES)
-				request.directories[n_directories++] = optarg;
-			break;
-		default:
-			return usage();
-		}
+	/* The symbolizer is a process of ourselves. */
+	if (!strcmp(argv[0], "tsprofd-symbolizer"))
+		return symbolizer_process_main();
+	if (argc < 2 || argc > 3) {
+		fprintf(stderr, "usage: symbolize FILE [DEBUG-DIRECTORY] < ADDRESSES\n");
+		return 64;
 	}
-	if (optind >= argc)
-		return usage();
-	if (!n_directories)
-		request.directories[0] = "/usr/lib/debug";
-	request.path = argv[optind++];
-	if (optind == argc)
-		while (r >= 0 && scanf("%63s", word) == 1)
-			r = vec_push(&request.asked, strtoull(word, NULL, 16));
-	for (; optind < argc && r >= 0; optind++)
-		r = vec_push(&request.asked, strtoull(argv[optind], NULL, 16));
-	if (r >= 0)
-		r = run(&request);
-	vec_deinit(&request.asked);
-	vec_deinit(&request.offsets);
-	if (r < 0)
-		fprintf(stderr, "symbolize: %s: %s\n", request.path, strerror(-r));
-	else if (r > 0)
-		fprintf(stderr, "symbolize: %s: refused (%d, see symbolizer.h)\n", request.path, r);
-	return r ? 1 : 0;
+	r = run(argv[1], argc > 2 ? argv[2] : "/usr/lib/debug");
+	if (r)
+		fprintf(stderr, "symbolize: %s: %s\n", argv[1], r < 0 ? strerror(-r) : "no answer");
+	return r ? EXIT_FAILURE : EXIT_SUCCESS;
 }
