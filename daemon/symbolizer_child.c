@@ -172,15 +172,15 @@ static int confine(struct child *child)
 	return send_record(child, &child->record);
 }
 
-void symbolizer_child_run(int socket)
+int symbolizer_child_run(int socket)
 {
-	struct child *child = calloc(1, sizeof(*child));
-	int r = -ENOMEM;
+	_cleanup_free_ struct child *child = calloc(1, sizeof(*child));
+	int r;
 
-	if (child) {
-		child->socket = socket;
-		r = confine(child);
-	}
+	if (!child)
+		return EXIT_FAILURE;
+	child->socket = socket;
+	r = confine(child);
 	while (r >= 0) {
 		_cleanup_close_ int fd = -1;
 
@@ -190,6 +190,7 @@ void symbolizer_child_run(int socket)
 		if (r > 0)
 			r = answer(child, fd);
 	}
-	/* Not exit(): nothing of a process that may be an attacker's by now needs to be run. */
-	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+	for (size_t i = 0; i < SYMBOLIZER_SLOTS; i++)
+		symbolizer_free(child->slots[i]);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -543,7 +543,7 @@ static int offer(struct symbolizer_process *process, enum symbolizer_record_type
 {
 	for (size_t i = 0; i < candidates->paths.n && i < MAX_CANDIDATES; i++) {
 		struct symbolizer_opened answer;
-		uint64_t n_bytes;
+		uint64_t n_bytes = 0;
 		_cleanup_close_ int fd = open_candidate(candidates->paths.at[i], &n_bytes);
 		int r;
 
@@ -735,7 +735,7 @@ static int resolve_with(struct symbolizer_process *process, const struct symbol_
 {
 	_cleanup_(names_free_p) struct names *names = NULL;
 	struct identity identity;
-	uint64_t n_bytes;
+	uint64_t n_bytes = 0;
 	int r;
 
 	r = identify(source, fd, &identity, &n_bytes);
@@ -841,5 +841,5 @@ struct symbolizer_stats symbolizer_process_stats(const struct symbolizer_process
 
 int symbolizer_process_main(void)
 {
-	symbolizer_child_run(SOCKET_FD);
+	return symbolizer_child_run(SOCKET_FD);
 }
