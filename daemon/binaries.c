@@ -424,6 +424,38 @@ static struct binaries_file *find_opened(struct binaries *binaries, const struct
 	return file;
 }
 
+/*
+ * A file found without its build id now has one: told to those who ask from now on. Not if it was opened by its path
+ * alone, whoever mapped what under that path: a wrong one would cost the file its names for everyone.
+ */
+static void learn_build_id(struct binaries *binaries, struct binaries_file *file, const struct binaries_query *query,
+		const struct opened *opened)
+{
+	if (file->build_id.size || !query->build_id.size || opened->unverified)
+		return;
+	file->build_id = query->build_id;
+	forget_binary(binaries, file);
+}
+
+/* The same for one that was found by its build id before, but could only be opened by its path then. */
+static int confirm(struct binaries *binaries, struct binaries_file *file, const struct binaries_query *query)
+{
+	struct opened opened;
+
+	if (clock_monotonic_nsec() < file->next_attempt_nsec)
+		return 0;
+	file->next_attempt_nsec = clock_monotonic_nsec() + retry_nsec;
+	if (open_query(binaries, query, &opened) < 0)
+		return 0;
+	if (is_same(file, &opened))
+		learn_build_id(binaries, file, query, &opened);
+	if (is_open(file)) {
+		close_fd(opened.fd);
+		return 0;
+	}
+	return make_binary(binaries, file, opened.fd);
+}
+
 static int add(struct binaries *binaries, const struct binaries_query *query, struct key key, struct binaries_file **ret)
 {
 	struct binaries_file *file = NULL;
@@ -435,11 +467,7 @@ static int add(struct binaries *binaries, const struct binaries_query *query, st
 		file = find_opened(binaries, query, &opened);
 	if (file) {
 		binaries_file_ref(file);
-		/* Now its build id is known, too: told to those who ask from now on. */
-		if (!file->build_id.size && query->build_id.size && !opened.unverified) {
-			file->build_id = query->build_id;
-			forget_binary(binaries, file);
-		}
+		learn_build_id(binaries, file, query, &opened);
 	} else {
 		r = file_new(binaries, query, &file);
 		if (r < 0) {
@@ -473,11 +501,11 @@ int binaries_get(struct binaries *binaries, const struct binaries_query *query, 
 	if (!file)
 		return add(binaries, query, key, ret);
 	touch(binaries, file);
-	if (!is_open(file)) {
-		r = reopen(binaries, file, query);
-		if (r < 0)
-			return r;
-	}
+	r = is_open(file) ? 0 : reopen(binaries, file, query);
+	if (r >= 0 && is_open(file) && !file->build_id.size && query->build_id.size)
+		r = confirm(binaries, file, query);
+	if (r < 0)
+		return r;
 	*ret = binaries_file_ref(file);
 	return 0;
 }

@@ -33,6 +33,7 @@ struct image {
 	char *container;                     /* container id, NULL when none */
 	char *version;                       /* label of env_label or NULL */
 	bool in_depth;                       /* matched by `targets:` of the configuration */
+	bool is_followed;                    /* targets_follow() named it, or the process it came from */
 	int perf_map_fd;                     /* of /tmp/perf-PID.map; -1 when there is none or no mapping needs it */
 };
 

@@ -75,6 +75,7 @@ struct program {
 	bool is_new_program;                 /* identity is of what ran here before */
 	bool is_outdated;                    /* identity is by a configuration before */
 	bool is_told;                        /* to `change`, as a target */
+	bool is_followed;                    /* targets_follow() named it, or the process it came from */
 	char comm[PROCESS_COMM_LENGTH];
 	uint32_t scan;                       /* number of the scan that met it last */
 	uint64_t losses;                     /* of mappings, when they were read last */
@@ -546,6 +547,7 @@ static void apply_fork(struct targets *targets, const struct event *event)
 	program->losses = parent->losses;
 	program->is_new_program = parent->is_new_program;
 	program->is_outdated = parent->is_outdated;
+	program->is_followed = parent->is_followed;
 	program->space = parent->space ? address_space_ref(parent->space) : NULL;
 	program->identity = identity_ref(parent->identity);
 	program->root = binaries_root_ref(parent->root);
@@ -574,6 +576,7 @@ static struct program *begin_program(struct targets *targets, uint32_t pid, uint
 	program->id.exec_id = before->id.exec_id + 1;
 	program->identity = identity_ref(before->identity);
 	program->root = binaries_root_ref(before->root);
+	program->is_followed = before->is_followed;
 	/* Until it is known better, it is what was there before to those who were told. */
 	program->is_told = before->is_told;
 	before->is_told = false;
@@ -776,6 +779,8 @@ static void apply_events(struct targets *targets, uint64_t until_nsec)
 {
 	size_t n = 0;
 
+	if (!targets->events.n)
+		return;
 	qsort(targets->events.at, targets->events.n, sizeof(*targets->events.at), compare_events);
 	for (; n < targets->events.n && targets->events.at[n].time_nsec <= until_nsec; n++)
 		apply(targets, &targets->events.at[n]);
@@ -1106,6 +1111,22 @@ void targets_seen(struct targets *targets, const struct process_id *id)
 	}
 }
 
+int targets_follow(struct targets *targets, uint32_t pid)
+{
+	struct program *program;
+	int r;
+
+	read_events(targets);
+	program = running(targets, pid);
+	if (!program) {
+		r = read_process(targets, pid, NULL, &program);
+		if (r)
+			return r < 0 ? r : TARGETS_E_UNKNOWN;
+	}
+	program->is_followed = true;
+	return 0;
+}
+
 int targets_catch_up(struct targets *targets)
 {
 	read_events(targets);
@@ -1212,6 +1233,7 @@ int targets_image(struct targets *targets, const struct process_id *id, struct i
 	image->id = program->id;
 	image->perf_map_fd = -1;
 	image->in_depth = identity->in_depth;
+	image->is_followed = program->is_followed;
 	if (copy_string(identity->service, &image->service) < 0 || copy_string(program->comm, &image->comm) < 0 ||
 	    copy_string(identity->exe, &image->exe) < 0 || copy_string(identity->cgroup.unit, &image->unit) < 0 ||
 	    copy_string(identity->cgroup.container, &image->container) < 0 ||

@@ -40,6 +40,12 @@ int targets_set_config(struct targets *targets, const struct config *config);
 /* A sample of this process arrived: look at it now if it is not known, and keep it until the window is written. */
 void targets_seen(struct targets *targets, const struct process_id *process);
 
+/*
+ * From now on images of this process, and of what it forks and execs, have is_followed set.
+ * 0, TARGETS_E_UNKNOWN when there is no such process, -errno.
+ */
+int targets_follow(struct targets *targets, uint32_t pid);
+
 /* Takes in all events that have arrived by now. Call it before asking for images at a window's end. */
 int targets_catch_up(struct targets *targets);
 

@@ -132,26 +132,30 @@ static bool is_container_parent(const char *path, size_t end)
 }
 
 /*
- * Sessions and what systemd starts for a whole user tell who logged in, not which program this is:
- * session-3.scope, user@1000.service. A scope of an engine is its container.
+ * Which units name a program. Not what tells only who logged in (session-3.scope, user@1000.service), not what
+ * systemd-run numbered (run-u7.service, run-r<hex>.scope), not the scopes of a desktop, which have a pid in their
+ * name (app-gnome-firefox-1234.scope), and not an engine's scope, which is the container.
  */
-static bool names_a_service(struct part unit)
+static bool names_a_service(struct part unit, bool in_user_manager)
 {
-	if (starts_with(unit, "session-") && ends_with(unit, ".scope"))
+	static const char *const numbered[] = { "run-r", "run-u", "run-p" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbered); i++)
+		if (starts_with(unit, numbered[i]) && unit.length > 5 && isxdigit((unsigned char)unit.at[5]))
+			return false;
+	if (ends_with(unit, ".service"))
+		return !starts_with(unit, "user@");
+	if (starts_with(unit, "session-") || starts_with(unit, "init.scope") || in_user_manager)
 		return false;
-	if (starts_with(unit, "user@") && ends_with(unit, ".service"))
-		return false;
-	if (starts_with(unit, "init.scope"))
-		return false;
-	return !(ends_with(unit, ".scope") && container_of(unit).length);
+	return !container_of(unit).length;
 }
 
-/* "x" of x.service, x@1.service and x.scope; run-u7.service and run-r<hex>.scope are numbered by systemd-run: no name. */
-static char *service_of(struct part unit)
+/* "x" of x.service, x@1.service and x.scope. */
+static char *service_of(struct part unit, bool in_user_manager)
 {
 	const char *at;
 
-	if (!names_a_service(unit))
+	if (!names_a_service(unit, in_user_manager))
 		return NULL;
 	unit = without(unit, "", ends_with(unit, ".service") ? ".service" : ".scope");
 	at = memchr(unit.at, '@', unit.length);
@@ -184,7 +188,7 @@ static int take_apart(const char *path, struct cgroup *ret)
 				goto out_of_memory;
 			/* Of docker.service/<64 hex>, the engine's unit is not the container's service. */
 			if (!cgroup.container || container.length)
-				cgroup.service = service_of(part);
+				cgroup.service = service_of(part, strstr(path, "/user@") != NULL);
 		}
 	}
 	*ret = cgroup;
@@ -227,7 +231,7 @@ int cgroup_parse(const char *text, size_t size, struct cgroup *ret)
 	if (!copy)
 		return -ENOMEM;
 	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		const char *path;
+		const char *path = NULL;
 		int r = rank(line, &path);
 
 		if (r > best_rank) {

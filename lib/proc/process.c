@@ -15,7 +15,7 @@
 enum {
 	PF_KTHREAD = 0x00200000,             /* include/linux/sched.h; shown in field 9 of stat */
 	MAX_STAT = 2048,
-	MAX_STATUS = 8192,                   /* long with many groups: what we want stands before them, and NSpid behind */
+	MAX_STATUS = 8192,                   /* NSpid stands behind the groups, of which 1,000 fit */
 	MAX_COMMAND_LINE = 4096,
 	MAX_ENVIRONMENT = 128 << 10,
 };
@@ -99,7 +99,7 @@ int process_read_stat(int proc, uint32_t pid, struct process_stat *ret)
 	return r ? r : process_parse_stat(text, n, ret);
 }
 
-/* The first number behind "\nNAME:", or the last one. */
+/* The number at an index behind "\nNAME:"; -1: the last one. */
 static bool find_number(const char *text, const char *name, int index, uint64_t *ret)
 {
 	const char *line = strstr(text, name);
