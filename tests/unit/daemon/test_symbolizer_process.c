@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../main.h"
+#include "clock.h"
+#include "fs.h"
+#include "names.h"
+#include "symbolizer_process.h"
+
+/* What the tests ask about: a function of this file. */
+__attribute__((noinline)) int function_with_a_known_name(int x);
+int function_with_a_known_name(int x)
+{
+	return x * 3 + 1;
+}
+
+static int load_bias(struct dl_phdr_info *info, size_t size, void *ret)
+{
+	*(uint64_t *)ret = info->dlpi_addr;
+	return 1;                            /* the program is the first */
+}
+
+/* The file offset of an address of this program: segments of small programs lie in the file as in memory. */
+static uint64_t offset_of(const void *address)
+{
+	uint64_t bias, vaddr, offset = 0;
+	Elf64_Ehdr *header;
+
+	dl_iterate_phdr(load_bias, &bias);
+	vaddr = (uint64_t)(uintptr_t)address - bias;
+	header = (void *)(uintptr_t)getauxval(AT_PHDR);
+	for (uint64_t i = 0; i < getauxval(AT_PHNUM); i++) {
+		const Elf64_Phdr *p = (const Elf64_Phdr *)(const void *)header + i;
+
+		if (p->p_type == PT_LOAD && vaddr >= p->p_vaddr && vaddr < p->p_vaddr + p->p_filesz)
+			offset = vaddr - p->p_vaddr + p->p_offset;
+	}
+	return offset;
+}
+
+static struct symbolizer_process *start(void)
+{
+	struct symbolizer_process *process;
+
+	ck_assert_int_eq(symbolizer_process_new(&(struct symbolizer_options){0}, &process), 0);
+	return process;
+}
+
+static int resolve_file(struct symbolizer_process *process, int fd, const uint64_t *offsets, size_t n, struct names **ret)
+{
+	const struct symbol_source source = { .kind = SYMBOL_SOURCE_ELF, .fd = fd, .path = "/some/program" };
+
+	return symbolizer_process_resolve(process, &source, offsets, n, ret);
+}
+
+/* Asks about this program, and fails unless the answer is right. */
+static void assert_names_itself(struct symbolizer_process *process)
+{
+	uint64_t offsets[2] = { offset_of((void *)(uintptr_t)function_with_a_known_name), UINT64_MAX - 5 };
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct names *names;
+
+	ck_assert_int_eq(resolve_file(process, fd, offsets, 2, &names), 0);
+	ck_assert_uint_eq(names->locations.n, 2);
+	ck_assert_uint_ge(names->locations.at[0].n_frames, 1);
+	ck_assert_str_eq(strtab_get(names->strings, names->frames.at[names->locations.at[0].first_frame].name, NULL),
+		"function_with_a_known_name");
+	ck_assert_uint_eq(names->locations.at[1].n_frames, 0);
+	ck_assert_uint_ge(names->segments.n, 1);
+	ck_assert(names->has_functions);
+	names_free(names);
+	close(fd);
+}
+
+/* The pid of the only child; 0 when there is none. */
+static pid_t child_pid(void)
+{
+	struct dirent *entry;
+	DIR *proc = opendir("/proc");
+	pid_t found = 0;
+
+	while ((entry = readdir(proc))) {
+		char path[300], *text, *at;
+		size_t n;
+
+		snprintf(path, sizeof(path), "/proc/%s/status", entry->d_name);
+		if (atoi(entry->d_name) <= 0 || fs_read(AT_FDCWD, path, 65536, &text, &n) < 0)
+			continue;
+		at = strstr(text, "PPid:\t");
+		if (at && atoi(at + 6) == getpid())
+			found = atoi(entry->d_name);
+		free(text);
+	}
+	closedir(proc);
+	return found;
+}
+
+/* Dead for sure, so that the next question finds it so: in the middle of an answer the file would be blamed. */
+static void kill_child(void)
+{
+	siginfo_t info;
+	pid_t pid = child_pid();
+
+	ck_assert_int_gt(pid, 0);
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitid(P_PID, pid, &info, WEXITED | WNOWAIT), 0);
+}
+
+static unsigned count_descriptors(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	unsigned n = 0;
+
+	if (!dir)
+		return 0;
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n - 2;
+}
+
+START_TEST(a_program_is_named)
+{
+	struct symbolizer_process *process = start();
+	struct symbolizer_stats stats;
+
+	stats = symbolizer_process_stats(process);
+	ck_assert_uint_eq(stats.starts, 0);
+	for (int i = 0; i < 20; i++)
+		assert_names_itself(process);
+	stats = symbolizer_process_stats(process);
+	ck_assert_uint_eq(stats.starts, 1);
+	ck_assert_uint_eq(stats.deaths, 0);
+	ck_assert_uint_eq(stats.requests, 20);
+	ck_assert_uint_eq(stats.locations, 40);
+	ck_assert_uint_eq(stats.named, 20);
+	ck_assert_uint_gt(stats.cpu_nsec, 0);
+	ck_assert_uint_gt(stats.memory_bytes, 0);
+	symbolizer_process_free(process);
+	ck_assert_int_eq(child_pid(), 0);
+}
+END_TEST
+
+START_TEST(many_offsets_come_back_in_order)
+{
+	struct symbolizer_process *process = start();
+	uint64_t first = offset_of((void *)(uintptr_t)function_with_a_known_name);
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	size_t n = 10001;
+	uint64_t *offsets = calloc(n, sizeof(*offsets));
+	struct names *names;
+
+	for (size_t i = 0; i < n; i++)
+		offsets[i] = i % 3 ? first + i : first;
+	ck_assert_int_eq(resolve_file(process, fd, offsets, n, &names), 0);
+	ck_assert_uint_eq(names->locations.n, n);
+	for (size_t i = 0; i < n; i++) {
+		ck_assert_uint_eq(names->locations.at[i].offset, offsets[i]);
+		if (i % 3 == 0)
+			ck_assert_str_eq(strtab_get(names->strings, names->frames.at[names->locations.at[i].first_frame].name, NULL),
+				"function_with_a_known_name");
+	}
+	names_free(names);
+	free(offsets);
+	close(fd);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+START_TEST(the_vdso_is_named)
+{
+	const struct symbol_source source = { .kind = SYMBOL_SOURCE_VDSO, .fd = -1 };
+	struct symbolizer_process *process = start();
+	uint64_t offsets[512];
+	struct names *names;
+	bool found = false;
+
+	for (size_t i = 0; i < 512; i++)
+		offsets[i] = i * 16;
+	ck_assert_int_eq(symbolizer_process_resolve(process, &source, offsets, 512, &names), 0);
+	for (size_t i = 0; i < names->frames.n; i++)
+		found |= strstr(strtab_get(names->strings, names->frames.at[i].name, NULL), "clock_gettime") != NULL;
+	ck_assert(found);
+	names_free(names);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+/* An address and a name of /proc/kallsyms that no other symbol shares; 0 when addresses are hidden from us. */
+static uint64_t kernel_symbol(const char *name)
+{
+	FILE *f = fopen("/proc/kallsyms", "re");
+	char line[512], found[256];
+	unsigned long long address = 0, at;
+	char type;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%llx %c %255s", &at, &type, found) == 3 && !strcmp(found, name))
+			address = at;
+	if (f)
+		fclose(f);
+	return address;
+}
+
+START_TEST(the_kernel_is_named)
+{
+	const struct symbol_source source = { .kind = SYMBOL_SOURCE_KERNEL, .fd = -1 };
+	struct symbolizer_process *process = start();
+	uint64_t address = kernel_symbol("schedule") + 8, cpu_nsec;
+	struct names *names;
+
+	if (address != 8) {
+		ck_assert_int_eq(symbolizer_process_resolve(process, &source, &address, 1, &names), 0);
+		ck_assert_str_eq(strtab_get(names->strings, names->frames.at[0].name, NULL), "schedule");
+		names_free(names);
+		/* Kept open: the second question costs next to nothing. */
+		cpu_nsec = symbolizer_process_stats(process).cpu_nsec;
+		ck_assert_int_eq(symbolizer_process_resolve(process, &source, &address, 1, &names), 0);
+		names_free(names);
+		ck_assert_uint_lt(symbolizer_process_stats(process).cpu_nsec - cpu_nsec, 10 * NSEC_PER_MSEC);
+	} else
+		ck_assert_int_eq(symbolizer_process_resolve(process, &source, &address, 1, &names), SYMBOLIZER_E_UNAVAILABLE);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+static void assert_status(const char *text, const char *line)
+{
+	ck_assert_msg(strstr(text, line) != NULL, "no \"%s\" in %s", line, text);
+}
+
+START_TEST(the_process_is_confined)
+{
+	struct symbolizer_process *process = start();
+	int kept = open("/dev/null", O_RDONLY);    /* inheritable, as a careless library may have it */
+	char path[64], *text;
+	pid_t pid;
+	size_t n;
+
+	assert_names_itself(process);
+	pid = child_pid();
+	ck_assert_int_gt(pid, 0);
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	ck_assert_int_eq(fs_read(AT_FDCWD, path, 65536, &text, &n), 0);
+	assert_status(text, "\nSeccomp:\t2\n");
+	assert_status(text, "\nNoNewPrivs:\t1\n");
+	assert_status(text, "\nCapEff:\t0000000000000000\n");
+	assert_status(text, "\nCapPrm:\t0000000000000000\n");
+	assert_status(text, "\nCapInh:\t0000000000000000\n");
+	assert_status(text, "\nCapAmb:\t0000000000000000\n");
+	if (geteuid() == 0) {
+		assert_status(text, "\nUid:\t65534\t65534\t65534\t65534\n");
+		assert_status(text, "\nGid:\t65534\t65534\t65534\t65534\n");
+		assert_status(text, "\nGroups:\t \n");
+		/* Not dumpable: its files in /proc are root's. Its socket and 0, 1, 2; the file it was given is closed. */
+		snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+		ck_assert_uint_eq(count_descriptors(path), 4);
+	}
+	free(text);
+	close(kept);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+START_TEST(a_process_that_dies_between_questions_is_replaced)
+{
+	struct symbolizer_process *process = start();
+	struct symbolizer_stats stats;
+
+	for (int i = 0; i < 3; i++) {
+		assert_names_itself(process);
+		kill_child();
+	}
+	assert_names_itself(process);
+	stats = symbolizer_process_stats(process);
+	ck_assert_uint_eq(stats.starts, 4);
+	ck_assert_uint_eq(stats.deaths, 3);
+	ck_assert_uint_eq(stats.files_refused, 0);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+static int other_file(void)
+{
+	return open("/bin/true", O_RDONLY | O_CLOEXEC);
+}
+
+static void *kill_later(void *pid)
+{
+	usleep(200000);
+	kill((pid_t)(intptr_t)pid, SIGKILL);
+	return NULL;
+}
+
+START_TEST(a_process_that_dies_of_a_file_costs_that_file_only)
+{
+	struct symbolizer_process *process = start();
+	struct symbolizer_stats stats;
+	uint64_t offset = 0x1000;
+	int fd = other_file();
+	struct names *names;
+	pthread_t thread;
+	pid_t pid;
+
+	assert_names_itself(process);
+	/* Stopped, it is caught in the middle of the answer for sure. */
+	pid = child_pid();
+	kill(pid, SIGSTOP);
+	pthread_create(&thread, NULL, kill_later, (void *)(intptr_t)pid);
+	ck_assert_int_eq(resolve_file(process, fd, &offset, 1, &names), SYMBOLIZER_E_UNAVAILABLE);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(resolve_file(process, fd, &offset, 1, &names), SYMBOLIZER_E_UNAVAILABLE);
+	assert_names_itself(process);
+	stats = symbolizer_process_stats(process);
+	ck_assert_uint_eq(stats.deaths, 1);
+	ck_assert_uint_eq(stats.timeouts, 0);
+	ck_assert_uint_eq(stats.files_refused, 1);
+	close(fd);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+START_TEST(a_process_that_hangs_is_replaced_within_two_seconds)
+{
+	struct symbolizer_process *process = start();
+	uint64_t offset = 0x1000, begun;
+	struct symbolizer_stats stats;
+	int fd = other_file();
+	struct names *names;
+
+	assert_names_itself(process);
+	kill(child_pid(), SIGSTOP);
+	begun = clock_monotonic_nsec();
+	ck_assert_int_eq(resolve_file(process, fd, &offset, 1, &names), SYMBOLIZER_E_UNAVAILABLE);
+	ck_assert_uint_lt(clock_monotonic_nsec() - begun, 2 * NSEC_PER_SEC);
+	assert_names_itself(process);
+	stats = symbolizer_process_stats(process);
+	ck_assert_uint_eq(stats.timeouts, 1);
+	ck_assert_uint_eq(stats.deaths, 0);
+	close(fd);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+/* A file without a name that holds these bytes. */
+static int file_of(const void *data, size_t size)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(fs_write_all(fd, data, size), 0);
+	return fd;
+}
+
+START_TEST(what_is_no_elf_file_is_refused_once_and_remembered)
+{
+	struct symbolizer_process *process = start();
+	int fd = file_of("#!/bin/sh\n", 10);
+	struct symbolizer_stats stats;
+	uint64_t offset = 0;
+	struct names *names;
+
+	for (int i = 0; i < 5; i++)
+		ck_assert_int_eq(resolve_file(process, fd, &offset, 1, &names), SYMBOLIZER_E_UNAVAILABLE);
+	assert_names_itself(process);
+	stats = symbolizer_process_stats(process);
+	ck_assert_uint_eq(stats.files_refused, 4);
+	ck_assert_uint_eq(stats.deaths, 0);
+	close(fd);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+START_TEST(another_file_than_the_one_expected_is_refused)
+{
+	const struct symbol_source source = {
+		.kind = SYMBOL_SOURCE_ELF, .fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), .path = "/x",
+		.build_id = { .size = 20, .bytes = { 1, 2, 3 } },
+	};
+	struct symbolizer_process *process = start();
+	uint64_t offset = 0x1000;
+	struct names *names;
+
+	ck_assert_int_eq(symbolizer_process_resolve(process, &source, &offset, 1, &names), SYMBOLIZER_E_UNAVAILABLE);
+	ck_assert_uint_eq(symbolizer_process_stats(process).files_refused, 1);
+	assert_names_itself(process);
+	close(source.fd);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+START_TEST(corrupt_files_cost_nothing_else)
+{
+	struct symbolizer_process *process = start();
+	int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	uint64_t offsets[64];
+	struct names *names;
+	char *whole;
+	size_t size;
+
+	ck_assert_int_eq(fs_read_fd(self, 256 << 20, &whole, &size), 0);
+	for (size_t i = 0; i < 64; i++)
+		offsets[i] = i * size / 64;
+	srand(1);
+	for (int i = 0; i < 150; i++) {
+		char *damaged = malloc(size);
+		int fd, r;
+
+		memcpy(damaged, whole, size);
+		/* Headers at both ends, and somewhere. */
+		for (int j = 0; j < 1 + i % 20; j++) {
+			size_t at = (size_t)rand() % (j % 3 == 0 ? 1024 : size);
+
+			damaged[j % 3 == 1 ? size - 1 - at % 4096 : at] = (char)rand();
+		}
+		fd = file_of(damaged, i % 10 == 9 ? (size_t)rand() % size : size);
+		r = resolve_file(process, fd, offsets, 64, &names);
+		ck_assert(r == 0 || r == SYMBOLIZER_E_UNAVAILABLE);
+		if (!r)
+			names_free(names);
+		free(damaged);
+		close(fd);
+	}
+	assert_names_itself(process);
+	free(whole);
+	close(self);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+START_TEST(a_sparse_gigabyte_takes_little)
+{
+	struct symbolizer_process *process = start();
+	int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), fd;
+	uint64_t offset = offset_of((void *)(uintptr_t)function_with_a_known_name), begun;
+	struct names *names = NULL;
+	char *whole;
+	size_t size;
+	int r;
+
+	ck_assert_int_eq(fs_read_fd(self, 256 << 20, &whole, &size), 0);
+	fd = file_of(whole, size);
+	ck_assert_int_eq(ftruncate(fd, 1 << 30), 0);
+	begun = clock_monotonic_nsec();
+	r = resolve_file(process, fd, &offset, 1, &names);
+	ck_assert_int_eq(r, 0);
+	ck_assert_uint_eq(names->locations.at[0].n_frames > 0, 1);
+	ck_assert_uint_lt(clock_monotonic_nsec() - begun, 5 * NSEC_PER_SEC);
+	ck_assert_uint_lt(symbolizer_process_stats(process).memory_bytes, 256 << 20);
+	names_free(names);
+	free(whole);
+	close(fd);
+	close(self);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+START_TEST(no_descriptor_is_left_behind)
+{
+	struct symbolizer_process *process = start();
+	unsigned before = count_descriptors("/proc/self/fd");
+	struct symbolizer_stats stats;
+
+	for (int i = 0; i < 1000; i++) {
+		assert_names_itself(process);
+		if (i % 100 == 99)
+			kill_child();
+	}
+	symbolizer_process_free(process);
+	ck_assert_uint_eq(count_descriptors("/proc/self/fd"), before);
+
+	/* Many files: each is closed in there, and the process is renewed now and then without being missed. */
+	process = start();
+	for (int i = 0; i < 600; i++) {
+		uint64_t offset = 0x1000;
+		struct names *names;
+		int fd = file_of("\177ELF", 4);
+
+		ck_assert_int_eq(resolve_file(process, fd, &offset, 1, &names), SYMBOLIZER_E_UNAVAILABLE);
+		close(fd);
+	}
+	stats = symbolizer_process_stats(process);
+	ck_assert_uint_eq(stats.deaths, 0);
+	ck_assert_uint_eq(stats.starts, 3);
+	assert_names_itself(process);
+	symbolizer_process_free(process);
+	ck_assert_uint_eq(count_descriptors("/proc/self/fd"), before);
+	ck_assert_int_eq(child_pid(), 0);
+}
+END_TEST
+
+START_TEST(a_perf_map_that_grows_is_read_again)
+{
+	struct symbolizer_process *process = start();
+	int fd = file_of("1000 100 first\n", 15);
+	const struct symbol_source source = { .kind = SYMBOL_SOURCE_PERF_MAP, .fd = fd, .path = "/tmp/perf-1.map" };
+	uint64_t addresses[2] = { 0x1010, 0x2010 };
+	struct names *names;
+
+	ck_assert_int_eq(symbolizer_process_resolve(process, &source, addresses, 2, &names), 0);
+	ck_assert_uint_eq(names->locations.at[0].n_frames, 1);
+	ck_assert_uint_eq(names->locations.at[1].n_frames, 0);
+	names_free(names);
+	ck_assert_int_eq(fs_write_all(fd, "2000 100 second\n", 16), 0);
+	ck_assert_int_eq(symbolizer_process_resolve(process, &source, addresses, 2, &names), 0);
+	ck_assert_str_eq(strtab_get(names->strings, names->frames.at[names->locations.at[1].first_frame].name, NULL), "second");
+	names_free(names);
+	close(fd);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+	const TTest *const tests[] = {
+		a_program_is_named, many_offsets_come_back_in_order, the_vdso_is_named, the_kernel_is_named, the_process_is_confined,
+		a_process_that_dies_between_questions_is_replaced, a_process_that_dies_of_a_file_costs_that_file_only,
+		a_process_that_hangs_is_replaced_within_two_seconds, what_is_no_elf_file_is_refused_once_and_remembered,
+		another_file_than_the_one_expected_is_refused, corrupt_files_cost_nothing_else, a_sparse_gigabyte_takes_little,
+		no_descriptor_is_left_behind, a_perf_map_that_grows_is_read_again,
+	};
+
+	if (argc > 0 && !strcmp(argv[0], "tsprofd-symbolizer"))
+		return symbolizer_process_main();
+	return unit_main("symbolizer_process", tests, sizeof(tests) / sizeof(tests[0]));
+}
