@@ -412,7 +412,7 @@ class Daemon:
     def alive(self):
         return self.process.poll() is None
 
-    def signal(self, number):
+    def send(self, number):
         self.process.send_signal(number)
 
     def stop(self, number=signal.SIGTERM, timeout=None):

@@ -239,9 +239,9 @@ def a_frozen_daemon_goes_on_and_counts_right():
     target = keep_a_core_busy()
     daemon = Daemon(cpu_config("1s", rate=199))
     daemon.wait_files(1)
-    daemon.signal(signal.SIGSTOP)
+    daemon.send(signal.SIGSTOP)
     time.sleep(3)
-    daemon.signal(signal.SIGCONT)
+    daemon.send(signal.SIGCONT)
     moment = time.time_ns() + 2 * 10**9
     daemon.wait_window_after(moment)
     files = daemon.files("c-shares-fp")

@@ -11,7 +11,7 @@ def a_good_file_takes_effect():
     daemon.wait_files(2)
     check_equal(round(1e9 / daemon.files()[-1].profile.period), 49, "rate before")
     daemon.write_config(cpu_config("1s", rate=199))
-    daemon.signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
     daemon.wait_note(r"^RELOADING=1", "it says that it reloads")
     wait_for(lambda: any(round(1e9 / f.profile.period) == 199 for f in daemon.files()), "a window with the new rate")
 
@@ -23,14 +23,14 @@ def a_bad_file_leaves_the_old_one_and_says_why():
     daemon.wait_files(1)
     check_equal(daemon.fresh_metrics()["tsprofd_config_last_reload_successful"], 1, "metric before")
     daemon.write_config("profiling:\n  cpu: {durration: 3s}\n")
-    daemon.signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
     daemon.wait_log(r"profiling\.yaml:2:\d+: .*durration")
     n = len(daemon.files())
     wait_for(lambda: len(daemon.files()) >= n + 3, "more files")
     check_equal(round(1e9 / daemon.files()[-1].profile.period), 99, "rate after")
     check_equal(daemon.fresh_metrics()["tsprofd_config_last_reload_successful"], 0, "metric after")
     daemon.write_config(cpu_config("1s", rate=99))
-    daemon.signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
     time.sleep(0.5)
     check_equal(daemon.fresh_metrics()["tsprofd_config_last_reload_successful"], 1, "metric when it is mended")
 
@@ -42,7 +42,7 @@ def the_window_under_way_is_not_disturbed():
     daemon.wait_files(1)
     for _ in range(6):
         time.sleep(0.5)
-        daemon.signal(signal.SIGHUP)
+        daemon.send(signal.SIGHUP)
     daemon.wait_files(3, timeout=60)
     files = daemon.files("c-shares-fp")
     for file in files[1:]:
@@ -60,7 +60,7 @@ def a_hundred_reloads_leave_nothing_behind():
     time.sleep(1)
     before = count()
     for _ in range(100):
-        daemon.signal(signal.SIGHUP)
+        daemon.send(signal.SIGHUP)
         time.sleep(0.02)
     time.sleep(1.5)
     check(daemon.alive(), "it died")
