@@ -8,10 +8,12 @@
  * whose name parses and whose first bytes carry our mark. Everything else in the output directory is left alone, but
  * counted. Directories of days and services go when they are empty.
  *
- * The clock: age means nothing when the clock jumped. Files cover all time while we run; so when there is a gap of more
- * than a day between two files (or between the last file and now), and what lies behind the gap spans less than a day,
- * either the machine was off or the clock is wrong. Until a day has passed behind the gap nothing is removed by age, and
- * the last day before the gap is protected as the newest one is. This needs no memory and so survives a restart.
+ * The clock: age means nothing when the clock was set forward. Files are written all the time while we run; so a gap of
+ * more than a day between the times two files were written (or between the last one and now) says that the machine was
+ * off, or that the clock is wrong. Until a day has passed behind the gap nothing is removed by age, and the last day
+ * before the gap is as protected as the newest one. This needs no memory and so survives a restart. A clock that was
+ * seen to be steady for a day (store_clock.h) is believed all the same, so that age works where nothing is written any more.
+ * Files of the future (more than a day) are never too old, but are the first to go for want of space.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,7 +34,7 @@ struct store_vacuum {
 	uint64_t foreign;                    /* entries left alone because they are not ours */
 	uint64_t failed;                     /* files that should have gone and could not be removed */
 	uint64_t oldest_wall_nsec;           /* start of the oldest file left; 0: none */
-	bool clock_suspect;                  /* age was not looked at */
+	bool clock_suspect;                  /* age was not looked at; never set when no age is given */
 };
 
 /*
