@@ -33,11 +33,12 @@ static __always_inline long unwind_read(void *to, __u32 size, __u64 from)
 #define UNWIND_USER_END 0x7ffffffff000ULL /* TASK_SIZE_MAX with four levels of page tables, page_64_types.h */
 
 /*
- * Where Go keeps the stacks of goroutines: its heap starts at 0xc000000000 (runtime/malloc.go, mallocinit, Go 1.11 to
- * 1.27), which the kernel gives to nobody unless asked for.
+ * Where Go keeps the stacks of goroutines: its heap begins at 0xc000000000, from Go 1.26 on at a random place below 2^46
+ * (runtime/malloc.go, mallocinit(), Go 1.27.1: randHeapAddrBits). Linux itself puts nothing there: programs, their heaps
+ * and all mappings are near 2^46 + 2^44 or 2^47, but for a program at a fixed address, which lies with its heap below 2^32.
  */
-#define UNWIND_GO_HEAP_START 0xc000000000ULL
-#define UNWIND_GO_HEAP_END   0x10000000000ULL
+#define UNWIND_GO_HEAP_START (1ULL << 32)
+#define UNWIND_GO_HEAP_END   (1ULL << 46)
 
 enum {
 	UNWIND_MAX_FRAMES = SAMPLE_MAX_KERNEL_FRAMES + SAMPLE_MAX_USER_FRAMES,
@@ -71,7 +72,7 @@ static __always_inline __u64 unwind_mix(__u64 hash, __u64 value, __u64 salt)
 	return hash ^ (hash >> 32);
 }
 
-static __always_inline bool unwind_is_goroutine_stack(__u64 address)
+static __always_inline bool unwind_may_be_goroutine_stack(__u64 address)
 {
 	return address >= UNWIND_GO_HEAP_START && address < UNWIND_GO_HEAP_END;
 }
@@ -92,7 +93,7 @@ static __always_inline int unwind_step(struct unwind_registers *at)
 		return SAMPLE_VERDICT_COMPLETE;
 	if (at->bp & 7 || at->bp > UNWIND_USER_END - sizeof(saved))
 		return SAMPLE_VERDICT_BROKEN_POINTER;
-	if (at->bp < at->sp && !unwind_is_goroutine_stack(at->bp))
+	if (at->bp < at->sp && !unwind_may_be_goroutine_stack(at->bp))
 		return SAMPLE_VERDICT_BROKEN_POINTER;
 	if (unwind_read(&saved, sizeof(saved), at->bp) < 0)
 		return SAMPLE_VERDICT_UNREADABLE;

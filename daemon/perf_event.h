@@ -41,7 +41,7 @@ int perf_events_follow(struct perf_events *events);
 
 /*
  * Reopens events that stand still: their CPU went and came back between two calls of perf_events_follow(), which leaves
- * a descriptor that looks alive. Interrupts every CPU: call it once a window.
+ * a descriptor that looks alive. Interrupts every CPU once, which its clock event does much more often.
  */
 int perf_events_revive(struct perf_events *events);
 

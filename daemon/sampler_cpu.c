@@ -44,7 +44,7 @@ enum {
  */
 static const uint64_t gather_usec = 20 * 1000;
 
-/* CPUs come and go by hand or by cloud: a second late is early enough, and the look costs 10 us. */
+/* CPUs come and go by hand or by cloud: a second late is early enough, and the look costs some 10 us. */
 static const uint64_t follow_usec = USEC_PER_SEC;
 
 /* 24 MiB in all. A 64-CPU machine at 99 Hz takes 190,000 samples in 30 s, of some 10,000 stacks of 30 frames. */
@@ -312,7 +312,6 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 	begin_epoch(cpu, (ended + 1) % SAMPLE_EPOCHS, period_of(rate));
 	end_nsec = cpu->epochs[cpu->now].start_nsec;
 	(void)perf_events_set_period(cpu->events, period_of(rate)); /* fails for CPUs that went: perf_events_follow() */
-	(void)perf_events_revive(cpu->events);
 
 	r = fence(cpu, ended);
 	if (r >= 0)
@@ -475,6 +474,8 @@ static int follow_cpus(sd_event_source *source, uint64_t usec, void *userdata)
 	int r;
 
 	r = perf_events_follow(cpu->events);
+	if (r >= 0)
+		r = perf_events_revive(cpu->events);
 	if (r < 0)
 		sd_journal_print(LOG_WARNING, "cannot follow CPUs that come and go: %s", strerror(-r));
 	r = sd_event_source_set_time_relative(source, follow_usec);

@@ -5,7 +5,8 @@
 
 /* Two readable pieces of memory: a thread's stack, and a piece of a Go heap that may hold goroutines' stacks. */
 enum { N_WORDS = 8192 };
-static const uint64_t stack_base = 0x7ffc00000000, heap_base = 0xc000100000;
+static const uint64_t stack_base = 0x7ffc00000000;
+static uint64_t heap_base = 0xc000100000;
 static uint64_t stack_words[N_WORDS], heap_words[N_WORDS];
 
 static long read_piece(void *to, uint32_t size, uint64_t from, uint64_t base, const uint64_t *words)
@@ -219,7 +220,7 @@ START_TEST(frames_of_the_kernel_stay_in_front)
 END_TEST
 
 /* runtime.systemstack: the system stack's first frame was called from the goroutine's stack, which is below. */
-START_TEST(the_chain_goes_from_the_system_stack_to_the_goroutine)
+static void expect_goroutine_behind_system_stack(void)
 {
 	memset(heap_words, 0, sizeof(heap_words));
 	make_chain(3, 4);
@@ -233,6 +234,29 @@ START_TEST(the_chain_goes_from_the_system_stack_to_the_goroutine)
 	ck_assert_uint_eq(walk.n, 6);
 	ck_assert_uint_eq(walk.frames[4], 0x500001);
 	ck_assert_uint_eq(walk.frames[5], 0x500002);
+}
+
+START_TEST(the_chain_goes_from_the_system_stack_to_the_goroutine)
+{
+	expect_goroutine_behind_system_stack();
+	heap_base = 0x2a5c31200000; /* random, as of Go 1.26 */
+	expect_goroutine_behind_system_stack();
+}
+END_TEST
+
+START_TEST(a_frame_pointer_into_the_heap_of_a_c_program_breaks_the_chain)
+{
+	static const uint64_t places[] = { 0x555555600000, 0x7f1234500000, 0x1c00000 };
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		heap_base = places[i];
+		make_chain(3, 4);
+		stack_words[8 + 2 * 4] = heap_base + 100 * 8;
+		heap_words[101] = 0x500001;
+		run_from(8);
+		ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_BROKEN_POINTER);
+		ck_assert_uint_eq(walk.n, 4);
+	}
 }
 END_TEST
 
@@ -304,5 +328,6 @@ UNIT_TESTS("unwind", a_whole_chain_has_every_frame, a_leaf_without_a_frame_is_co
 		a_frame_pointer_in_the_kernel_breaks_the_chain, a_return_address_that_cannot_be_code_breaks_the_chain,
 		a_page_that_cannot_be_read_is_told_apart, a_frame_half_in_an_unreadable_page_is_unreadable,
 		the_deepest_stack_that_fits_is_complete, a_deeper_stack_is_cut_and_says_so, frames_of_the_kernel_stay_in_front,
-		the_chain_goes_from_the_system_stack_to_the_goroutine, a_ring_of_frames_in_a_go_heap_ends,
+		the_chain_goes_from_the_system_stack_to_the_goroutine,
+		a_frame_pointer_into_the_heap_of_a_c_program_breaks_the_chain, a_ring_of_frames_in_a_go_heap_ends,
 		the_hash_is_of_all_frames_in_their_order, similar_stacks_have_different_hashes)
