@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a process writes about itself into /proc, and what it makes the kernel write into perf's rings. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cgroup.h"
+#include "mappings.h"
+#include "process.h"
+#include "sideband.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static int on_mapping(const struct mapping *mapping, void *userdata)
+{
+	if (mapping->start >= mapping->end || strlen(mapping->path) > *(size_t *)userdata)
+		abort();
+	return 0;
+}
+
+static void read_sideband(const uint8_t *data, size_t size)
+{
+	struct sideband_record record;
+
+	if (sideband_parse(data, size, &record) < 0)
+		return;
+	if ((record.kind == SIDEBAND_MAPPING || record.kind == SIDEBAND_COMM) && (!record.name || strlen(record.name) >= size))
+		abort();
+	if (record.kind == SIDEBAND_MAPPING && record.start >= record.end)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct process_stat stat;
+	struct process_status status;
+	struct cgroup cgroup;
+	char *text = malloc(size + 1);
+
+	if (!text)
+		return 0;
+	/* An exact copy, so that a read past the end is seen. */
+	memcpy(text, data, size);
+	read_sideband((uint8_t *)text, size);
+	process_parse_stat(text, size, &stat);
+	process_parse_status(text, size, &status);
+	if (cgroup_parse(text, size, &cgroup) == 0) {
+		if (!cgroup.path || (cgroup.service && !cgroup.unit))
+			abort();
+		cgroup_deinit(&cgroup);
+	}
+	mappings_parse(text, size, on_mapping, &size);
+	free(text);
+	return 0;
+}
