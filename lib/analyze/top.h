@@ -11,6 +11,7 @@
 #include "cleanup.h"
 
 struct profile;
+struct strtab;
 
 enum top_order {
 	TOP_FLAT,
@@ -41,6 +42,6 @@ DEFINE_CLEANUP(struct top, top_free);
 
 /* A table for people: flat, flat%, sum%, cum, cum%, name. Control characters in names are shown as '?'. */
 void top_print(const struct top *top, FILE *f);
-/* A value with its unit as a person reads it: "1.50s", "12.5MiB", "42"; ret holds it whole. */
+/* A value with its unit as a person reads it: "1.50s", "30ms", "12.50MiB", "42". */
 #define TOP_VALUE_SIZE 32
 void top_format_value(int64_t value, const char *unit, char ret[static TOP_VALUE_SIZE]);
