@@ -96,7 +96,7 @@ int command_begin(struct command *command)
 	return r;
 }
 
-int command_exit_code(int si_code, int si_status)
+int command_exit_code(int code, int status)
 {
-	return si_code == CLD_EXITED ? si_status : 128 + si_status;
+	return code == CLD_EXITED ? status : 128 + status;
 }

@@ -16,4 +16,4 @@ pid_t command_pid(const struct command *command);
 /* Lets it exec. */
 int command_begin(struct command *command);
 /* What a shell would call its status, from waitid()'s code and status: the exit code, or 128 + signal. */
-int command_exit_code(int si_code, int si_status);
+int command_exit_code(int code, int status);

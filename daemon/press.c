@@ -117,6 +117,11 @@ static struct job *job_free(struct job *job)
 
 /* Comments: what a reader of the file alone must know */
 
+static double percent(uint64_t part, uint64_t whole)
+{
+	return whole ? 100.0 * part / whole : 0;
+}
+
 static void add_window_comments(struct profile *profile, const struct capture *capture)
 {
 	const struct stacks *s = capture->stacks;
@@ -130,7 +135,7 @@ static void add_window_comments(struct profile *profile, const struct capture *c
 			(unsigned long long)s->lost_ring, (unsigned long long)s->lost_namespace,
 			(unsigned long long)s->lost_frames);
 	profile_add_comment_format(profile,
-			"user stacks: complete %llu, kernel only %llu, broken pointer %llu, unreadable %llu, truncated %llu",
+			"user stacks of the host by the end of their walk: frame pointer 0 %llu, kernel only %llu, broken pointer %llu, unreadable %llu, truncated %llu",
 			(unsigned long long)s->verdicts[SAMPLE_VERDICT_COMPLETE],
 			(unsigned long long)s->verdicts[SAMPLE_VERDICT_KERNEL],
 			(unsigned long long)s->verdicts[SAMPLE_VERDICT_BROKEN_POINTER],
@@ -152,10 +157,10 @@ static void add_comments(const struct press *press, const struct capture *captur
 	profile->duration_nsec = capture->stacks->duration_nsec;
 	profile_add_comment_format(profile, "tsprofd " TSPROFD_VERSION ", host %s, kernel %s", press->host.nodename,
 			press->host.release);
-	profile_add_comment_format(profile, "service: %s, samples: %llu, frames without a name: %.2f %%, trigger: %s",
-			service->service, (unsigned long long)service->n_samples,
-			service->n_frames ? 100.0 * service->n_unnamed / service->n_frames : 0,
-			capture->trigger[0] ? capture->trigger : "schedule");
+	profile_add_comment_format(profile, "service: %s, samples: %llu, trigger: %s", service->service,
+			(unsigned long long)service->n_samples, capture->trigger[0] ? capture->trigger : "schedule");
+	profile_add_comment_format(profile, "user stacks that reach the start of their thread: %.2f %%; frames without a name: %.2f %%",
+			percent(service->n_rooted, service->n_user), percent(service->n_unnamed, service->n_frames));
 	add_window_comments(profile, capture);
 }
 

@@ -500,6 +500,33 @@ static bool is_named(const struct builder *b, const struct place *place)
 	return name.n_frames > 0;
 }
 
+/*
+ * Whether a stack ends where its thread began. The walk itself cannot tell: the C library calls main() from code without
+ * frame pointers, so the chain ends in a value that is no frame, one frame past the beginning.
+ */
+static bool is_rooted(const struct builder *b, const struct place *place)
+{
+	static const char *const roots[] = {
+		"main", "_start", "__libc_start_call_main", "__libc_start_main", "__libc_start_main_impl",
+		"start_thread", "clone", "__clone", "clone3", "__clone3", "__clone_internal",
+		"libc_start_main_stage2", "_start_c", "start_c",
+		"runtime.goexit", "runtime.mstart", "runtime.rt0_go", "_rt0_amd64",
+	};
+	struct names_cache_name name;
+	const char *function;
+
+	if (place->source == source_none)
+		return false;
+	names_cache_get(b->cache, place->source, place->offset, &name);
+	if (!name.n_frames)
+		return false;
+	function = strtab_get(name.strings, name.frames[name.n_frames - 1].name, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(roots); i++)
+		if (!strcmp(function, roots[i]))
+			return true;
+	return false;
+}
+
 static int add_text_label(struct profile *profile, const char *key, const char *value, struct profile_label *labels,
 		size_t *n_labels)
 {
@@ -579,6 +606,11 @@ static int add_sample(const struct builder *b, struct sheet *sheet, const struct
 		sheet->out->n_frames += sample->count;
 		if (!is_named(b, place))
 			sheet->out->n_unnamed += sample->count;
+	}
+	if (stack->n_user) {
+		sheet->out->n_user += sample->count;
+		if (is_rooted(b, &b->places[stack->first_frame + n_frames - 1]))
+			sheet->out->n_rooted += sample->count;
 	}
 	r = make_labels(b, sheet->out->profile, sample, labels, &n_labels);
 	if (r < 0)

@@ -23,6 +23,7 @@ struct service_profile {
 	uint64_t n_samples;                  /* events, not distinct stacks */
 	uint64_t cpu_nsec;                   /* what they stand for */
 	uint64_t n_frames, n_unnamed;        /* frames of its samples; those without a name */
+	uint64_t n_user, n_rooted;           /* samples with user frames; those whose last one is where threads start */
 };
 
 struct service_profiles {
