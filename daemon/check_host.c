@@ -677,32 +677,48 @@ static void nearest_folder(const char *path, char *ret, size_t size)
 	}
 }
 
+/* Writes into a folder and leaves nothing behind. 0 or -errno. */
+static int try_to_write(const char *folder)
+{
+	_cleanup_close_ int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	char name[PATH_MAX + 32];
+
+	if (fd >= 0)
+		return 0;
+	/* Some file systems have no unnamed files. */
+	if (errno != EOPNOTSUPP && errno != EISDIR)
+		return -errno;
+	snprintf(name, sizeof(name), "%s/.tmp-check-%d", folder, getpid());
+	if (mkdir(name, 0700) < 0)
+		return -errno;
+	rmdir(name);
+	return 0;
+}
+
 static void check_output(struct probe *probe)
 {
 	struct check_host_ability *ability;
-	_cleanup_close_ int fd = -1;
 	char folder[PATH_MAX];
 	const char *name = probe->output_directory;
+	int r;
 
 	if (!name)
 		return;
 	ability = add(probe, "output", "write profiles", true);
 	nearest_folder(name, folder, sizeof(folder));
-	fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
-	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR) && access(folder, W_OK | X_OK) == 0)
-		fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0) {
+	r = try_to_write(folder);
+	if (r == 0) {
 		why(ability, "%s%s", name, strcmp(name, folder) == 0 ? "" : ", which will be made");
 		return;
 	}
-	why(ability, "%s: %s", folder, strerror(errno));
-	if (errno == EROFS)
+	why(ability, "%s: %s", folder, strerror(-r));
+	if (r == -EROFS)
 		lacks(ability, CHECK_HOST_MISSING, EX_OSERR, "choose another output.directory; in a unit with "
 				"ProtectSystem=strict name it in ReadWritePaths=");
-	else if (errno == ENOTDIR)
+	else if (r == -ENOTDIR)
 		lacks(ability, CHECK_HOST_MISSING, EX_OSERR, "choose another output.directory: this is a file");
 	else
-		lacks(ability, CHECK_HOST_MISSING, errno == EACCES || errno == EPERM ? EX_NOPERM : EX_OSERR,
+		lacks(ability, CHECK_HOST_MISSING, r == -EACCES || r == -EPERM ? EX_NOPERM : EX_OSERR,
 				"make the folder writable for the user of tsprofd, or choose another output.directory");
 }
 

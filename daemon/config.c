@@ -52,14 +52,13 @@ struct config *config_free(struct config *config)
 static int load_text(struct loader *loader, const char *name, const char *data, size_t size)
 {
 	const struct config_yaml_node *root = NULL;
+	size_t n_errors = diag_errors(loader->binder.diag);
 	int r = config_yaml_read(loader->owned->arena, name, data, size, loader->binder.diag, &root);
 
-	if (r == CONFIG_YAML_E_INVALID) {
-		loader->binder.n_errors++;
-		return 0;
-	}
+	/* Duplicate keys are told of, and the tree is read on. */
+	loader->binder.n_errors += diag_errors(loader->binder.diag) - n_errors;
 	if (r < 0 || !root)
-		return r;
+		return r < 0 ? r : 0;
 	r = config_bind_tree(&loader->binder, root);
 	return r < 0 ? r : vec_push(&loader->trees, root);
 }

@@ -467,8 +467,12 @@ static void refuse_key(struct config_binder *binder, const struct config_section
 static int bind_section(struct config_binder *binder, const struct config_section *section, const char *path,
 		const struct config_yaml_node *node, void *base)
 {
+	if (node->kind != CONFIG_YAML_MAPPING && !*path) {
+		config_bind_error(binder, &node->place, "not a configuration: that begins with `profiling:`");
+		return 0;
+	}
 	if (node->kind != CONFIG_YAML_MAPPING) {
-		refuse_value(binder, *path ? path : "the file", node, "a mapping of keys to values");
+		refuse_value(binder, path, node, "a mapping of keys to values");
 		return 0;
 	}
 	for (size_t i = 0; i < node->n_items; i++) {

@@ -407,7 +407,8 @@ void config_field_describe(const struct config_field *field, char *ret_text, siz
 	case CONFIG_DURATION:
 		config_value_print_duration(min, field->min);
 		config_value_print_duration(max, field->max);
-		snprintf(ret_text, size, "a duration from %s to %s, such as 30s, 1h30m or 7d", min, max);
+		snprintf(ret_text, size, "a duration from %s to %s, such as %s", min, max,
+				field->max > DAY ? "12h or 7d" : field->max >= HOUR ? "30s or 1h30m" : "10us or 500ms");
 		return;
 	case CONFIG_SIZE:
 		config_value_print_size(min, field->min);

@@ -43,7 +43,8 @@ bool config_yaml_is_null(const struct config_yaml_node *node);
 
 /*
  * Reads one document; `file` is how messages call it and must live as long as the arena, which the tree lives in.
- * 0, with *ret NULL when there is nothing but comments; CONFIG_YAML_E_INVALID after telling diag why; -ENOMEM.
+ * 0, with *ret NULL when there is nothing but comments; CONFIG_YAML_E_INVALID after telling diag why; -ENOMEM. A key
+ * that is there twice is told to diag as an error, too, and the first one is in the tree: what is below is worth reading.
  */
 int config_yaml_read(struct config_arena *arena, const char *file, const void *data, size_t size, struct diag *diag,
 		const struct config_yaml_node **ret);
