@@ -14,8 +14,6 @@
 #include "config.h"
 #include "diag.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static char *print(const struct config *config)
 {
 	char *text = NULL;
