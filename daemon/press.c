@@ -127,8 +127,8 @@ static void add_window_comments(struct profile *profile, const struct capture *c
 	const struct stacks *s = capture->stacks;
 	uint64_t lost = s->lost_ring + s->lost_namespace + s->lost_frames;
 
-	profile_add_comment_format(profile, "rate: %u Hz a CPU, event: cpu-clock, window: %.3f s", capture->facts.rate,
-			(double)s->duration_nsec / NSEC_PER_SEC);
+	profile_add_comment_format(profile, "rate: %u Hz a CPU, event: cpu-clock, window: %.3f s, all of it covered",
+			capture->facts.rate, (double)s->duration_nsec / NSEC_PER_SEC);
 	profile_add_comment_format(profile,
 			"samples of the host in this window: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu)",
 			(unsigned long long)s->seen, (unsigned long long)(s->seen - lost), (unsigned long long)lost,
@@ -218,11 +218,19 @@ static void run_vacuum(struct press *press)
 static int put(struct press *press, const char *service, enum profile_kind kind, uint64_t start_wall_nsec,
 		const char *trigger, const void *bytes, size_t size, char **ret_path)
 {
+	int r;
+
 	if (press->output.path)
 		return write_path(&press->output, bytes, size, ret_path);
 	if (!press->store)
 		return -ENOENT;
-	return store_put(press->store, service, kind, start_wall_nsec, trigger[0] ? trigger : NULL, bytes, size, ret_path);
+	r = store_put(press->store, service, kind, start_wall_nsec, trigger[0] ? trigger : NULL, bytes, size, ret_path);
+	if (r >= 0) {
+		/* Until the next vacuum counts again. */
+		press->vacuum.files++;
+		press->vacuum.bytes += size;
+	}
+	return r;
 }
 
 static void unsaved_free(struct press *press, size_t i)

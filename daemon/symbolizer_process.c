@@ -40,7 +40,7 @@
 #define TICK_MSEC 20
 
 #define MAX_FILES 256                        /* then a new process: libdw leaks a little on malformed files */
-#define MAX_IDLE_MEMORY (UINT64_C(48) << 20) /* kept between questions; the whole daemon has 64 MiB */
+#define MAX_IDLE_MEMORY (UINT64_C(28) << 20) /* kept between questions; the whole daemon has 64 MiB */
 #define MAX_MEMORY (UINT64_C(640) << 20)     /* resident, mapped files included: beyond its own limit something is wrong */
 
 #define MAX_REFUSED 4096                     /* hopeless files remembered: 100 bytes each */
@@ -182,10 +182,14 @@ static int spawn(int socket, pid_t *ret)
 	char *const envp[] = { (char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1", NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
-	sigset_t none, all;
+	sigset_t blocked, all;
 	int r;
 
-	sigemptyset(&none);
+	/* What ends us must not end it first (Ctrl-C goes to both): it names the last window, and goes when its socket closes. */
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGINT);
+	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, SIGHUP);
 	sigfillset(&all);
 	r = posix_spawn_file_actions_init(&actions);
 	if (r)
@@ -199,7 +203,7 @@ static int spawn(int socket, pid_t *ret)
 	if (!r)
 		r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	if (!r)
-		r = posix_spawnattr_setsigmask(&attributes, &none);
+		r = posix_spawnattr_setsigmask(&attributes, &blocked);
 	if (!r)
 		r = posix_spawnattr_setsigdefault(&attributes, &all);
 	if (!r)
