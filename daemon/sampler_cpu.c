@@ -15,11 +15,11 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <systemd/sd-journal.h>
 
 #include "cleanup.h"
 #include "clock.h"
 #include "cpu.skel.h"
+#include "log.h"
 #include "perf_event.h"
 #include "sample.h"
 #include "stacks.h"
@@ -103,10 +103,16 @@ static int print_nothing(enum libbpf_print_level level, const char *format, va_l
 	return 0;
 }
 
-__attribute__((format(printf, 2, 0))) static int print_warnings(enum libbpf_print_level level, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static int print_warnings(enum libbpf_print_level level, const char *format,
+		va_list arguments)
 {
-	if (level == LIBBPF_WARN)
-		sd_journal_printv(LOG_DEBUG, format, arguments);
+	char line[512];
+
+	/* One line of what may be a long verifier log; for developers only. */
+	if (level == LIBBPF_WARN) {
+		vsnprintf(line, sizeof(line), format, arguments);
+		log_print(LOG_DEBUG, "%s", line);
+	}
 	return 0;
 }
 
@@ -477,7 +483,7 @@ static int follow_cpus(sd_event_source *source, uint64_t usec, void *userdata)
 	if (r >= 0)
 		r = perf_events_revive(cpu->events);
 	if (r < 0)
-		sd_journal_print(LOG_WARNING, "cannot follow CPUs that come and go: %s", strerror(-r));
+		log_print(LOG_WARNING, "cannot follow CPUs that come and go: %s", strerror(-r));
 	r = sd_event_source_set_time_relative(source, follow_usec);
 	if (r < 0)
 		return r;
