@@ -4,7 +4,7 @@
  * The members of kernel structures that our programs read, and no others. libbpf finds their true offsets when a
  * program is loaded (CO-RE), so order and size here mean nothing but in the structures of section "exact layout".
  *
- * Newest facts checked against the BTF of 5.10, 6.1, 6.12, 6.18 and 7.3.
+ * Programs were loaded and run with it on 6.1, 6.12, 6.18 and 7.3.
  */
 #include <linux/types.h>
 #include <stdbool.h>

@@ -9,7 +9,8 @@
 
 /*
  * Loads, attaches and begins the first window. Follows CPUs that come and go by itself, in `loop`.
- * 0, or -errno: what that means to a user is check_host's to say.
+ * 0, or -errno: what that means to a user is check_host's to say; -EOPNOTSUPP: this kernel is older than 5.17, it has no
+ * bpf_loop().
  */
 int sampler_cpu_new(sd_event *loop, const struct sampler_options *options, sampler_seen_fn seen, void *userdata,
 		struct sampler **ret);
