@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What we write, read by the reference: `go tool pprof` opens it and has nothing to complain about. Skipped without Go. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <sys/wait.h>
 
+#include "diag.h"
 #include "fs.h"
 #include "main.h"
 #include "make_profile.h"
+#include "pprof_decode.h"
 #include "pprof_encode.h"
+#include "profile_merge.h"
+
+DEFINE_CLEANUP(struct diag, diag_free);
 
 static char directory[] = "/tmp/test_pprof_go.XXXXXX";
 
@@ -131,6 +137,34 @@ START_TEST(files_of_one_kind_can_be_compared_and_merged)
 }
 END_TEST
 
+START_TEST(what_go_writes_is_read_and_says_the_same)
+{
+	_cleanup_(diag_free_p) struct diag *diag = diag_new();
+	_cleanup_(profile_free_p) struct profile *theirs = NULL, *ours = NULL, *three = NULL, *seven = NULL;
+	_cleanup_free_ char *path = NULL, *source = NULL, *bytes = NULL, *text = NULL, *other = NULL;
+	size_t n;
+
+	setup();
+	free(pprof("-proto -output=merged.pb.gz three.pprof seven.pprof"));
+	ck_assert_int_gt(asprintf(&path, "%s/merged.pb.gz", directory), 0);
+	ck_assert_int_gt(asprintf(&source, "%s/source.c", directory), 0);
+	ck_assert_int_eq(fs_read(AT_FDCWD, path, 1 << 20, &bytes, &n), 0);
+	ck_assert_int_eq(pprof_decode(bytes, n, path, NULL, diag, &theirs), 0);
+	three = small_profile(source, 3);
+	seven = small_profile(source, 7);
+	ck_assert_int_eq(profile_merge((const struct profile *[]){ three, seven }, (const char *[]){ "three", "seven" }, 2, diag,
+			&ours), 0);
+	text = profile_text(theirs);
+	other = profile_text(ours);
+	ck_assert_str_eq(text, other);
+	ck_assert_int_eq(theirs->duration_nsec, ours->duration_nsec);
+	ck_assert_int_eq(theirs->time_nsec, ours->time_nsec);
+	ck_assert_int_eq(theirs->period, ours->period);
+	ck_assert_uint_eq(theirs->comments.n, ours->comments.n);
+	teardown();
+}
+END_TEST
+
 START_TEST(made_up_profiles_of_every_kind_open_too)
 {
 	uint64_t state = random_seed();
@@ -161,7 +195,8 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = { raw_shows_every_part_of_the_file, all_the_views_of_people_open_it,
-		files_of_one_kind_can_be_compared_and_merged, made_up_profiles_of_every_kind_open_too };
+		files_of_one_kind_can_be_compared_and_merged, what_go_writes_is_read_and_says_the_same,
+		made_up_profiles_of_every_kind_open_too };
 
 	if (system("go tool pprof -help >/dev/null 2>&1") != 0) {
 		puts("1..0 # SKIP there is no go tool pprof");
