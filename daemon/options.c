@@ -63,7 +63,7 @@ static const struct option long_options[] = {
 	{ "announce", no_argument, NULL, OPTION_ANNOUNCE },
 	/* Not in the help: they make samples get lost, so that tests can see them counted. */
 	{ "test-entries", required_argument, NULL, OPTION_TEST_ENTRIES },
-	{ "test-ring-bytes", required_argument, NULL, OPTION_TEST_RING_BYTES },
+	{ "test-ring", required_argument, NULL, OPTION_TEST_RING_BYTES },
 	{ 0 },
 };
 

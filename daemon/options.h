@@ -44,7 +44,7 @@ struct options {
 	size_t n_overrides;
 	struct options_once once;
 	bool announce;               /* --announce: tell on standard output what was written */
-	/* --test-entries N, --test-ring BYTES: small kernel maps, so that tests can see them overflow. 0: default. Not in the help. */
+	/* --test-entries N, --test-ring BYTES: small kernel maps, so that tests see them overflow; 0: default. Not in the help. */
 	uint32_t test_entries, test_ring_bytes;
 	char storage[128];           /* of values that had to be put together; options must not be copied */
 };
