@@ -466,6 +466,9 @@ static void qualify(struct dwarf *d, Dwarf_Die *die, const char *name, char ret[
 		part = scope_name(scope, &tag);
 		if (!part && tag == DW_TAG_namespace)
 			part = "(anonymous namespace)";
+		/* GCC leaves a closure's type without a name. */
+		if (!part && tag != DW_TAG_subprogram)
+			part = strncmp(name, "operator()", 10) ? "{unnamed}" : "{lambda}";
 		if (part)
 			parts[n++] = part;
 	}

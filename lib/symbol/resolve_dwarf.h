@@ -6,7 +6,7 @@
  *
  * Chosen to agree with addr2line of binutils: the linkage name wins over the name; of several functions that hold an
  * address that with the shortest range does; of several lines at one address the last. Where there is no linkage name
- * (GCC's lambdas, inlined) the name is told with its scopes, "main::<lambda()>::operator()", and system_name without.
+ * (GCC's lambdas, inlined) the name is told with its scopes, "main::{lambda}::operator()", and system_name without.
  *
  * Not read: split units (.dwo, .dwp), which lie in files that nobody passes.
  */
