@@ -242,7 +242,7 @@ static int put_into(struct store *store, int directory, struct store_name *name,
 		return r;
 	}
 	store->stats.owner_failed += !owned;
-	return fsync(directory) < 0 ? -errno : 0;
+	return 0;
 }
 
 struct place {
@@ -266,16 +266,18 @@ static int put_once(struct store *store, struct place *place, const void *bytes,
 	if (service < 0)
 		return service;
 	r = put_into(store, service, &place->name, bytes, size, place->file);
+	if (r >= 0 && (fsync(service) < 0 || (made_service && fsync(day) < 0) || (made_day && fsync(root) < 0))) {
+		r = -errno;
+		/* The caller may well try again: what might not outlive a power cut must not be there twice. */
+		unlinkat(service, place->file, 0);
+	}
 	if (r < 0) {
 		if (made_service)
 			unlinkat(day, place->service, AT_REMOVEDIR);
 		if (made_day)
 			unlinkat(root, place->day, AT_REMOVEDIR);
-		return r;
 	}
-	if ((made_service && fsync(day) < 0) || (made_day && fsync(root) < 0))
-		return -errno;
-	return 0;
+	return r;
 }
 
 static int put(struct store *store, const char *service, enum profile_kind kind, uint64_t start_wall_nsec,

@@ -50,8 +50,7 @@ int store_check(struct store *store);
  * exists gets a number. *ret_path (may be NULL; frees with free()): output directory, day, service, file.
  * Returns 0, -EINVAL for a bad trigger, -EEXIST when a thousand files have that name, or what the disk says: -ENOSPC,
  * -EDQUOT, -EROFS, -EACCES, -ELOOP or -ENOTDIR (a link or file where a directory belongs), -EPERM (a directory of
- * somebody else), -EIO. Nothing is left behind then (but when only the sync of a directory failed: then the file is there, but
- * might not outlive a power cut).
+ * somebody else), -EIO. Nothing is left behind then.
  */
 int store_put(struct store *store, const char *service, enum profile_kind kind, uint64_t start_wall_nsec,
 	const char *trigger, const void *bytes, size_t size, char **ret_path);
