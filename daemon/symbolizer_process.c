@@ -32,10 +32,11 @@
 #define SOCKET_FD 3                          /* of the process, as symbolizer_process.h says */
 
 #define DEFAULT_CPU_SECONDS 2
+#define KERNEL_CPU_SECONDS 10                /* nobody's trap, needed by all, 200,000 lines; 0.1 s here */
 #define BYTES_PER_CPU_SECOND (UINT64_C(50) << 20)  /* what libdw reads in half a second here: twice that for slow machines */
 #define WALL_FACTOR 10                       /* wall time for each second of CPU time: it competes with what we profile */
 #define STALLED_NSEC (NSEC_PER_SEC)          /* without CPU time, asleep or stopped, while we wait for an answer */
-#define START_NSEC (10 * NSEC_PER_SEC)       /* to be confined: 5 ms on an idle machine */
+#define START_NSEC (20 * NSEC_PER_SEC)       /* to be confined: 5 ms on an idle machine, seconds on a starved virtual one */
 #define RETRY_START_NSEC (10 * NSEC_PER_SEC) /* not at each file of a window when it can't be started */
 #define TICK_MSEC 20
 
@@ -661,6 +662,8 @@ static int resolve_all(struct symbolizer_process *process, const struct symbol_s
 
 	slot = find_slot(process, identity, &is_open);
 	deadline = deadline_new(process, cpu_limit_nsec(process, is_open ? process->slots[slot].n_bytes : n_bytes));
+	if (source->kind == SYMBOL_SOURCE_KERNEL)
+		deadline.cpu_limit_nsec = MAX(deadline.cpu_limit_nsec, KERNEL_CPU_SECONDS * NSEC_PER_SEC);
 	if (!is_open) {
 		r = open_source(process, slot, source, fd, identity, n_bytes, &deadline);
 		if (r)
