@@ -16,22 +16,8 @@ struct {
 	__uint(max_entries, 1 << 20);
 } events SEC(".maps");
 
-/* Events that found no room. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} lost SEC(".maps");
-
-static __always_inline void count_lost(void)
-{
-	__u32 zero = 0;
-	__u64 *counter = bpf_map_lookup_elem(&lost, &zero);
-
-	if (counter)
-		(*counter)++;
-}
+/* Events that found no room: rare, so that one counter serves all CPUs, and mapped into the daemon, which looks often. */
+__u64 n_lost = 0;
 
 /* `task` is any thread of the process; `parent_pid` 0: not told. */
 static __always_inline int tell(enum life_kind kind, struct task_struct *task, __u32 parent_pid)
@@ -45,7 +31,7 @@ static __always_inline int tell(enum life_kind kind, struct task_struct *task, _
 		return 0;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
-		count_lost();
+		__sync_fetch_and_add(&n_lost, 1);
 		return 0;
 	}
 	event->time_nsec = bpf_ktime_get_ns();

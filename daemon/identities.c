@@ -22,7 +22,7 @@ enum {
 struct identities {
 	int proc;
 	const struct config *config;
-	bool wants_command_line;
+	bool wants_command_line, wants_user; /* some target asks for them */
 	struct map users;                    /* uid -> char *, NULL when it has no name */
 };
 
@@ -98,10 +98,11 @@ struct identities *identities_free(struct identities *identities)
 void identities_set_config(struct identities *identities, const struct config *config)
 {
 	identities->config = config;
-	identities->wants_command_line = false;
-	for (size_t i = 0; i < config->n_targets; i++)
-		if (config->targets[i].match.cmdline)
-			identities->wants_command_line = true;
+	identities->wants_command_line = identities->wants_user = false;
+	for (size_t i = 0; i < config->n_targets; i++) {
+		identities->wants_command_line |= config->targets[i].match.cmdline != NULL;
+		identities->wants_user |= config->targets[i].match.user != NULL;
+	}
 	/* Users may have come or changed as well. */
 	forget_users(identities);
 }
@@ -217,7 +218,7 @@ static int finish(struct identities *identities, struct identity *identity, uint
 	snprintf(subject.pid, sizeof(subject.pid), "%" PRIu32, pid);
 	if (identity->has_uid) {
 		snprintf(subject.uid, sizeof(subject.uid), "%" PRIu32, identity->uid);
-		subject.user = user_name(identities, identity->uid);
+		subject.user = identities->wants_user ? user_name(identities, identity->uid) : NULL;
 	}
 	target = find_target(identities->config, &subject);
 	identity->in_depth = target != NULL;

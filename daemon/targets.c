@@ -13,7 +13,6 @@
  */
 #include "targets.h"
 
-#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
@@ -53,11 +52,14 @@ enum {
 	MAX_ENDED_UNSEEN = 32768,
 	/* Seen ones, if nobody ever releases them. */
 	MAX_ENDED_SEEN = 65536,
+	MAX_IDLE_EVENTS = 4096,              /* room kept for the next ones */
 	/* perf maps: what a JIT writes is a few MB. */
 	MAX_PERF_MAP = 64 << 20,
 };
 static const uint64_t settle_nsec = 100 * NSEC_PER_MSEC;
 static const uint64_t unseen_nsec = 5 * NSEC_PER_SEC;
+/* While life is lost again and again, how often all processes are counted anew: 2,000 take 40 ms. */
+static const uint64_t rescan_nsec = 10 * NSEC_PER_SEC;
 
 /* In which list a program is. */
 enum program_list { LIST_NONE, LIST_FRESH, LIST_ENDED_UNSEEN, LIST_ENDED_SEEN, N_LISTS };
@@ -136,6 +138,7 @@ struct targets {
 	uint64_t scan_begin_nsec;
 	bool is_scan_wanted;
 
+	uint64_t losses;                     /* of mappings, before the events that are being applied */
 	uint64_t lost_life_events, lost_sideband; /* in the kernel; the rest of stats.lost_* is for want of memory here */
 	struct targets_stats stats;
 };
@@ -236,7 +239,8 @@ static struct program *program_new(struct targets *targets, uint32_t pid, uint64
 	program->id.pid = pid;
 	program->begin_nsec = begin_nsec;
 	program->is_alive = true;
-	program->losses = targets->stats.lost_mappings;
+	/* What was lost among the events that are being applied may be a mapping of this one. */
+	program->losses = targets->losses;
 	program->older = before;
 	if (before)
 		before->newer = program;
@@ -757,6 +761,11 @@ static void forget_events(struct targets *targets, size_t first)
 	targets->events.n -= first;
 	if (!targets->events.n) {
 		targets->names.n = 0;
+		/* After a storm. */
+		if (targets->events.n_allocated > MAX_IDLE_EVENTS) {
+			vec_deinit(&targets->events);
+			vec_deinit(&targets->names);
+		}
 		return;
 	}
 	/* Few: what came while the rings were read. Their names move down in the order in which they stand. */
@@ -790,13 +799,9 @@ static void apply_events(struct targets *targets, uint64_t until_nsec)
 /* Losses mean that what we know may be wrong: mappings are read again by whom somebody asks for, processes are counted anew. */
 static void count_losses(struct targets *targets)
 {
-	uint64_t per_cpu[libbpf_num_possible_cpus()], lost = 0;
+	uint64_t lost = __atomic_load_n(&targets->life->bss->n_lost, __ATOMIC_RELAXED);
 	uint64_t lost_sideband = sideband_lost(targets->sideband);
-	uint32_t zero = 0;
 
-	if (bpf_map__lookup_elem(targets->life->maps.lost, &zero, sizeof(zero), per_cpu, sizeof(per_cpu), 0) == 0)
-		for (size_t i = 0; i < ARRAY_SIZE(per_cpu); i++)
-			lost += per_cpu[i];
 	if (lost > targets->lost_life_events) {
 		targets->stats.lost_life += lost - targets->lost_life_events;
 		targets->lost_life_events = lost;
@@ -820,6 +825,7 @@ static void read_events(struct targets *targets)
 	sideband_read(targets->sideband, on_sideband, targets);
 	count_losses(targets);
 	apply_events(targets, now);
+	targets->losses = targets->stats.lost_mappings;
 }
 
 /* ---- what time brings ---- */
@@ -881,7 +887,7 @@ static int on_read_timer(sd_event_source *timer, uint64_t usec, void *userdata)
 	settle(targets, now);
 	if (++targets->n_reads % FOLLOW_CPUS_INTERVAL == 0)
 		sideband_follow_cpus(targets->sideband);
-	if (targets->is_scan_wanted && !targets->scan)
+	if (targets->is_scan_wanted && !targets->scan && targets->scan_begin_nsec + rescan_nsec < now)
 		rearm(targets->scan_timer, SCAN_INTERVAL_MSEC);
 	return rearm(timer, READ_INTERVAL_MSEC);
 }
@@ -1095,7 +1101,8 @@ void targets_seen(struct targets *targets, const struct process_id *id)
 {
 	struct program *program = find_program(targets, id);
 
-	if (program && program->is_seen && (!program->is_alive || program->is_identified))
+	if (program && program->is_seen && !needs_mappings(targets, program) &&
+	    (!program->is_alive || program->is_identified))
 		return;
 	/* Its mappings may be waiting: now its files can be opened, in 100 ms it may be gone. */
 	read_events(targets);
