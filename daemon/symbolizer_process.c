@@ -72,6 +72,7 @@ struct slot {
 	struct build_id build_id;
 	uint64_t n_bytes;                    /* of the file and its debug files: how long it may take */
 	uint64_t last_used;                  /* count of questions */
+	uint64_t memory;                     /* by how much the process grew for it */
 };
 
 struct symbolizer_process {
@@ -655,6 +656,7 @@ static int resolve_some(struct symbolizer_process *process, size_t slot, const u
 static int resolve_all(struct symbolizer_process *process, const struct symbol_source *source, int fd,
 		const struct identity *identity, uint64_t n_bytes, const uint64_t *offsets, size_t n, struct names *names)
 {
+	uint64_t memory_before = memory_of(process->pid), memory;
 	struct deadline deadline;
 	size_t slot, done = 0;
 	bool is_open;
@@ -678,6 +680,8 @@ static int resolve_all(struct symbolizer_process *process, const struct symbol_s
 		r = resolve_some(process, slot, offsets + done, part, &deadline, names);
 		done += part;
 	} while (!r && done < n);
+	memory = memory_of(process->pid);
+	process->slots[slot].memory += memory > memory_before ? memory - memory_before : 0;
 	return r;
 }
 
@@ -709,19 +713,27 @@ static void lose(struct symbolizer_process *process, const struct symbol_source 
 	log_loss(process, source, talk, status);
 }
 
-/* Keeps it small between questions: drops the files longest unused, then the process itself. */
+/* The open file that takes most memory; SYMBOLIZER_SLOTS when none is open. */
+static size_t largest_slot(const struct symbolizer_process *process)
+{
+	size_t largest = SYMBOLIZER_SLOTS;
+
+	for (size_t i = 0; i < SYMBOLIZER_SLOTS; i++)
+		if (process->slots[i].used &&
+		    (largest == SYMBOLIZER_SLOTS || process->slots[i].memory > process->slots[largest].memory))
+			largest = i;
+	return largest;
+}
+
+/* Keeps it small between questions: drops files, the largest first, so that one giant does not cost all others; then itself. */
 static void trim(struct symbolizer_process *process)
 {
 	struct deadline deadline = deadline_new(process, process->cpu_nsec_per_file);
 
 	while (process->pid > 0 && memory_of(process->pid) > MAX_IDLE_MEMORY) {
-		size_t oldest = SYMBOLIZER_SLOTS;
+		size_t largest = largest_slot(process);
 
-		for (size_t i = 0; i < SYMBOLIZER_SLOTS; i++)
-			if (process->slots[i].used && (oldest == SYMBOLIZER_SLOTS ||
-			    process->slots[i].last_used < process->slots[oldest].last_used))
-				oldest = i;
-		if (oldest == SYMBOLIZER_SLOTS || ask_close(process, oldest, &deadline))
+		if (largest == SYMBOLIZER_SLOTS || ask_close(process, largest, &deadline))
 			stop(process);
 	}
 	if (process->n_files >= MAX_FILES)
