@@ -159,6 +159,7 @@ static int ring_open(struct sideband *sideband, int cpu, size_t bytes, struct ri
 		.size = sizeof(attr),
 		.config = PERF_COUNT_SW_DUMMY,
 		.sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME,
+		.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED,
 		.sample_id_all = 1,
 		.mmap = 1,
 		.mmap2 = 1,
@@ -310,6 +311,35 @@ void sideband_follow_cpus(struct sideband *sideband)
 		if (!has_ring(sideband, cpus.cpus.at[i]))
 			add_cpu(sideband, cpus.cpus.at[i], ring_bytes(cpus.cpus.n));
 	vec_deinit(&cpus.cpus);
+}
+
+/* The time of an event that is on its CPU goes on, even between two reads. */
+static bool stands_still(const struct ring *ring)
+{
+	uint64_t first[2], second[2]; /* count, time enabled */
+
+	if (read(ring->fd, first, sizeof(first)) != sizeof(first) || read(ring->fd, second, sizeof(second)) != sizeof(second))
+		return true;
+	return first[1] == second[1];
+}
+
+void sideband_revive(struct sideband *sideband)
+{
+	size_t n_kept = 0;
+
+	for (size_t i = 0; i < sideband->rings.n; i++) {
+		struct ring *ring = sideband->rings.at[i];
+
+		/* What it still holds is read first. */
+		if (is_empty(ring) && stands_still(ring)) {
+			ring_free(ring);
+			sideband->n_lost++;
+		} else {
+			sideband->rings.at[n_kept++] = ring;
+		}
+	}
+	sideband->rings.n = n_kept;
+	sideband_follow_cpus(sideband);
 }
 
 /* The bytes at a position of the ring in one piece: they stay in the ring unless they lie across its end. */

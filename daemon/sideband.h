@@ -54,7 +54,13 @@ void sideband_read(struct sideband *sideband, sideband_fn fn, void *userdata);
 /* Opens rings for CPUs that came online, frees those of CPUs that went (when they are empty). Call it now and then. */
 void sideband_follow_cpus(struct sideband *sideband);
 
-/* Records that the kernel had no room for. */
+/*
+ * Opens rings anew that stand still: their CPU went and came back between two looks, which leaves an event that only
+ * looks alive. Counted as a loss. Interrupts every CPU: call it when something that should have been told was not.
+ */
+void sideband_revive(struct sideband *sideband);
+
+/* Records that the kernel had no room for, at least. */
 uint64_t sideband_lost(const struct sideband *sideband);
 uint64_t sideband_memory(const struct sideband *sideband);
 /* Whether the kernel gives build ids. */

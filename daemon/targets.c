@@ -137,6 +137,7 @@ struct targets {
 	uint32_t scan_number;
 	uint64_t scan_begin_nsec;
 	bool is_scan_wanted;
+	bool is_sideband_doubted;            /* an exec came without what the sideband should have told of it */
 
 	uint64_t losses;                     /* of mappings, before the events that are being applied */
 	uint64_t lost_life_events, lost_sideband; /* in the kernel; the rest of stats.lost_* is for want of memory here */
@@ -622,6 +623,7 @@ static void apply_exec(struct targets *targets, const struct event *event)
 	}
 	/* Its COMM was lost, and mappings with it: to be read if somebody asks while it lives. */
 	if (!program) {
+		targets->is_sideband_doubted = true;
 		program = begin_program(targets, event->pid, event->time_nsec);
 		if (!program)
 			return;
@@ -876,6 +878,15 @@ static int rearm(sd_event_source *timer, uint64_t interval_msec)
 	return r < 0 ? r : sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
+static void follow_cpus(struct targets *targets)
+{
+	if (targets->is_sideband_doubted)
+		sideband_revive(targets->sideband);
+	else
+		sideband_follow_cpus(targets->sideband);
+	targets->is_sideband_doubted = false;
+}
+
 static int on_read_timer(sd_event_source *timer, uint64_t usec, void *userdata)
 {
 	struct targets *targets = userdata;
@@ -886,7 +897,7 @@ static int on_read_timer(sd_event_source *timer, uint64_t usec, void *userdata)
 	forget_unseen(targets, now);
 	settle(targets, now);
 	if (++targets->n_reads % FOLLOW_CPUS_INTERVAL == 0)
-		sideband_follow_cpus(targets->sideband);
+		follow_cpus(targets);
 	if (targets->is_scan_wanted && !targets->scan && targets->scan_begin_nsec + rescan_nsec < now)
 		rearm(targets->scan_timer, SCAN_INTERVAL_MSEC);
 	return rearm(timer, READ_INTERVAL_MSEC);
