@@ -22,7 +22,7 @@ struct sandbox_options {
 
 /* What holds now. Capabilities, no_new_privs and the list of system calls always do: without them there is no sandbox. */
 struct sandbox {
-	uint32_t landlock_abi;               /* 0: this kernel has none */
+	uint32_t landlock_abi;               /* 0: this kernel has none, or a filter of a container denies it */
 	bool limited;                        /* all limits are set */
 	bool unprivileged_user;              /* not root: neither before nor now */
 };

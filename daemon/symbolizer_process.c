@@ -362,7 +362,7 @@ static void tell_sandbox(struct symbolizer_process *process, const struct symbol
 		return;
 	process->told_sandbox = true;
 	if (!hello->landlock_abi)
-		sd_journal_print(LOG_NOTICE, "symbolizer: this kernel has no Landlock; system calls are limited all the same");
+		sd_journal_print(LOG_NOTICE, "symbolizer: Landlock is not to be had here; system calls are limited all the same");
 	if (!hello->limited)
 		sd_journal_print(LOG_NOTICE, "symbolizer: not all resource limits could be set");
 	if (!hello->unprivileged_user)

@@ -47,8 +47,9 @@ struct symbolizer_process *symbolizer_process_free(struct symbolizer_process *pr
 
 /*
  * Names n distinct offsets of one source. Blocks, at most as long as the limits allow.
- * 0 with *ret set; SYMBOLIZER_E_UNAVAILABLE when no answer is to be had (not an ELF file, it hung, the process died
- * of it: remembered by build id, else device and inode); -errno when the machine failed.
+ * 0 with *ret set; SYMBOLIZER_E_UNAVAILABLE when no answer is to be had (not an ELF file, not the one with that build
+ * id, it hung, the process died of it: remembered for a while by device, inode, size and time of change, not by build
+ * id, which a hostile file may borrow from libc); -errno when the machine failed.
  */
 int symbolizer_process_resolve(struct symbolizer_process *process, const struct symbol_source *source,
 		const uint64_t *offsets, size_t n, struct names **ret);

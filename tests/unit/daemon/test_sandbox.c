@@ -18,6 +18,7 @@
 #include "sandbox.h"
 
 /* Runs `act` in a confined process, with a readable file as descriptor 3; returns the wait status. */
+static struct sandbox entered;
 static int confined(int (*act)(void))
 {
 	const struct sandbox_options options = {
@@ -28,10 +29,9 @@ static int confined(int (*act)(void))
 
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
-		struct sandbox sandbox;
 		int fd = open("/proc/self/exe", O_RDONLY);
 
-		if (dup2(fd, 3) < 0 || sandbox_enter(&options, &sandbox) < 0)
+		if (dup2(fd, 3) < 0 || sandbox_enter(&options, &entered) < 0)
 			_exit(200);
 		_exit(act());
 	}
@@ -137,6 +137,18 @@ START_TEST(what_only_an_attacker_tries_ends_it)
 }
 END_TEST
 
+static int act_tell_landlock(void) { return (int)entered.landlock_abi; }
+static int act_tell_rest(void) { return entered.limited && entered.unprivileged_user; }
+
+START_TEST(it_tells_which_layers_hold)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, 1 /* LANDLOCK_CREATE_RULESET_VERSION */);
+
+	ck_assert_int_eq(WEXITSTATUS(confined(act_tell_landlock)), abi > 0 ? abi : 0);
+	ck_assert_int_eq(WEXITSTATUS(confined(act_tell_rest)), 1);
+}
+END_TEST
+
 static int act_abort(void) { abort(); }
 
 START_TEST(a_confined_process_can_abort)
@@ -169,4 +181,4 @@ END_TEST
 
 UNIT_TESTS("sandbox", a_confined_process_works_on_what_it_has, a_confined_process_cannot_open_anything,
 	a_confined_process_cannot_make_code_or_signal_others, what_only_an_attacker_tries_ends_it,
-	a_confined_process_can_abort, a_confined_process_has_limited_memory)
+	it_tells_which_layers_hold, a_confined_process_can_abort, a_confined_process_has_limited_memory)

@@ -598,6 +598,102 @@ START_TEST(a_perf_map_that_grows_is_read_again)
 }
 END_TEST
 
+START_TEST(the_process_ends_with_its_owner)
+{
+	int pipe_ends[2], status;
+	char path[64], *text = NULL;
+	bool gone = false;
+	pid_t owner, pid;
+	size_t n;
+
+	ck_assert_int_eq(pipe(pipe_ends), 0);
+	owner = fork();
+	if (owner == 0) {
+		struct symbolizer_process *process = start();
+
+		assert_names_itself(process);
+		/* Asked and stopped: it does not even read that the owner hung up. */
+		pid = child_pid();
+		(void)!write(pipe_ends[1], &pid, sizeof(pid));
+		pause();
+	}
+	ck_assert_int_eq(read(pipe_ends[0], &pid, sizeof(pid)), sizeof(pid));
+	kill(pid, SIGSTOP);
+	kill(owner, SIGKILL);
+	waitpid(owner, &status, 0);
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	for (int i = 0; i < 100 && !gone; i++) {
+		/* Nobody may be there to bury it: a zombie will do. */
+		gone = fs_read(AT_FDCWD, path, 4096, &text, &n) < 0 || strstr(text, ") Z");
+		free(text);
+		text = NULL;
+		usleep(10000);
+	}
+	ck_assert(gone);
+	close(pipe_ends[0]);
+	close(pipe_ends[1]);
+}
+END_TEST
+
+/* The file of the first frame at the known function of `fd`, to be freed; "" when lines are unknown. */
+static char *file_with_debug_directory(const char *folder, int fd, struct build_id *ret_id)
+{
+	const char *const directories[] = { folder, NULL };
+	uint64_t offset = offset_of((void *)(uintptr_t)function_with_a_known_name);
+	struct symbolizer_process *process;
+	struct names *names;
+	char *file;
+
+	ck_assert_int_eq(symbolizer_process_new(&(struct symbolizer_options){ .debug_directories = directories }, &process), 0);
+	ck_assert_int_eq(resolve_file(process, fd, &offset, 1, &names), 0);
+	*ret_id = names->build_id;
+	file = strdup(names->locations.at[0].n_frames ? strtab_get(names->strings, names->frames.at[0].file, NULL) : "");
+	names_free(names);
+	symbolizer_process_free(process);
+	return file;
+}
+
+START_TEST(a_debug_file_is_found_unless_it_is_private)
+{
+	char folder[] = "/tmp/tsprof-test-debug-XXXXXX", self[4096], command[16384], debug_file[200], hex[41] = "", *file;
+	struct build_id id;
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	int fd;
+
+	ck_assert_int_gt(length, 0);
+	self[length] = '\0';
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	snprintf(command, sizeof(command), "strip -o %s/stripped '%s'", folder, self);
+	ck_assert_int_eq(system(command), 0);
+	snprintf(command, sizeof(command), "%s/stripped", folder);
+	fd = open(command, O_RDONLY | O_CLOEXEC);
+	file = file_with_debug_directory(folder, fd, &id);
+	ck_assert_str_eq(file, "");
+	free(file);
+
+	ck_assert_uint_gt(id.size, 1);
+	for (unsigned i = 0; i < id.size; i++)
+		snprintf(hex + 2 * i, 3, "%02x", id.bytes[i]);
+	snprintf(debug_file, sizeof(debug_file), "%s/.build-id/%.2s/%s.debug", folder, hex, hex + 2);
+	snprintf(command, sizeof(command), "mkdir -p %s/.build-id/%.2s && objcopy --only-keep-debug '%s' %s && chmod 644 %s",
+		folder, hex, self, debug_file, debug_file);
+	ck_assert_int_eq(system(command), 0);
+	file = file_with_debug_directory(folder, fd, &id);
+	ck_assert_msg(strstr(file, "test_symbolizer_process.c") != NULL, "file is %s", file);
+	free(file);
+
+	/* Only we may read it: nothing that a foreign file should be able to ask for. */
+	ck_assert_int_eq(chmod(debug_file, 0600), 0);
+	file = file_with_debug_directory(folder, fd, &id);
+	ck_assert_str_eq(file, "");
+	free(file);
+
+	close(fd);
+	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	const TTest *const tests[] = {
@@ -605,7 +701,8 @@ int main(int argc, char **argv)
 		a_process_that_dies_between_questions_is_replaced, a_process_that_dies_of_a_file_costs_that_file_only,
 		a_process_that_hangs_is_replaced_within_two_seconds, a_file_that_takes_too_long_is_given_up, what_is_no_elf_file_is_refused_once_and_remembered,
 		another_file_than_the_one_expected_is_refused, corrupt_files_cost_nothing_else, a_sparse_gigabyte_takes_little,
-		no_descriptor_is_left_behind, a_perf_map_that_grows_is_read_again,
+		no_descriptor_is_left_behind, a_perf_map_that_grows_is_read_again, the_process_ends_with_its_owner,
+		a_debug_file_is_found_unless_it_is_private,
 	};
 
 	if (argc > 0 && !strcmp(argv[0], "tsprofd-symbolizer"))
