@@ -140,8 +140,9 @@ static VEC(struct life_event) lives;
 static VEC(struct told) told;
 static char self[4096];
 
+static const struct config_env_label version_label = { .variable = "TEST_TARGETS_VERSION", .label = "version" };
 static const struct config_target targets_by_exe[] = {
-	{ .service = "chosen", .match = { .exe = "*-chosen" } },
+	{ .service = "chosen", .match = { .exe = "*-chosen" }, .env_labels = &version_label, .n_env_labels = 1 },
 	{ .match = { .cmdline = "* secret-word *" } },
 };
 static struct config config = { .jit = { .perf_map = true }, .targets = targets_by_exe, .n_targets = 2 };
@@ -732,6 +733,7 @@ START_TEST(targets_of_the_configuration_are_told_and_named)
 	copy_file("/proc/self/exe", path);
 	begin();
 	run_for(1000);
+	ck_assert_int_eq(setenv("TEST_TARGETS_VERSION", "7.1", 1), 0);
 	child = start(path, "wait", NULL);
 	other = start(self, "wait", "has secret-word in it");
 	wait_ready(&child);
@@ -744,11 +746,14 @@ START_TEST(targets_of_the_configuration_are_told_and_named)
 	image = image_of(&id);
 	ck_assert(image->in_depth);
 	ck_assert_str_eq(image->service, "chosen");
+	ck_assert_str_eq(image->version, "7.1");
 	image_free(image);
 	id = id_of(other.pid, LIFE_EXEC, 0);
 	image = image_of(&id);
 	ck_assert(image->in_depth);
 	assert_service(image, strrchr(self, '/') + 1);
+	/* The same variable, but nobody asked for it. */
+	ck_assert_ptr_null(image->version);
 	image_free(image);
 
 	finish(&other);
