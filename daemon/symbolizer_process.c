@@ -33,6 +33,7 @@
 
 #define DEFAULT_CPU_SECONDS 2
 #define KERNEL_CPU_SECONDS 10                /* nobody's trap, needed by all, 200,000 lines; 0.1 s here */
+#define KERNEL_NSEC (600 * NSEC_PER_SEC)     /* BPF programs come and go without a trace: its symbols are read again then */
 #define BYTES_PER_CPU_SECOND (UINT64_C(50) << 20)  /* what libdw reads in half a second here: twice that for slow machines */
 #define WALL_FACTOR 10                       /* wall time for each second of CPU time: it competes with what we profile */
 #define STALLED_NSEC (NSEC_PER_SEC)          /* without CPU time, asleep or stopped, while we wait for an answer */
@@ -458,7 +459,7 @@ static int identify(const struct symbol_source *source, int fd, struct identity 
 	struct stat st = {0};
 
 	if (source->kind == SYMBOL_SOURCE_KERNEL)
-		identity.stamp = kernel_stamp();
+		identity.stamp = kernel_stamp() + clock_monotonic_nsec() / KERNEL_NSEC;
 	else if (source->kind != SYMBOL_SOURCE_VDSO) {
 		if (fstat(fd, &st) < 0)
 			return -errno;
