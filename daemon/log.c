@@ -49,8 +49,8 @@ static void to_journal(int priority, const char *event, const char *service, con
 		free(texts[i]);
 }
 
-static void emit(int priority, const char *event, const char *service, const char *profile, const char *format,
-		va_list arguments)
+__attribute__((format(printf, 5, 0))) static void emit(int priority, const char *event, const char *service,
+		const char *profile, const char *format, va_list arguments)
 {
 	static int is_journal = -1;
 	_cleanup_free_ char *message = NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tsprofd: command line, configuration, run, exit code. */
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,6 +57,12 @@ static void raise_file_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* What libbpf has to say when a program does not load is told by check_host_explain() in words of ours. */
+static int print_nothing(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	return 0;
+}
+
 static int drop_privileges(const struct options *options)
 {
 	const struct privileges_options wanted = { .will_start_command = options->once.command != NULL };
@@ -66,11 +73,11 @@ static int drop_privileges(const struct options *options)
 		log_print(LOG_ERR, "Cannot drop capabilities: %s.", strerror(-r));
 		return EX_OSERR;
 	}
-	if (r == PRIVILEGES_E_MISSING) {
+	if (r > 0) {
 		privileges_missing(missing, sizeof(missing));
-		log_print(LOG_WARNING, "%s", missing);
+		log_print(r == PRIVILEGES_E_MISSING ? LOG_ERR : LOG_WARNING, "%s", missing);
 	}
-	return EX_OK;
+	return r == PRIVILEGES_E_MISSING ? EX_NOPERM : EX_OK;
 }
 
 static int run_daemon(const struct options *options, struct config **config)
@@ -100,6 +107,7 @@ static int run(const struct options *options)
 		return config_print(config, stdout) < 0 ? EX_IOERR : EX_OK;
 	if (options->mode == OPTIONS_CHECK_HOST)
 		return print_host(config);
+	libbpf_set_print(print_nothing);
 	raise_file_limit();
 	code = drop_privileges(options);
 	if (code)

@@ -30,8 +30,8 @@ struct diag *diag_free(struct diag *diag)
 	return NULL;
 }
 
-static void add(struct diag *diag, const char *file, size_t line, size_t column, const char *kind, const char *format,
-		va_list arguments)
+__attribute__((format(printf, 6, 0))) static void add(struct diag *diag, const char *file, size_t line, size_t column,
+		const char *kind, const char *format, va_list arguments)
 {
 	char *message = NULL;
 	size_t size = 0;
