@@ -10,6 +10,7 @@
 
 #include "cleanup.h"
 #include "demangle.h"
+#include "line_rows.h"
 #include "map.h"
 #include "ranges.h"
 #include "resolve_dwarf.h"
@@ -45,6 +46,7 @@ struct unit {
 	VEC(struct function) functions;
 	Dwarf_Lines *lines;
 	size_t n_lines;
+	struct line_rows rows;               /* instead of .lines when those hold discarded functions */
 };
 
 /* The scopes of a unit, of any file; read when a name has to be told with its scopes. */
@@ -587,21 +589,68 @@ static Dwarf_Addr line_address(const struct unit *unit, size_t i)
 	return address;
 }
 
-/* By the line table: its rows are sorted by address, and at one address the end of what was before comes first. */
-static struct place place_of_address(struct unit *unit, uint64_t address)
+static const char *file_name(struct unit *unit, uint64_t number)
+{
+	Dwarf_Files *files;
+	size_t n;
+
+	return dwarf_getsrcfiles(&unit->die, &files, &n) == 0 && number < n ? dwarf_filesrc(files, (size_t)number, NULL, NULL) : NULL;
+}
+
+/* .debug_line as libdw has it, unpacked. */
+static struct reader line_section(const struct dwarf *d)
+{
+	Elf_Scn *section = NULL;
+	size_t names;
+
+	if (elf_getshdrstrndx(d->elf, &names) < 0)
+		return (struct reader){ .failed = true };
+	while ((section = elf_nextscn(d->elf, section))) {
+		Elf64_Shdr *header = elf64_getshdr(section);
+		const char *name = header ? elf_strptr(d->elf, names, header->sh_name) : NULL;
+		Elf_Data *data;
+
+		if (!name || (strcmp(name, ".debug_line") && strcmp(name, ".zdebug_line")) || header->sh_type == SHT_NOBITS)
+			continue;
+		data = elf_getdata(section, NULL);
+		if (data && data->d_buf)
+			return reader_of(data->d_buf, data->d_size);
+	}
+	return (struct reader){ .failed = true };
+}
+
+static bool is_code_of(const void *userdata, uint64_t address)
+{
+	return is_code(userdata, address);
+}
+
+/* Rows before all code are those of discarded functions, which may go on among the real ones: see line_rows.h. */
+static int read_lines(const struct dwarf *d, struct unit *unit)
+{
+	Dwarf_Attribute attribute;
+	Dwarf_Word offset;
+	int r;
+
+	unit->lines_read = true;
+	if (dwarf_getsrclines(&unit->die, &unit->lines, &unit->n_lines) < 0)
+		unit->n_lines = 0;
+	if (!unit->n_lines || is_code(d->image, line_address(unit, 0)))
+		return 0;
+	if (!dwarf_attr(&unit->die, DW_AT_stmt_list, &attribute) || dwarf_formudata(&attribute, &offset) < 0)
+		return 0;
+	r = line_rows_read(line_section(d), offset, is_code_of, d->image, &unit->rows);
+	return r < 0 ? r : 0;
+}
+
+/* libdw's rows are sorted by address, and at one address the end of what was before comes first. */
+static struct place place_in_lines(const struct unit *unit, uint64_t address)
 {
 	struct place place = { 0 };
-	size_t low = 0, high;
+	size_t low = 0, high = unit->n_lines;
 	Dwarf_Line *row;
 	bool end = true;
 	int line = 0;
 
-	if (!unit->lines_read) {
-		unit->lines_read = true;
-		if (dwarf_getsrclines(&unit->die, &unit->lines, &unit->n_lines) < 0)
-			unit->n_lines = 0;
-	}
-	high = unit->n_lines;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
@@ -621,6 +670,27 @@ static struct place place_of_address(struct unit *unit, uint64_t address)
 	return place;
 }
 
+static int place_of_address(const struct dwarf *d, struct unit *unit, uint64_t address, struct place *ret)
+{
+	const struct line_row *row;
+
+	if (!unit->lines_read) {
+		int r = read_lines(d, unit);
+
+		if (r < 0)
+			return r;
+	}
+	if (!unit->rows.rows.n) {
+		*ret = place_in_lines(unit, address);
+		return 0;
+	}
+	row = line_rows_find(&unit->rows, address);
+	*ret = (struct place){ 0 };
+	if (row)
+		*ret = (struct place){ .file = file_name(unit, row->file), .line = row->line };
+	return 0;
+}
+
 static uint64_t attribute_number(Dwarf_Die *die, unsigned name)
 {
 	Dwarf_Attribute attribute;
@@ -633,12 +703,9 @@ static uint64_t attribute_number(Dwarf_Die *die, unsigned name)
 static struct place place_of_call(struct unit *unit, Dwarf_Die *die)
 {
 	struct place place = { .line = (uint32_t)MIN(attribute_number(die, DW_AT_call_line), (uint64_t)UINT32_MAX) };
-	uint64_t file = attribute_number(die, DW_AT_call_file);
-	Dwarf_Files *files;
-	size_t n;
 
-	if (dwarf_hasattr(die, DW_AT_call_file) && dwarf_getsrcfiles(&unit->die, &files, &n) == 0 && file < n)
-		place.file = dwarf_filesrc(files, (size_t)file, NULL, NULL);
+	if (dwarf_hasattr(die, DW_AT_call_file))
+		place.file = file_name(unit, attribute_number(die, DW_AT_call_file));
 	return place;
 }
 
@@ -672,9 +739,11 @@ static int add_frames(struct dwarf *d, struct unit *unit, uint64_t address, stru
 {
 	const struct range *range = ranges_find(&unit->ranges, address);
 	uint32_t at = range ? range->value : NONE;
-	struct place place = place_of_address(unit, address);
-	int r;
+	struct place place;
+	int r = place_of_address(d, unit, address, &place);
 
+	if (r < 0)
+		return r;
 	if (at == NONE) {
 		/* Assembly has lines, but no functions. */
 		if (!place.file)
@@ -741,6 +810,8 @@ static void free_state(void *state)
 	if (!d)
 		return;
 	forget_functions(d);
+	for (size_t i = 0; i < d->units.n; i++)
+		line_rows_deinit(&d->units.at[i].rows);
 	vec_deinit(&d->units);
 	ranges_deinit(&d->unit_ranges);
 	while (map_next(&d->scopes, &cursor, &key, &value))

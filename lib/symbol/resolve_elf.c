@@ -186,9 +186,12 @@ static int load_mini(struct elf_symbols *e)
 	return load_table(e, e->mini, SHT_SYMTAB);
 }
 
+/* Many symbols of one address that share one endless name are not worth the time to tell apart. */
+#define MAX_COMPARED 4096U
+
 static size_t underscores(const char *name)
 {
-	return strspn(name, "_");
+	return *name == '_' ? 1U + (name[1] == '_') : 0;
 }
 
 static int compare_names(const struct symbol *a, const struct symbol *b)
@@ -197,11 +200,11 @@ static int compare_names(const struct symbol *a, const struct symbol *b)
 
 	if (ua != ub)
 		return ua < ub ? -1 : 1;
-	la = strlen(a->name);
-	lb = strlen(b->name);
+	la = strnlen(a->name, MAX_COMPARED);
+	lb = strnlen(b->name, MAX_COMPARED);
 	if (la != lb)
 		return la < lb ? -1 : 1;
-	return strcmp(a->name, b->name);
+	return strncmp(a->name, b->name, MAX_COMPARED);
 }
 
 /* By address; the best symbol of an address first. */

@@ -180,7 +180,58 @@ START_TEST(assembly_has_its_name_from_the_symbol_and_its_line_from_dwarf)
 }
 END_TEST
 
-UNIT_TESTS("resolve_dwarf", c_with_dwarf_4_agrees_with_addr2line, c_with_dwarf_5_agrees_with_addr2line,
+/* A function of many lines, then many of few. */
+static void write_many_functions(const char *name)
+{
+	static char source[400000];
+	size_t n = 0;
+
+	n += (size_t)sprintf(source + n, "volatile int g;\nint dead(int x) {\n");
+	for (unsigned i = 0; i < 2000; i++)
+		n += (size_t)sprintf(source + n, "g += %u * x; if (g == %u) g *= 3;\n", i, i);
+	n += (size_t)sprintf(source + n, "return g; }\n");
+	for (unsigned k = 0; k < 40; k++) {
+		n += (size_t)sprintf(source + n, "__attribute__((noinline)) int live%u(int x) {\n", k);
+		for (unsigned i = 0; i < 20; i++)
+			n += (size_t)sprintf(source + n, "g += %u * x; if (g == %u) g *= 3;\n", i, i);
+		n += (size_t)sprintf(source + n, "return g; }\n");
+	}
+	n += (size_t)sprintf(source + n, "int main(int c, char **v) { return 0");
+	for (unsigned k = 0; k < 40; k++)
+		n += (size_t)sprintf(source + n, " + live%u(c)", k);
+	sprintf(source + n, "; }\n");
+	write_file(name, source);
+}
+
+START_TEST(lines_of_discarded_functions_are_not_mixed_up_with_real_ones)
+{
+	struct addresses addresses;
+	struct names *names;
+	size_t n = 0;
+
+	scratch_begin();
+	write_many_functions("p.c");
+	ck_assert(run("gcc -O1 -g -ffunction-sections -Wl,--gc-sections p.c -o program"));
+	addresses = addresses_of("program");
+	names = names_of("program", NULL, NULL, &addresses);
+	for (size_t i = 0; i < names->locations.n; i++) {
+		const struct names_frame *f;
+
+		if (!names->locations.at[i].n_frames || strncmp(text(names, (f = frame_at(names, i, 0))->name), "live", 4))
+			continue;
+		/* Each has 22 lines; all of `dead` are before them. */
+		ck_assert_msg(f->line >= f->start_line && f->line < f->start_line + 22, "%s begins at %u and has line %u",
+			      text(names, f->name), f->start_line, f->line);
+		n++;
+	}
+	ck_assert_uint_gt(n, 1000);
+	names_free(names);
+	vec_deinit(&addresses.all);
+	scratch_end();
+}
+END_TEST
+
+UNIT_TESTS("resolve_dwarf", lines_of_discarded_functions_are_not_mixed_up_with_real_ones, c_with_dwarf_4_agrees_with_addr2line, c_with_dwarf_5_agrees_with_addr2line,
 	   c_without_optimization_agrees_with_addr2line, c_of_clang_without_aranges_agrees_with_addr2line,
 	   compressed_sections_agree_with_addr2line, cpp_with_dwarf_4_agrees_with_addr2line, cpp_with_dwarf_5_agrees_with_addr2line,
 	   cpp_with_link_time_optimization_agrees_with_addr2line, rust_agrees_with_addr2line, a_separate_debug_file_tells_the_same,
