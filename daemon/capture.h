@@ -19,6 +19,7 @@ struct targets;
 /* Of the window, whatever service: for the comments of its files and the metrics. */
 struct capture_facts {
 	uint32_t rate;
+	const char *event;                   /* static: what was sampled by */
 	uint64_t own_cpu_nsec;               /* what the daemon and its helpers used while the window lasted */
 	uint64_t lost_life, lost_mappings;   /* events about processes that the kernel had no room for */
 };

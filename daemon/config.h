@@ -27,8 +27,14 @@ struct config_host {
 	uint32_t max_services; /* files a window and kind; the others go together into "other" */
 };
 
+enum config_event {
+	CONFIG_EVENT_CPU_CLOCK,
+	CONFIG_EVENT_CYCLES,                   /* the processor's counter, where there is one; untested */
+};
+
 struct config_cpu {
 	bool enabled;
+	uint32_t event;                        /* enum config_event */
 	uint64_t duration_usec, interval_usec; /* 1 s <= duration <= interval; equal: gapless */
 	uint32_t rate;                         /* samples a second and CPU: 1 to 9999 */
 	uint32_t background_rate;              /* the same between the windows; 0: nothing */

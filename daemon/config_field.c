@@ -175,6 +175,8 @@ static const char *check_condition(struct config_arena *arena, bool command_line
 
 static const char *const memory_modes[] = { "auto", "growth", "preload", "probe", "off", NULL };
 static const char *const formats[] = { "pprof", NULL };
+/* In the order of enum config_event. */
+static const char *const events[] = { "cpu-clock", "cycles", NULL };
 
 #define FIELDS(s) .fields = (s), .n_fields = ARRAY_SIZE(s)
 #define AT(member) .offset = offsetof(OF, member)
@@ -194,6 +196,7 @@ static const struct config_field cpu_fields[] = {
 	{ "interval", CONFIG_DURATION, AT(interval_usec), .min = SECOND, .max = DAY, .standard = "5m" },
 	{ "rate", CONFIG_INTEGER, AT(rate), .min = 1, .max = 9999, .standard = "99" },
 	{ "background_rate", CONFIG_INTEGER, AT(background_rate), .max = 9999, .standard = "19" },
+	{ "event", CONFIG_CHOICE, AT(event), .choices = events, .standard = "cpu-clock" },
 };
 static const struct config_section cpu_section = { FIELDS(cpu_fields), sizeof(OF) };
 

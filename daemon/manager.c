@@ -47,7 +47,7 @@ struct manager {
 	struct runtime *runtime;
 	struct targets *targets;
 	struct sampler *sampler;             /* NULL when CPU profiles are off */
-	bool sampler_all_processes;
+	struct sampler_options sampler_options; /* it was made with */
 	struct map in_depth;                 /* pids of in-depth targets, for a sampler to come */
 	struct press *press;
 	struct metrics *metrics;
@@ -136,6 +136,7 @@ static void fill_facts(struct manager *manager, struct capture *capture)
 
 	capture->facts = (struct capture_facts){
 		.rate = manager->window.rate,
+		.event = manager->sampler_options.cycles ? "cycles" : "cpu-clock",
 		.own_cpu_nsec = cpu - manager->window_cpu_nsec,
 		.lost_life = targets.lost_life - manager->window_lost_life,
 		.lost_mappings = targets.lost_mappings - manager->window_lost_mappings,
@@ -216,6 +217,7 @@ static int open_sampler(struct manager *manager, uint32_t rate)
 {
 	struct sampler_options options = {
 		.rate = rate,
+		.cycles = manager->config->cpu.event == CONFIG_EVENT_CYCLES,
 		.all_processes = manager->config->host.enabled,
 		.n_entries = manager->options->test_entries,
 		.ring_bytes = manager->options->test_ring_bytes,
@@ -225,9 +227,14 @@ static int open_sampler(struct manager *manager, uint32_t rate)
 	if (!wants_sampler(manager->config))
 		return 0;
 	r = sampler_cpu_new(manager->loop, &options, on_seen, manager, &manager->sampler);
+	if (r < 0 && options.cycles) {
+		log_print(LOG_WARNING, "Cannot sample by cycles (%s): by cpu-clock instead.", strerror(-r));
+		options.cycles = false;
+		r = sampler_cpu_new(manager->loop, &options, on_seen, manager, &manager->sampler);
+	}
 	if (r < 0)
 		return r;
-	manager->sampler_all_processes = options.all_processes;
+	manager->sampler_options = options;
 	return replay_in_depth(manager);
 }
 
@@ -240,7 +247,7 @@ static struct sampler *sampler_free(struct sampler *sampler)
 static void fit_sampler(struct manager *manager, uint32_t rate)
 {
 	bool fits = !!manager->sampler == wants_sampler(manager->config) &&
-		    (!manager->sampler || manager->sampler_all_processes == manager->config->host.enabled);
+		    (!manager->sampler || manager->sampler_options.all_processes == manager->config->host.enabled);
 	int r;
 
 	if (fits)

@@ -197,6 +197,7 @@ static int finish(struct once *once)
 	if (r < 0)
 		return r;
 	capture->facts.rate = once->wanted->rate;
+	capture->facts.event = "cpu-clock";
 	capture->facts.own_cpu_nsec = clock_nsec(CLOCK_PROCESS_CPUTIME_ID);
 	capture_select(capture, is_wanted, once->wanted);
 	if (!stacks_kept(capture->stacks))

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "privileges.h"
 
 static const char online_path[] = "/sys/devices/system/cpu/online";
@@ -99,6 +100,7 @@ struct clock_event {
 
 struct perf_events {
 	int program_fd;
+	enum perf_event_source source;
 	uint64_t period_nsec;
 	VEC(struct clock_event) events; /* rising by CPU */
 };
@@ -116,11 +118,21 @@ struct perf_events *perf_events_free(struct perf_events *events)
 }
 DEFINE_CLEANUP(struct perf_events, perf_events_free);
 
-static int set_period(int fd, uint64_t period_nsec)
+/* What PERF_EVENT_IOC_PERIOD and the attribute want: a period of the clock, a frequency of the counter. */
+static uint64_t period_or_frequency(enum perf_event_source source, uint64_t period_nsec)
 {
 	if (!period_nsec)
+		return NSEC_PER_SEC;
+	return source == PERF_EVENT_CPU_CLOCK ? period_nsec : MAX(NSEC_PER_SEC / period_nsec, UINT64_C(1));
+}
+
+static int set_period(int fd, enum perf_event_source source, uint64_t period_nsec)
+{
+	uint64_t value = period_or_frequency(source, period_nsec);
+
+	if (!period_nsec)
 		return ioctl(fd, PERF_EVENT_IOC_DISABLE, 0) < 0 ? -errno : 0;
-	if (ioctl(fd, PERF_EVENT_IOC_PERIOD, &period_nsec) < 0)
+	if (ioctl(fd, PERF_EVENT_IOC_PERIOD, &value) < 0)
 		return -errno;
 	return ioctl(fd, PERF_EVENT_IOC_ENABLE, 0) < 0 ? -errno : 0;
 }
@@ -129,13 +141,16 @@ static int set_period(int fd, uint64_t period_nsec)
 static int open_clock(const struct perf_events *events, int cpu)
 {
 	/*
-	 * A period, not a frequency: the kernel would tune the period of a frequency, and what a sample stands for would
-	 * change from one to the next. No sample_type: nothing is written to a perf ring, the program sees registers.
+	 * Of the clock a period, not a frequency: the kernel would tune the period of a frequency, and what a sample stands
+	 * for would change from one to the next. Cycles have no fixed length, so there it has to be a frequency.
+	 * No sample_type: nothing is written to a perf ring, the program sees registers.
 	 */
+	bool is_clock = events->source == PERF_EVENT_CPU_CLOCK;
 	struct perf_event_attr attr = {
-		.type = PERF_TYPE_SOFTWARE,
-		.config = PERF_COUNT_SW_CPU_CLOCK,
-		.sample_period = events->period_nsec ? events->period_nsec : UINT64_C(1000000000),
+		.type = is_clock ? PERF_TYPE_SOFTWARE : PERF_TYPE_HARDWARE,
+		.config = is_clock ? PERF_COUNT_SW_CPU_CLOCK : PERF_COUNT_HW_CPU_CYCLES,
+		.freq = !is_clock,
+		.sample_period = period_or_frequency(events->source, events->period_nsec),
 		.exclude_idle = 1,
 		.disabled = 1,
 	};
@@ -202,7 +217,7 @@ int perf_events_follow(struct perf_events *events)
 	return first_error;
 }
 
-int perf_events_new(int program_fd, uint64_t period_nsec, struct perf_events **ret)
+int perf_events_new(int program_fd, enum perf_event_source source, uint64_t period_nsec, struct perf_events **ret)
 {
 	_cleanup_(perf_events_free_p) struct perf_events *events = NULL;
 	int r;
@@ -211,6 +226,7 @@ int perf_events_new(int program_fd, uint64_t period_nsec, struct perf_events **r
 	if (!events)
 		return -ENOMEM;
 	events->program_fd = program_fd;
+	events->source = source;
 	events->period_nsec = period_nsec;
 	r = perf_events_follow(events);
 	if (r < 0)
@@ -229,7 +245,7 @@ int perf_events_set_period(struct perf_events *events, uint64_t period_nsec)
 		return 0;
 	events->period_nsec = period_nsec;
 	for (size_t i = 0; i < events->events.n; i++) {
-		r = set_period(events->events.at[i].fd, period_nsec);
+		r = set_period(events->events.at[i].fd, events->source, period_nsec);
 		if (r < 0 && !first_error)
 			first_error = r;
 	}
@@ -240,7 +256,8 @@ int perf_events_revive(struct perf_events *events)
 {
 	int first_error = 0;
 
-	if (!events->period_nsec)
+	/* Only the clock counts on an idle CPU, and so tells standing still from nothing to do. */
+	if (!events->period_nsec || events->source != PERF_EVENT_CPU_CLOCK)
 		return 0;
 	for (size_t i = 0; i < events->events.n; i++) {
 		struct clock_event *event = &events->events.at[i];

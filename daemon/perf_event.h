@@ -26,11 +26,22 @@ int perf_event_online_cpus(struct perf_event_cpus *ret);
 
 struct perf_events;
 
+/* What ticks. */
+enum perf_event_source {
+	PERF_EVENT_CPU_CLOCK,                /* a timer of the kernel: everywhere, exact periods */
+	/*
+	 * The processor's counter, by frequency: sees into code that runs with interrupts off. Untested, for want of a
+	 * machine with a counter.
+	 */
+	PERF_EVENT_CYCLES,
+};
+
 /*
- * Opens a cpu-clock event on each online CPU, each of which runs BPF program `program_fd` every `period_nsec` unless the
- * CPU is idle; period 0: not at all until perf_events_set_period(). `program_fd` must live as long. 0 or -errno.
+ * Opens an event on each online CPU, each of which runs BPF program `program_fd` every `period_nsec` unless the
+ * CPU is idle; period 0: not at all until perf_events_set_period(). `program_fd` must live as long.
+ * 0 or -errno; -ENOENT or -EOPNOTSUPP when the machine has no counter of cycles.
  */
-int perf_events_new(int program_fd, uint64_t period_nsec, struct perf_events **ret);
+int perf_events_new(int program_fd, enum perf_event_source source, uint64_t period_nsec, struct perf_events **ret);
 struct perf_events *perf_events_free(struct perf_events *events);
 
 /* From now on another period, at once on all CPUs. 0 pauses. */

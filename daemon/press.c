@@ -127,8 +127,8 @@ static void add_window_comments(struct profile *profile, const struct capture *c
 	const struct stacks *s = capture->stacks;
 	uint64_t lost = s->lost_ring + s->lost_namespace + s->lost_frames;
 
-	profile_add_comment_format(profile, "rate: %u Hz a CPU, event: cpu-clock, window: %.3f s, all of it covered",
-			capture->facts.rate, (double)s->duration_nsec / NSEC_PER_SEC);
+	profile_add_comment_format(profile, "rate: %u Hz a CPU, event: %s, window: %.3f s, all of it covered",
+			capture->facts.rate, capture->facts.event, (double)s->duration_nsec / NSEC_PER_SEC);
 	profile_add_comment_format(profile,
 			"samples of the host in this window: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu)",
 			(unsigned long long)s->seen, (unsigned long long)(s->seen - lost), (unsigned long long)lost,

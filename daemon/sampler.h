@@ -14,6 +14,7 @@ struct stacks;
 
 struct sampler_options {
 	uint32_t rate;                       /* samples a second and CPU */
+	bool cycles;                         /* sampler_cpu: by the processor's counter instead of a clock */
 	bool all_processes;                  /* else only those named by sampler_set_target() */
 	uint32_t n_entries;                  /* of the map of counts; 0: default. Small ones are for tests. */
 	uint32_t ring_bytes;                 /* power of two; 0: default */

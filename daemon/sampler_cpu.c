@@ -557,7 +557,8 @@ int sampler_cpu_new(sd_event *loop, const struct sampler_options *options, sampl
 		return r;
 
 	begin_epoch(cpu, 0, period_of(options->rate));
-	r = perf_events_new(bpf_program__fd(cpu->bpf->progs.sample_cpu), period_of(options->rate), &cpu->events);
+	r = perf_events_new(bpf_program__fd(cpu->bpf->progs.sample_cpu),
+				options->cycles ? PERF_EVENT_CYCLES : PERF_EVENT_CPU_CLOCK, period_of(options->rate), &cpu->events);
 	if (r < 0)
 		return r;
 	*ret = &TAKE(cpu)->sampler;
