@@ -211,7 +211,7 @@ START_TEST(lines_of_discarded_functions_are_not_mixed_up_with_real_ones)
 
 	scratch_begin();
 	write_many_functions("p.c");
-	ck_assert(run("gcc -O1 -g -ffunction-sections -Wl,--gc-sections p.c -o program"));
+	ck_assert(run("gcc -O0 -g -ffunction-sections -Wl,--gc-sections p.c -o program"));
 	addresses = addresses_of("program");
 	names = names_of("program", NULL, NULL, &addresses);
 	for (size_t i = 0; i < names->locations.n; i++) {
