@@ -16,7 +16,7 @@ static void announce_file(const struct press_file *file, FILE *f)
 		return;
 	}
 	fprintf(f, "%s  %llu samples", file->path, (unsigned long long)file->n_samples);
-	for (size_t i = 0; file->top && i < file->top->n_rows; i++) {
+	for (size_t i = 0; file->top && i < file->top->n_rows && file->top->rows[i].flat; i++) {
 		top_format_value(file->top->rows[i].flat, file->top->unit, value);
 		fprintf(f, "%s %s %s", i ? "," : " ", value, file->top->rows[i].name);
 	}

@@ -21,12 +21,7 @@
 
 static int load_config(const struct options *options, struct config **ret)
 {
-	struct config_source source = {
-		.path = options->mode == OPTIONS_ONCE && !options->config_given ? NULL : options->config_path,
-		.may_be_absent = !options->config_given,
-		.overrides = options->overrides,
-		.n_overrides = options->n_overrides,
-	};
+	const struct config_source source = options_config_source(options);
 	struct diag *diag = diag_new();
 	int r;
 

@@ -346,12 +346,7 @@ static void log_diag(const struct diag *diag, int priority)
 
 static int load_config(const struct options *options, struct config **ret)
 {
-	struct config_source source = {
-		.path = options->config_path,
-		.may_be_absent = !options->config_given,
-		.overrides = options->overrides,
-		.n_overrides = options->n_overrides,
-	};
+	const struct config_source source = options_config_source(options);
 	struct diag *diag = diag_new();
 	int r;
 

@@ -424,6 +424,16 @@ int options_parse(int argc, char **argv, struct diag *diag, struct options *ret)
 	return r == 0 ? check_arguments(&parser, argc, argv) : r;
 }
 
+struct config_source options_config_source(const struct options *options)
+{
+	return (struct config_source){
+		.path = options->mode == OPTIONS_ONCE && !options->config_given ? NULL : options->config_path,
+		.may_be_absent = !options->config_given,
+		.overrides = options->overrides,
+		.n_overrides = options->n_overrides,
+	};
+}
+
 void options_print_help(FILE *f)
 {
 	fputs("tsprofd - profiles every process of this machine, all the time\n"

@@ -56,4 +56,7 @@ struct options {
 int options_parse(int argc, char **argv, struct diag *diag, struct options *ret);
 enum { OPTIONS_E_USAGE = 1 };
 
+/* What config_load() is to read; borrows from options. --once reads no file unless one was named. */
+struct config_source options_config_source(const struct options *options);
+
 void options_print_help(FILE *f);
