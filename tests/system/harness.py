@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -366,6 +367,8 @@ class Daemon:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.notify_path)
         self.notes = []
+        # Read all the time, as a service manager does: a full socket would make the daemon wait.
+        threading.Thread(target=self._listen, args=(self.socket, self.notes), daemon=True).start()
         environment = {**os.environ, "NOTIFY_SOCKET": self.notify_path, "RUNTIME_DIRECTORY": self.runtime, **self.env}
         for name in ("SUDO_UID", "SUDO_GID"):
             if name not in self.env:
@@ -377,6 +380,14 @@ class Daemon:
                                             cwd=self.directory)
         if ready:
             self.wait_note(r"^READY=1$", "the daemon is ready")
+
+    @staticmethod
+    def _listen(receiver, notes):
+        try:
+            while data := receiver.recv(65536):
+                notes += data.decode(errors="replace").splitlines()
+        except OSError:
+            pass
 
     @property
     def pid(self):
@@ -393,11 +404,14 @@ class Daemon:
                 raise Failed(f"{what}: it ended with {self.process.returncode}")
             if time.monotonic() > end:
                 raise Failed(f"not within {timeout or PATIENCE} s: {what}")
-            self.socket.settimeout(0.1)
-            try:
-                self.notes += self.socket.recv(65536).decode(errors="replace").splitlines()
-            except socket.timeout:
-                pass
+            time.sleep(0.01)
+
+    def close_notes(self):
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.socket.close()
 
     def log(self):
         try:
@@ -427,7 +441,7 @@ class Daemon:
                 self.process.kill()
                 self.process.wait()
                 raise Failed(f"it did not end within {timeout or PATIENCE} s of signal {number}")
-        self.socket.close()
+        self.close_notes()
         status, self.process = self.process.returncode, None
         if SANITIZED and re.search(r"ERROR: (Address|Leak)Sanitizer|runtime error:", self.log()):
             raise Failed("a sanitizer found something:\n" + self.log()[-3000:])

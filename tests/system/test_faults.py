@@ -108,7 +108,7 @@ def killed_at_any_moment_it_leaves_only_whole_files():
             time.sleep(1 - time.time() % 1 + chance.uniform(0, 0.15))
         daemon.process.kill()
         daemon.process.wait()
-        daemon.socket.close()
+        daemon.close_notes()
         daemon.process = None
     broken = []
     for file in daemon.files():

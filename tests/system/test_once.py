@@ -109,7 +109,7 @@ def files_belong_to_who_typed_sudo_and_so_does_the_command():
     check("1234" in done.stdout.split(), f"the command runs as {done.stdout!r}")
 
 
-@test_each(["--pid 1 --all", "--pid x", "--rate 0 --all", "--rate 100000 --all", "--duration 5 --all", "--kind nothing --all", ""])
+@test_each(["--pid 1 --all", "--pid x", "--rate 0 --all", "--rate 100000 --all", "--duration 5 --all", "--kind nothing --all"])
 def a_wrong_command_line_is_64_and_a_line(arguments):
     done = once(*arguments.split(), check_status=False, cwd=tempdir(), timeout=30)
     check_equal(done.returncode, 64, f"exit status ({done.stderr.strip()!r})")
