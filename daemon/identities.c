@@ -48,7 +48,7 @@ struct identity *identity_unref(struct identity *identity)
 	cgroup_deinit(&identity->cgroup);
 	free(identity->exe);
 	free(identity->service);
-	free(identity->version);
+	labels_deinit(&identity->labels);
 	free(identity);
 	return NULL;
 }
@@ -192,13 +192,17 @@ static char *name_service(const struct identity *identity, const struct config_t
 	return strdup(is_named(comm) ? comm : "unknown");
 }
 
-/* Of all labels an image has room for one: the version. */
-static const char *version_variable(const struct config_target *target)
+static int read_labels(struct identities *identities, const struct config_target *target, uint32_t pid,
+		struct labels *labels)
 {
-	for (size_t i = 0; i < target->n_env_labels; i++)
-		if (!strcmp(target->env_labels[i].label, "version"))
-			return target->env_labels[i].variable;
-	return NULL;
+	for (size_t i = 0; i < target->n_env_labels; i++) {
+		_cleanup_free_ char *value = NULL;
+		int r = process_read_variable(identities->proc, pid, target->env_labels[i].variable, &value);
+
+		if (r == -ENOMEM || (value && labels_add(labels, target->env_labels[i].label, value) < 0))
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 /* With cgroup, exe and uid known: the rest. */
@@ -222,8 +226,8 @@ static int finish(struct identities *identities, struct identity *identity, uint
 	}
 	target = find_target(identities->config, &subject);
 	identity->in_depth = target != NULL;
-	if (target && is_alive && version_variable(target))
-		process_read_variable(identities->proc, pid, version_variable(target), &identity->version);
+	if (target && is_alive && read_labels(identities, target, pid, &identity->labels) < 0)
+		return -ENOMEM;
 	identity->service = name_service(identity, target, comm);
 	return identity->service ? 0 : -ENOMEM;
 }

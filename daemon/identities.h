@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "cgroup.h"
+#include "labels.h"
 
 struct config;
 struct identities;
@@ -23,7 +24,7 @@ struct identity {
 	struct cgroup cgroup;
 	char *exe;                           /* path without " (deleted)"; NULL when unknown */
 	char *service;                       /* never NULL or empty */
-	char *version;                       /* NULL unless an env_label asks for it */
+	struct labels labels;                /* those that env_label asks for */
 	bool in_depth;
 	uid_t uid;                           /* effective */
 	bool has_uid;

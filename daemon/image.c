@@ -17,7 +17,7 @@ struct image *image_free(struct image *image)
 	free(image->exe);
 	free(image->unit);
 	free(image->container);
-	free(image->version);
+	labels_deinit(&image->labels);
 	close_fd(image->perf_map_fd);
 	free(image);
 	return NULL;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "binary.h"
+#include "labels.h"
 #include "location.h"
 #include "vec.h"
 
@@ -31,7 +32,7 @@ struct image {
 	char *exe;                           /* path of the program, NULL when unknown */
 	char *unit;                          /* systemd unit, NULL when none */
 	char *container;                     /* container id, NULL when none */
-	char *version;                       /* label of env_label or NULL */
+	struct labels labels;                /* of env_label */
 	bool in_depth;                       /* matched by `targets:` of the configuration */
 	bool is_followed;                    /* targets_follow() named it, or the process it came from */
 	int perf_map_fd;                     /* of /tmp/perf-PID.map; -1 when there is none or no mapping needs it */

@@ -557,7 +557,8 @@ static int add_number_label(struct profile *profile, const char *key, int64_t va
 	return 0;
 }
 
-enum { MAX_LABELS = 8 };
+/* Ours, named in make_labels() and by labels_is_reserved(), and those of the configuration. */
+enum { MAX_LABELS = 7 + LABELS_MAX };
 
 static int make_labels(const struct builder *b, struct profile *profile, const struct stacks_sample *sample,
 		struct profile_label *labels, size_t *n)
@@ -580,8 +581,8 @@ static int make_labels(const struct builder *b, struct profile *profile, const s
 		r = add_text_label(profile, "unit", image->unit, labels, n);
 	if (r >= 0 && image)
 		r = add_text_label(profile, "container", image->container, labels, n);
-	if (r >= 0 && image)
-		r = add_text_label(profile, "version", image->version, labels, n);
+	for (size_t i = 0; r >= 0 && image && i < image->labels.pairs.n; i++)
+		r = add_text_label(profile, image->labels.pairs.at[i].key, image->labels.pairs.at[i].value, labels, n);
 	return r;
 }
 

@@ -1255,7 +1255,7 @@ int targets_image(struct targets *targets, const struct process_id *id, struct i
 	if (copy_string(identity->service, &image->service) < 0 || copy_string(program->comm, &image->comm) < 0 ||
 	    copy_string(identity->exe, &image->exe) < 0 || copy_string(identity->cgroup.unit, &image->unit) < 0 ||
 	    copy_string(identity->cgroup.container, &image->container) < 0 ||
-	    copy_string(identity->version, &image->version) < 0)
+	    labels_copy(&identity->labels, &image->labels) < 0)
 		return -ENOMEM;
 	r = copy_mappings(targets, program, image, &needs_perf_map);
 	if (r < 0)

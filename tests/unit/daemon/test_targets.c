@@ -140,9 +140,14 @@ static VEC(struct life_event) lives;
 static VEC(struct told) told;
 static char self[4096];
 
-static const struct config_env_label version_label = { .variable = "TEST_TARGETS_VERSION", .label = "version" };
+static const struct config_env_label env_labels[] = {
+	{ .variable = "TEST_TARGETS_VERSION", .label = "version" },
+	{ .variable = "TEST_TARGETS_NONE", .label = "none" },
+	{ .variable = "TEST_TARGETS_REGION", .label = "region" },
+	{ .variable = "TEST_TARGETS_REGION", .label = "service" },
+};
 static const struct config_target targets_by_exe[] = {
-	{ .service = "chosen", .match = { .exe = "*-chosen" }, .env_labels = &version_label, .n_env_labels = 1 },
+	{ .service = "chosen", .match = { .exe = "*-chosen" }, .env_labels = env_labels, .n_env_labels = 4 },
 	{ .match = { .cmdline = "* secret-word *" } },
 };
 static struct config config = { .jit = { .perf_map = true }, .targets = targets_by_exe, .n_targets = 2 };
@@ -734,6 +739,7 @@ START_TEST(targets_of_the_configuration_are_told_and_named)
 	begin();
 	run_for(1000);
 	ck_assert_int_eq(setenv("TEST_TARGETS_VERSION", "7.1", 1), 0);
+	ck_assert_int_eq(setenv("TEST_TARGETS_REGION", "north\nwest", 1), 0);
 	child = start(path, "wait", NULL);
 	other = start(self, "wait", "has secret-word in it");
 	wait_ready(&child);
@@ -746,14 +752,16 @@ START_TEST(targets_of_the_configuration_are_told_and_named)
 	image = image_of(&id);
 	ck_assert(image->in_depth);
 	ck_assert_str_eq(image->service, "chosen");
-	ck_assert_str_eq(image->version, "7.1");
+	ck_assert_uint_eq(image->labels.pairs.n, 2);
+	ck_assert_str_eq(labels_get(&image->labels, "version"), "7.1");
+	ck_assert_str_eq(labels_get(&image->labels, "region"), "north?west");
 	image_free(image);
 	id = id_of(other.pid, LIFE_EXEC, 0);
 	image = image_of(&id);
 	ck_assert(image->in_depth);
 	assert_service(image, strrchr(self, '/') + 1);
-	/* The same variable, but nobody asked for it. */
-	ck_assert_ptr_null(image->version);
+	/* The same variables, but nobody asked for them. */
+	ck_assert_uint_eq(image->labels.pairs.n, 0);
 	image_free(image);
 
 	finish(&other);
