@@ -54,8 +54,13 @@ class Sample:
 
 
 def plain_name(name):
-    """The last word of a qualified name: `tsiot::alpha(unsigned long)` and `main.alpha` are alpha."""
-    name = name.split("(")[0] if not name.startswith("(") and ".(" not in name else name
+    """The last word of a qualified name: `work::Mixer<int>::beta(unsigned long) const`, `main.(*mixer).beta` and
+    `main.beta[...]` are beta."""
+    name = name.replace("(anonymous namespace)", "anonymous").removesuffix("[...]")
+    if "(" in name and ".(" not in name and not name.startswith("("):
+        name = name.split("(")[0]
+    while "<" in name and name.endswith(">"):
+        name = name[:name.index("<")]
     return name.replace("::", ".").rsplit(".", 1)[-1]
 
 

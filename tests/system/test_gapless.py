@@ -65,7 +65,7 @@ def without_background_nothing_is_between():
 def files_have_the_modes_and_labels_of_the_product():
     keep_a_core_busy()
     daemon = Daemon(cpu_config("1s", rate=99))
-    file = daemon.wait_files(2)[-1]
+    file = daemon.wait_files(3, "c-shares-fp")[-1]
     check_equal(oct(os.stat(file.path).st_mode & 0o7777), oct(0o640), "mode of a file")
     check_equal(oct(os.stat(os.path.dirname(file.path)).st_mode & 0o777), oct(0o750), "mode of its folder")
     profile = file.profile

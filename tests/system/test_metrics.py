@@ -52,7 +52,7 @@ def the_metrics_of_the_product_are_there():
                "tsprofd_samples_lost_total", "tsprofd_unwind_stacks_total", "tsprofd_profiles_written_total",
                "tsprofd_profile_bytes_total", "tsprofd_storage_bytes", "tsprofd_storage_oldest_profile_timestamp_seconds",
                "tsprofd_retention_deleted_total", "tsprofd_symbolize_seconds", "tsprofd_cpu_seconds_total",
-               "tsprofd_memory_bytes") if not re.search(rf"^{name}\b", text, re.M)]
+               "tsprofd_memory_bytes") if not re.search(rf"^{name}(_bucket|_sum|_count)?[ {{]", text, re.M)]
     check(not missing, f"missing: {missing}")
 
 

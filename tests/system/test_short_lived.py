@@ -13,7 +13,9 @@ def four_fifths_of_the_samples_of_2_ms_processes_are_in_the_right_function():
     samples = [s for f in daemon.files() for s in f.profile.samples]
     period = daemon.files()[-1].profile.period
     expected = truth["cpu_ns"]["child_work"] / period
-    found = total([s for s in samples if s.first_of({"child_work"})])
+    # child_work has it done by a leaf function, to which gcc gives no frame even if asked for frame pointers: there its
+    # caller is missing, which is for unwind tables to mend. Nothing else in that program calls it.
+    found = total([s for s in samples if s.labels.get("comm") == "churn-child" and s.first_of({"child_work", "alpha"})])
     of_children = total([s for s in samples if s.labels.get("comm") == "churn-child"])
     note(f"{truth['children']} children in {truth['wall_ns'] / 1e9:.1f} s, {truth['children'] * 1e9 / truth['wall_ns']:.0f} a second")
     note(f"expected {expected:.0f} samples in child_work, found {found} ({100 * found / expected:.1f} %); with their comm {of_children}")
