@@ -15,7 +15,8 @@ static void announce_file(const struct press_file *file, FILE *f)
 		fprintf(f, "%s: not written: %s\n", file->service, strerror(-file->error));
 		return;
 	}
-	fprintf(f, "%s  %llu samples", file->path, (unsigned long long)file->n_samples);
+	fprintf(f, "%s  %llu samples%s", file->path, (unsigned long long)file->n_samples,
+			file->is_late ? " (kept until it could be written)" : "");
 	for (size_t i = 0; file->top && i < file->top->n_rows && file->top->rows[i].flat; i++) {
 		top_format_value(file->top->rows[i].flat, file->top->unit, value);
 		fprintf(f, "%s %s %s", i ? "," : " ", value, file->top->rows[i].name);
@@ -29,7 +30,7 @@ void announce_result(const struct press_result *result, FILE *f)
 
 	for (size_t i = 0; i < result->files.n; i++) {
 		announce_file(&result->files.at[i], f);
-		if (!told && result->files.at[i].path) {
+		if (!told && result->files.at[i].path && result->files.at[i].n_samples) {
 			told = true;
 			fprintf(f, "    open it with: go tool pprof -http=: %s\n", result->files.at[i].path);
 		}

@@ -33,9 +33,12 @@ static int find_images(struct capture *capture, struct targets *targets)
 	for (size_t i = 0; i < n; i++) {
 		struct image *image = NULL;
 
-		/* A program of which nothing is known keeps its samples; they only stay without names. */
+		/*
+		 * A program of which nothing is known, or that cannot be looked at, keeps its samples; they only stay without
+		 * names. It must not cost the others theirs.
+		 */
 		r = targets_image(targets, &capture->stacks->processes.at[i], &image);
-		if (r < 0)
+		if (r == -ENOMEM)
 			return r;
 		capture->images.at[capture->images.n++] = image;
 	}
@@ -77,10 +80,16 @@ void capture_select(struct capture *capture, bool (*keep)(const struct image *im
 	for (size_t i = 0; i < stacks->samples.n; i++) {
 		const struct stacks_sample *sample = &stacks->samples.at[i];
 
-		if (keep(capture->images.at[stacks->stacks.at[sample->stack].process], userdata))
+		const struct stacks_stack *stack = &stacks->stacks.at[sample->stack];
+
+		if (keep(capture->images.at[stack->process], userdata)) {
 			stacks->samples.at[n++] = *sample;
-		else
-			stacks->seen -= sample->count;
+			continue;
+		}
+		stacks->seen -= sample->count;
+		/* One stack may end in two ways (a page that was not resident at first): it has the first one's verdict. */
+		stacks->verdicts[stack->verdict] -= MIN(stacks->verdicts[stack->verdict], sample->count);
 	}
 	stacks->samples.n = n;
+	capture->is_selected = true;
 }

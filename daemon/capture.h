@@ -31,6 +31,7 @@ struct capture {
 	VEC(struct image *) images;          /* of stacks->processes, in that order; NULL: nothing is known of it */
 	uint64_t end_nsec;                   /* CLOCK_MONOTONIC */
 	struct capture_facts facts;
+	bool is_selected;                    /* capture_select() left something out, or could have */
 };
 
 /*
@@ -42,7 +43,7 @@ int capture_window(struct sampler *sampler, struct targets *targets, enum profil
 
 /*
  * Leaves out the samples of programs that `keep` says no to (image: NULL when nothing is known of it); they do not count
- * as seen any more.
+ * as seen any more, nor among the verdicts.
  */
 void capture_select(struct capture *capture, bool (*keep)(const struct image *image, const void *userdata),
 		const void *userdata);

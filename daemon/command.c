@@ -11,35 +11,45 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "descriptors.h"
 #include "privileges.h"
 
 struct command {
 	pid_t pid;
-	int begin_fd;                        /* a byte written here lets the child go on; -1 once it was */
+	int fd;                              /* a byte written here lets the child go on; -1 once it was */
 };
 
+/* Tells the parent, which takes end of file for success: the descriptor closes at exec. */
+static _Noreturn void give_up(int fd, unsigned char code)
+{
+	/* No parent, nobody to tell. */
+	send(fd, &code, 1, MSG_NOSIGNAL);
+	_exit(code);
+}
+
 /* As env(1) and shells have it: 127 not found, 126 found and not to be run. */
-static _Noreturn void child(int begin_fd, char *const *argv)
+static _Noreturn void child(int fd, char *const *argv)
 {
 	sigset_t none;
 	char go;
 	int r;
 
 	/* End of file: the parent gave up. */
-	if (read(begin_fd, &go, 1) != 1)
+	if (read(fd, &go, 1) != 1)
 		_exit(EXIT_FAILURE);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	descriptors_restore_limit();
 	r = privileges_become_owner();
 	if (r < 0) {
 		fprintf(stderr, "tsprofd: cannot become who typed sudo: %s\n", strerror(-r));
-		_exit(126);
+		give_up(fd, COMMAND_EXIT_NOT_RUN);
 	}
 	execvp(argv[0], argv);
 	r = errno;
 	fprintf(stderr, "tsprofd: cannot run %s: %s\n", argv[0], strerror(r));
-	_exit(r == ENOENT ? 127 : 126);
+	give_up(fd, r == ENOENT ? COMMAND_EXIT_NOT_FOUND : COMMAND_EXIT_NOT_RUN);
 }
 
 int command_new(char *const *argv, struct command **ret)
@@ -68,7 +78,7 @@ int command_new(char *const *argv, struct command **ret)
 		child(fds[0], argv);
 	}
 	close(fds[0]);
-	command->begin_fd = fds[1];
+	command->fd = fds[1];
 	*ret = command;
 	return 0;
 }
@@ -77,7 +87,7 @@ struct command *command_free(struct command *command)
 {
 	if (!command)
 		return NULL;
-	close_fd(command->begin_fd);
+	close_fd(command->fd);
 	free(command);
 	return NULL;
 }
@@ -89,11 +99,17 @@ pid_t command_pid(const struct command *command)
 
 int command_begin(struct command *command)
 {
-	int fd = take_fd(&command->begin_fd);
-	int r = send(fd, "", 1, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	_cleanup_close_ int fd = take_fd(&command->fd);
+	unsigned char code;
+	ssize_t n;
 
-	close(fd);
-	return r;
+	/* It may have been killed before it began: its status tells, as of any command that is killed. */
+	if (send(fd, "", 1, MSG_NOSIGNAL) < 0)
+		return errno == EPIPE ? 0 : -errno;
+	do
+		n = read(fd, &code, 1);
+	while (n < 0 && errno == EINTR);
+	return n == 1 ? code : 0;
 }
 
 int command_exit_code(int code, int status)

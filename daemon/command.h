@@ -13,7 +13,8 @@ int command_new(char *const *argv, struct command **ret);
 struct command *command_free(struct command *command);
 
 pid_t command_pid(const struct command *command);
-/* Lets it exec. */
+/* Lets it exec, and waits until it has. 0; a positive exit code, as shells have them, when it could not; -errno. */
 int command_begin(struct command *command);
+enum { COMMAND_EXIT_NOT_RUN = 126, COMMAND_EXIT_NOT_FOUND = 127 };
 /* What a shell would call its status, from waitid()'s code and status: the exit code, or 128 + signal. */
 int command_exit_code(int code, int status);

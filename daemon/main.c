@@ -4,12 +4,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sysexits.h>
 
 #include "check_host.h"
 #include "cleanup.h"
 #include "config.h"
+#include "descriptors.h"
 #include "diag.h"
 #include "log.h"
 #include "manager.h"
@@ -39,17 +39,6 @@ static int print_host(const struct config *config)
 	check_host(config->output.directory, &host);
 	check_host_print(&host, stdout);
 	return check_host_exit_code(&host);
-}
-
-/* Each binary that processes map is a descriptor; the default soft limit of 1024 is for programs that use select(). */
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* What libbpf has to say when a program does not load is told by check_host_explain() in words of ours. */
@@ -103,7 +92,7 @@ static int run(const struct options *options)
 	if (options->mode == OPTIONS_CHECK_HOST)
 		return print_host(config);
 	libbpf_set_print(print_nothing);
-	raise_file_limit();
+	descriptors_raise_limit();
 	code = drop_privileges(options);
 	if (code)
 		return code;
@@ -118,6 +107,7 @@ int main(int argc, char **argv)
 
 	if (argc > 0 && !strcmp(argv[0], SYMBOLIZER_PROCESS_NAME))
 		return symbolizer_process_main();
+	descriptors_fill_standard();
 	diag = diag_new();
 	if (!diag)
 		return EX_OSERR;

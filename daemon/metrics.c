@@ -73,8 +73,6 @@ static int add_service(struct metrics *metrics, const struct press_file *file, u
 	void *value;
 	int r;
 
-	if (strtab_count(metrics->service_names) > max_services)
-		return 0;
 	r = strtab_add_string(metrics->service_names, file->service, &name);
 	if (r >= 0)
 		r = map_put(&metrics->services, &name, &value);
@@ -84,6 +82,25 @@ static int add_service(struct metrics *metrics, const struct press_file *file, u
 		.cpu_percent = 100.0 * file->cpu_nsec / duration_nsec,
 		.window = metrics->n_windows,
 	};
+	return 0;
+}
+
+/*
+ * Names come and go (containers, transient units): when there is no room, those of earlier windows are forgotten and the
+ * services of this one, largest first, have it.
+ */
+static int make_room(struct metrics *metrics, size_t n_files)
+{
+	struct strtab *names;
+
+	if (strtab_count(metrics->service_names) + n_files <= max_services)
+		return 0;
+	names = strtab_new();
+	if (!names)
+		return -ENOMEM;
+	strtab_free(metrics->service_names);
+	metrics->service_names = names;
+	map_clear(&metrics->services);
 	return 0;
 }
 
@@ -114,17 +131,20 @@ static void add_symbolize_time(struct metrics *metrics, double seconds)
 
 static int add_files(struct metrics *metrics, const struct press_result *result)
 {
-	struct kind_totals *kind = &metrics->kinds[result->kind];
 	int r;
 
+	r = result->duration_nsec ? make_room(metrics, result->files.n) : 0;
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < result->files.n; i++) {
 		const struct press_file *file = &result->files.at[i];
+		struct kind_totals *kind = &metrics->kinds[file->kind];
 
 		if (file->path) {
 			metrics->profile_bytes += file->n_bytes;
-			*(strcmp(result->trigger, "background") ? &kind->written_schedule : &kind->written_background) += 1;
+			*(strcmp(file->trigger, "background") ? &kind->written_schedule : &kind->written_background) += 1;
 		}
-		if (!result->duration_nsec)
+		if (!result->duration_nsec || file->is_late || strtab_count(metrics->service_names) > max_services)
 			continue;
 		r = add_service(metrics, file, result->duration_nsec);
 		if (r < 0)

@@ -35,7 +35,9 @@ struct once {
 	struct press *press;
 	struct command *command;
 	int command_code;                    /* exit code of the command, -1 while it runs */
+	int n_signals;                       /* that asked for the end */
 	int pid_fd;                          /* of the process asked for */
+	bool has_ended;                      /* the window */
 	bool failed;                         /* a file could not be written */
 	bool is_quiet;                       /* standard output is the profile itself */
 };
@@ -68,14 +70,30 @@ static int end(sd_event_source *source)
 	return sd_event_exit(sd_event_source_get_event(source), 0);
 }
 
+/*
+ * A command decides itself what a signal means to it: the first one is left to it, or passed on when the terminal did
+ * not give it to both. The second one ends the window, whatever the command does.
+ */
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
 {
-	return end(source);
+	struct once *once = userdata;
+
+	if (!once->command || once->command_code >= 0 || once->n_signals++)
+		return end(source);
+	if (info->ssi_code != SI_KERNEL)
+		kill(command_pid(once->command), info->ssi_signo);
+	return 0;
 }
 
+static int finish(struct once *once);
+
+/* The profile is there now; the exit code is that of the command, which may take longer. */
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	return end(source);
+	struct once *once = userdata;
+	int r = finish(once);
+
+	return r < 0 || !once->command ? sd_event_exit(once->loop, r) : 0;
 }
 
 static int on_pid_exit(sd_event_source *source, int fd, uint32_t events, void *userdata)
@@ -132,23 +150,32 @@ static bool is_directory(const char *path)
 	return path[0] && (path[strlen(path) - 1] == '/' || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)));
 }
 
-static int set_output(struct once *once)
+static struct press_output output_of(const struct options_once *wanted)
 {
-	const char *path = once->wanted->output;
 	struct press_output output = { .store = STORE_OPTIONS_DEFAULT, .max_services = UINT32_MAX - 1 };
 
 	/* Readable as any file of theirs: 0644 and 0755. */
 	output.store.file_mode = 0644;
 	output.store.directory_mode = 0755;
 	privileges_owner(&output.store.uid, &output.store.gid);
-	if (!path)
+	if (!wanted->output)
 		output.directory = ".";
-	else if (once->wanted->all || is_directory(path))
-		output.directory = path;
+	else if (wanted->all || is_directory(wanted->output))
+		output.directory = wanted->output;
 	else
-		output.path = path;
-	once->is_quiet = path && !strcmp(path, "-");
-	return press_set_output(once->press, &output);
+		output.path = wanted->output;
+	return output;
+}
+
+/* Known before the time for a window is spent, and before a command is started. */
+static int check_output(const struct options_once *wanted)
+{
+	const struct press_output output = output_of(wanted);
+	int r = press_check_output(&output);
+
+	if (r < 0)
+		log_print(LOG_ERR, "Cannot write to %s: %s.", output.path ? output.path : output.directory, strerror(-r));
+	return r < 0 ? EX_CANTCREAT : EX_OK;
 }
 
 static int start_press(struct once *once, const struct config *config)
@@ -159,7 +186,12 @@ static int start_press(struct once *once, const struct config *config)
 	int r;
 
 	r = press_new(once->loop, &options, on_pressed, once, &once->press);
-	return r < 0 ? r : set_output(once);
+	if (r >= 0) {
+		const struct press_output output = output_of(once->wanted);
+
+		r = press_set_output(once->press, &output);
+	}
+	return r;
 }
 
 static int start_sampler(struct once *once)
@@ -193,6 +225,7 @@ static int finish(struct once *once)
 	struct capture *capture = NULL;
 	int r;
 
+	once->has_ended = true;
 	r = capture_window(once->sampler, once->targets, PROFILE_CPU, "", 0, &capture);
 	if (r < 0)
 		return r;
@@ -244,9 +277,11 @@ static int run(struct once *once, const struct config *config)
 	r = set_end(once);
 	if (r >= 0 && once->command)
 		r = command_begin(once->command);
+	if (r > 0)
+		return r;
 	if (r >= 0)
 		r = sd_event_loop(once->loop);
-	if (r >= 0)
+	if (r >= 0 && !once->has_ended)
 		r = finish(once);
 	if (r < 0)
 		return explain(r, "profile");
@@ -258,10 +293,16 @@ int once_run(const struct options *options, const struct config *config)
 	struct once once = { .wanted = &options->once, .command_code = -1, .pid_fd = -1 };
 	int code;
 
+	once.is_quiet = once.wanted->output && !strcmp(once.wanted->output, "-");
+	code = check_output(once.wanted);
+	if (code)
+		return code;
 	if (once.wanted->pid) {
 		once.pid_fd = syscall(SYS_pidfd_open, once.wanted->pid, 0);
-		if (once.pid_fd < 0 && errno == ESRCH) {
-			log_print(LOG_ERR, "There is no process %u.", once.wanted->pid);
+		/* EINVAL, ENOENT: the number of a thread that is not the first of its process. */
+		if (once.pid_fd < 0) {
+			log_print(LOG_ERR, "There is no process %u%s%s.", once.wanted->pid, errno == ESRCH ? "" : ": ",
+					errno == ESRCH ? "" : strerror(errno));
 			return EX_UNAVAILABLE;
 		}
 	}

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 
 #include "capture.h"
@@ -49,7 +50,7 @@ struct unsaved {
 	char *service;
 	enum profile_kind kind;
 	const char *trigger;
-	uint64_t start_wall_nsec;
+	uint64_t start_wall_nsec, n_samples;
 	void *bytes;
 	size_t size;
 };
@@ -65,7 +66,6 @@ struct press {
 	pthread_mutex_t lock;
 	pthread_cond_t work, idle;
 	struct job *jobs, **jobs_end;
-	size_t n_queued;
 	struct done *results, **results_end;
 	bool stop, busy;
 	int event_fd;
@@ -126,17 +126,19 @@ static void add_window_comments(struct profile *profile, const struct capture *c
 {
 	const struct stacks *s = capture->stacks;
 	uint64_t lost = s->lost_ring + s->lost_namespace + s->lost_frames;
+	/* Nobody knows whose the lost ones were. */
+	const char *whose = capture->is_selected ? "what was asked for" : "the host";
 
 	profile_add_comment_format(profile, "rate: %u Hz a CPU, event: %s, window: %.3f s, all of it covered",
 			capture->facts.rate, capture->facts.event, (double)s->duration_nsec / NSEC_PER_SEC);
 	profile_add_comment_format(profile,
-			"samples of the host in this window: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu)",
-			(unsigned long long)s->seen, (unsigned long long)(s->seen - lost), (unsigned long long)lost,
+			"samples of %s in this window: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu)",
+			whose, (unsigned long long)s->seen, (unsigned long long)(s->seen - lost), (unsigned long long)lost,
 			(unsigned long long)s->lost_ring, (unsigned long long)s->lost_namespace,
 			(unsigned long long)s->lost_frames);
 	profile_add_comment_format(profile,
-			"user stacks of the host by the end of their walk: frame pointer 0 %llu, kernel only %llu, broken pointer %llu, unreadable %llu, truncated %llu",
-			(unsigned long long)s->verdicts[SAMPLE_VERDICT_COMPLETE],
+			"user stacks of %s by the end of their walk: frame pointer 0 %llu, kernel only %llu, broken pointer %llu, unreadable %llu, truncated %llu",
+			whose, (unsigned long long)s->verdicts[SAMPLE_VERDICT_COMPLETE],
 			(unsigned long long)s->verdicts[SAMPLE_VERDICT_KERNEL],
 			(unsigned long long)s->verdicts[SAMPLE_VERDICT_BROKEN_POINTER],
 			(unsigned long long)s->verdicts[SAMPLE_VERDICT_UNREADABLE],
@@ -166,36 +168,91 @@ static void add_comments(const struct press *press, const struct capture *captur
 
 /* Files */
 
+/* Splits the path of a file into its directory, opened, and its name, which belongs to the path. 0 or -errno. */
+static int open_parent(const char *path, int *ret_fd, const char **ret_name)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *parent = slash ? strndup(path, MAX(slash - path, 1)) : strdup(".");
+
+	if (!parent)
+		return -ENOMEM;
+	*ret_fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*ret_name = slash ? slash + 1 : path;
+	return *ret_fd < 0 ? -errno : 0;
+}
+
+/* A device or pipe is written to as it stands; only a plain file is replaced. */
+static bool is_special(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+static int write_special(const char *path, const void *bytes, size_t size)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fs_write_all(fd, bytes, size);
+}
+
+static int replace_file(const struct press_output *output, const void *bytes, size_t size)
+{
+	_cleanup_close_ int directory = -1;
+	const char *name;
+	int r;
+
+	r = open_parent(output->path, &directory, &name);
+	if (r < 0)
+		return r;
+	r = fs_replace(directory, name, output->store.file_mode ? output->store.file_mode : 0644, bytes, size);
+	if (r < 0 || output->store.uid == (uid_t)-1)
+		return r;
+	return fchownat(directory, name, output->store.uid, output->store.gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
 /* One file instead of a store: where --once --output FILE goes. */
 static int write_path(const struct press_output *output, const void *bytes, size_t size, char **ret_path)
 {
-	_cleanup_free_ char *copy = strdup(output->path);
-	_cleanup_close_ int directory = -1;
-	char *slash;
 	int r;
 
-	if (!copy)
-		return -ENOMEM;
-	if (!strcmp(copy, "-")) {
+	if (!strcmp(output->path, "-"))
 		r = fs_write_all(STDOUT_FILENO, bytes, size);
-	} else {
-		slash = strrchr(copy, '/');
-		if (slash)
-			*slash = '\0';
-		directory = open(slash ? (copy[0] ? copy : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (directory < 0)
-			return -errno;
-		r = fs_replace(directory, slash ? slash + 1 : copy, output->store.file_mode ? output->store.file_mode : 0644,
-				bytes, size);
-		if (r >= 0 && output->store.uid != (uid_t)-1 &&
-		    fchownat(directory, slash ? slash + 1 : copy, output->store.uid, output->store.gid,
-			    AT_SYMLINK_NOFOLLOW) < 0)
-			r = -errno;
-	}
+	else if (is_special(output->path))
+		r = write_special(output->path, bytes, size);
+	else
+		r = replace_file(output, bytes, size);
 	if (r < 0)
 		return r;
 	*ret_path = strdup(output->path);
 	return *ret_path ? 0 : -ENOMEM;
+}
+
+static int check_path(const char *path)
+{
+	_cleanup_close_ int directory = -1;
+	const char *name;
+	int r;
+
+	if (!strcmp(path, "-"))
+		return (fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY ? -EBADF : 0;
+	if (is_special(path))
+		return access(path, W_OK) < 0 ? -errno : 0;
+	r = open_parent(path, &directory, &name);
+	if (r < 0)
+		return r;
+	return faccessat(directory, ".", W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
+}
+
+int press_check_output(const struct press_output *output)
+{
+	_cleanup_(store_free_p) struct store *store = NULL;
+	int r;
+
+	if (output->path)
+		return check_path(output->path);
+	r = store_new(output->directory, &output->store, &store);
+	return r < 0 ? r : store_check(store);
 }
 
 static void run_vacuum(struct press *press)
@@ -245,18 +302,20 @@ static void unsaved_free(struct press *press, size_t i)
 }
 
 /* Keeps a profile for better times; the oldest ones go when there is no room. Takes bytes. */
-static void keep_unsaved(struct press *press, const struct capture *capture, const char *service, void *bytes, size_t size)
+static void keep_unsaved(struct press *press, const struct capture *capture, const struct service_profile *service,
+		void *bytes, size_t size)
 {
 	struct unsaved u = {
-		.service = strdup(service),
+		.service = strdup(service->service),
 		.kind = capture->kind,
 		.trigger = capture->trigger,
 		.start_wall_nsec = capture->stacks->start_wall_nsec,
+		.n_samples = service->n_samples,
 		.bytes = bytes,
 		.size = size,
 	};
 
-	while (press->unsaved.n && press->unsaved_bytes + size > max_unsaved_bytes) {
+	while (size <= max_unsaved_bytes && press->unsaved.n && press->unsaved_bytes + size > max_unsaved_bytes) {
 		unsaved_free(press, 0);
 		press->n_discarded++;
 	}
@@ -269,21 +328,36 @@ static void keep_unsaved(struct press *press, const struct capture *capture, con
 	press->unsaved_bytes += size;
 }
 
-/* Writes what could not be written before, oldest first, until one fails again. */
+/* Something is wrong with one folder, which says nothing of the others. */
+static bool is_about_one_service(int error)
+{
+	return error == -ELOOP || error == -ENOTDIR || error == -EPERM || error == -EACCES || error == -EEXIST;
+}
+
+/* Writes what could not be written before, oldest first, until the disk refuses again. */
 static void save_unsaved(struct press *press, struct press_result *result)
 {
-	while (press->unsaved.n) {
-		const struct unsaved *u = &press->unsaved.at[0];
-		struct press_file file = { .n_bytes = u->size };
+	size_t i = 0;
 
-		if (put(press, u->service, u->kind, u->start_wall_nsec, u->trigger, u->bytes, u->size, &file.path) < 0)
+	while (i < press->unsaved.n) {
+		struct unsaved *u = &press->unsaved.at[i];
+		struct press_file file = {
+			.kind = u->kind, .trigger = u->trigger, .is_late = true, .n_bytes = u->size, .n_samples = u->n_samples,
+		};
+		int r = put(press, u->service, u->kind, u->start_wall_nsec, u->trigger, u->bytes, u->size, &file.path);
+
+		if (r < 0 && !is_about_one_service(r))
 			return;
-		file.service = TAKE(press->unsaved.at[0].service);
+		if (r < 0) {
+			i++;
+			continue;
+		}
+		file.service = TAKE(u->service);
 		if (vec_push(&result->files, file) < 0) {
 			free(file.path);
 			free(file.service);
 		}
-		unsaved_free(press, 0);
+		unsaved_free(press, i);
 	}
 }
 
@@ -296,8 +370,10 @@ static int press_profile(struct press *press, const struct capture *capture, str
 
 	add_comments(press, capture, service);
 	r = pprof_encode(service->profile, PPROF_LEVEL_DEFAULT, &bytes, &size);
-	if (r < 0)
+	if (r < 0) {
+		press->n_discarded++;
 		return r;
+	}
 	file->n_bytes = size;
 	r = put(press, service->service, capture->kind, capture->stacks->start_wall_nsec, capture->trigger, bytes, size,
 			&file->path);
@@ -307,8 +383,8 @@ static int press_profile(struct press *press, const struct capture *capture, str
 		r = put(press, service->service, capture->kind, capture->stacks->start_wall_nsec, capture->trigger, bytes,
 				size, &file->path);
 	}
-	if (r < 0 && press->store) {
-		keep_unsaved(press, capture, service->service, bytes, size);
+	if (r < 0 && !press->output.path) {
+		keep_unsaved(press, capture, service, bytes, size);
 		return r;
 	}
 	free(bytes);
@@ -320,6 +396,8 @@ static void press_service(struct press *press, const struct capture *capture, st
 {
 	struct press_file file = {
 		.service = TAKE(service->service),
+		.kind = capture->kind,
+		.trigger = capture->trigger,
 		.n_samples = service->n_samples,
 		.cpu_nsec = service->cpu_nsec,
 	};
@@ -344,7 +422,6 @@ static void describe_window(const struct capture *capture, struct press_result *
 	const struct stacks *s = capture->stacks;
 
 	result->kind = capture->kind;
-	result->trigger = capture->trigger;
 	result->duration_nsec = s->duration_nsec;
 	result->seen = s->seen;
 	result->lost_ring = s->lost_ring;
@@ -383,6 +460,8 @@ static void set_output(struct press *press, struct press_output *output)
 	press->store = store_free(press->store);
 	press->output = *output;
 	*output = (struct press_output){ 0 };
+	/* What is there now is not known before it is read; what was deleted goes on being counted. */
+	press->vacuum.files = press->vacuum.bytes = press->vacuum.oldest_wall_nsec = 0;
 	/* Whatever keeps the store from opening, each put tries again and tells. */
 	if (press->output.directory)
 		store_new(press->output.directory, &press->output.store, &press->store);
@@ -422,7 +501,6 @@ static struct job *next_job(struct press *press, bool *ret_stop)
 		press->jobs = job->next;
 		if (!press->jobs)
 			press->jobs_end = &press->jobs;
-		press->n_queued--;
 		press->busy = true;
 	}
 	pthread_mutex_unlock(&press->lock);
@@ -459,7 +537,6 @@ static void retry_unsaved(struct press *press)
 
 	if (!done)
 		return;
-	done->result.trigger = "";
 	save_unsaved(press, &done->result);
 	if (!done->result.files.n) {
 		free(done);
@@ -613,7 +690,6 @@ static void enqueue(struct press *press, struct job *job)
 	pthread_mutex_lock(&press->lock);
 	*press->jobs_end = job;
 	press->jobs_end = &job->next;
-	press->n_queued++;
 	pthread_cond_signal(&press->work);
 	pthread_mutex_unlock(&press->lock);
 }

@@ -40,15 +40,17 @@ struct press_output {
 struct press_file {
 	char *path;                          /* NULL when it is not written (yet) */
 	char *service;
+	enum profile_kind kind;
+	const char *trigger;                 /* static */
+	bool is_late;                        /* of an earlier window: it was kept until now */
 	int error;                           /* 0, or -errno of the store: kept for later */
 	size_t n_bytes;
 	uint64_t n_samples, cpu_nsec;
-	struct top *top;                     /* the functions with the most samples; NULL for one that was kept for later */
+	struct top *top;                     /* the functions with the most samples; NULL for a late one */
 };
 
 struct press_result {
-	enum profile_kind kind;
-	const char *trigger;
+	enum profile_kind kind;              /* of the window */
 	VEC(struct press_file) files;
 	int error;                           /* -errno: the whole capture came to nothing */
 	uint64_t duration_nsec;              /* of the window; 0 when this is only about files kept for later */
@@ -72,6 +74,8 @@ int press_new(sd_event *loop, const struct press_options *options, press_done_fn
 /* Ends what is running after the capture in work; captures still queued are lost: call press_finish() first. */
 struct press *press_free(struct press *press);
 
+/* Whether a file could be written there now; makes the directory of a store. 0 or -errno. Any thread, no press needed. */
+int press_check_output(const struct press_output *output);
 /* From the next capture on. Strings are copied. */
 int press_set_output(struct press *press, const struct press_output *output);
 /* Consumes the capture, also on failure. -ENOBUFS when the press is too far behind: the window is lost, and to be counted. */
