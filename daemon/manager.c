@@ -47,7 +47,8 @@ struct manager {
 	struct runtime *runtime;
 	struct targets *targets;
 	struct sampler *sampler;             /* NULL when CPU profiles are off */
-	struct sampler_options sampler_options; /* it was made with */
+	struct sampler_options sampler_options; /* it was asked for with */
+	bool uses_cycles;                    /* it could have them */
 	struct map in_depth;                 /* pids of in-depth targets, for a sampler to come */
 	struct press *press;
 	struct metrics *metrics;
@@ -59,6 +60,7 @@ struct manager {
 	uint64_t symbolizer_cpu_nsec;
 	uint64_t last_complaint_nsec;
 	uint64_t last_metrics_complaint_nsec;
+	uint64_t n_unsaved;                  /* profiles that wait for the disk */
 };
 
 /* Own cost */
@@ -110,7 +112,9 @@ static void on_pressed(const struct press_result *result, void *userdata)
 
 	if (metrics_add_result(manager->metrics, result) < 0)
 		log_print(LOG_WARNING, "Out of memory; some metrics are not up to date.");
-	manager->symbolizer_cpu_nsec = result->symbolizer.cpu_nsec;
+	/* Measured in one way while it lives and in another when it has died: may be a little less than before. */
+	manager->symbolizer_cpu_nsec = MAX(manager->symbolizer_cpu_nsec, result->symbolizer.cpu_nsec);
+	manager->n_unsaved = result->n_unsaved;
 	if (result->error < 0)
 		log_print(LOG_ERR, "A window came to nothing: %s.", strerror(-result->error));
 	for (size_t i = 0; i < result->files.n; i++) {
@@ -136,7 +140,7 @@ static void fill_facts(struct manager *manager, struct capture *capture)
 
 	capture->facts = (struct capture_facts){
 		.rate = manager->window.rate,
-		.event = manager->sampler_options.cycles ? "cycles" : "cpu-clock",
+		.event = manager->uses_cycles ? "cycles" : "cpu-clock",
 		.own_cpu_nsec = cpu - manager->window_cpu_nsec,
 		.lost_life = targets.lost_life - manager->window_lost_life,
 		.lost_mappings = targets.lost_mappings - manager->window_lost_mappings,
@@ -161,10 +165,10 @@ static void turn_window(struct manager *manager, uint32_t rate)
 		metrics_add_lost_window(manager->metrics, METRICS_LOSS_DRAIN);
 		return;
 	}
+	fill_facts(manager, capture);
 	/* Between windows with background_rate 0 nothing was sampled: there is nothing to write. */
 	if (!manager->window.rate)
 		return;
-	fill_facts(manager, capture);
 	r = press_submit_take(manager->press, TAKE(capture));
 	if (r < 0) {
 		log_print(LOG_ERR, "A window is lost: %s.",
@@ -226,6 +230,7 @@ static int open_sampler(struct manager *manager, uint32_t rate)
 
 	if (!wants_sampler(manager->config))
 		return 0;
+	manager->sampler_options = options;
 	r = sampler_cpu_new(manager->loop, &options, on_seen, manager, &manager->sampler);
 	if (r < 0 && options.cycles) {
 		log_print(LOG_WARNING, "Cannot sample by cycles (%s): by cpu-clock instead.", strerror(-r));
@@ -234,7 +239,7 @@ static int open_sampler(struct manager *manager, uint32_t rate)
 	}
 	if (r < 0)
 		return r;
-	manager->sampler_options = options;
+	manager->uses_cycles = options.cycles;
 	return replay_in_depth(manager);
 }
 
@@ -246,8 +251,11 @@ static struct sampler *sampler_free(struct sampler *sampler)
 /* A reload may want another sampler, or none; the change is made between two windows. */
 static void fit_sampler(struct manager *manager, uint32_t rate)
 {
-	bool fits = !!manager->sampler == wants_sampler(manager->config) &&
-		    (!manager->sampler || manager->sampler_options.all_processes == manager->config->host.enabled);
+	const struct sampler_options *options = &manager->sampler_options;
+	const struct config *config = manager->config;
+	bool fits = !!manager->sampler == wants_sampler(config) &&
+		    (!manager->sampler || (options->all_processes == config->host.enabled &&
+						  options->cycles == (config->cpu.event == CONFIG_EVENT_CYCLES)));
 	int r;
 
 	if (fits)
@@ -564,6 +572,9 @@ int manager_run(struct manager *manager)
 	/* What was sampled until now is not thrown away. */
 	turn_window(manager, 0);
 	press_finish(manager->press);
+	if (manager->n_unsaved)
+		log_event(LOG_ERR, "profiles-lost", NULL, NULL, "%llu profiles are lost: they could not be written until now.",
+				(unsigned long long)manager->n_unsaved);
 	write_metrics(manager);
 	if (r < 0) {
 		log_print(LOG_ERR, "The event loop failed: %s.", strerror(-r));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "map.h"
 
 /* One source: `names` grows with each answer, `places` finds an offset in it. */
@@ -15,6 +16,7 @@ struct entry {
 	VEC(uint64_t) missing;               /* wanted in this window and not known */
 	struct names *names;                 /* NULL: never had an answer */
 	uint64_t window;                     /* when it was used last */
+	uint64_t born_nsec;
 };
 
 struct entry_key {
@@ -32,6 +34,8 @@ struct names_cache {
 };
 
 static const uint32_t place_missing = UINT32_MAX;
+/* As often as the symbolizer reads the kernel's symbols again: addresses of BPF programs and modules are used again. */
+static const uint64_t kernel_nsec = 600 * NSEC_PER_SEC;
 
 static struct entry *entry_free(struct entry *entry)
 {
@@ -93,6 +97,7 @@ int names_cache_source(struct names_cache *cache, const struct symbol_source *so
 			return -ENOMEM;
 		}
 		entry->serial = serial;
+		entry->born_nsec = clock_monotonic_nsec();
 		map_init(&entry->places, sizeof(uint64_t), sizeof(uint32_t));
 		*(struct entry **)value = entry;
 	}
@@ -119,7 +124,10 @@ int names_cache_want(struct names_cache *cache, uint32_t source, uint64_t offset
 	}
 	cache->stats.misses++;
 	*(uint32_t *)value = place_missing;
-	return vec_push(&entry->missing, offset);
+	r = vec_push(&entry->missing, offset);
+	if (r < 0)
+		map_remove(&entry->places, &offset);
+	return r;
 }
 
 /* Adds the answer to what is known already; `answer` has one location for each of entry->missing, in that order. */
@@ -151,8 +159,9 @@ static int merge_answer(struct entry *entry, const struct names *answer)
 		uint32_t *place = map_get(&entry->places, &entry->missing.at[i]);
 
 		location.first_frame += first_frame;
-		*place = names->locations.n;
 		r = vec_push(&names->locations, location);
+		if (r >= 0)
+			*place = names->locations.n - 1;
 	}
 	vec_deinit(&strings);
 	names->has_functions |= answer->has_functions;
@@ -254,6 +263,12 @@ static size_t entry_bytes(const struct entry *entry)
 	return bytes;
 }
 
+static bool is_stale(const struct entry *entry)
+{
+	return entry->source.kind == SYMBOL_SOURCE_PERF_MAP ||
+	       (entry->source.kind == SYMBOL_SOURCE_KERNEL && clock_monotonic_nsec() - entry->born_nsec > kernel_nsec);
+}
+
 static void drop(struct names_cache *cache, struct entry *entry)
 {
 	struct entry_key key = { .serial = entry->serial, .kind = entry->source.kind };
@@ -290,7 +305,7 @@ void names_cache_end_window(struct names_cache *cache)
 		forget_missing(entry);
 	}
 	for (size_t i = 0; i < cache->sources.n; i++)
-		if (cache->sources.at[i]->source.kind == SYMBOL_SOURCE_PERF_MAP)
+		if (is_stale(cache->sources.at[i]))
 			drop(cache, cache->sources.at[i]);
 	cache->sources.n = 0;
 	while ((entry = oldest(cache, &cache->stats.bytes)) && cache->stats.bytes > cache->limit_bytes) {

@@ -15,7 +15,7 @@
 struct runtime {
 	char *path;
 	int fd, lock_fd;
-	int error;                           /* why the directory cannot be used */
+	int error;                           /* why the directory cannot be used: as runtime_open() returns it */
 	int holder;
 	VEC(char *) names;                   /* of files that were written */
 };
@@ -75,7 +75,9 @@ int runtime_open(struct runtime **ret)
 	}
 	*ret = runtime;
 	runtime->error = open_directory(runtime);
-	return runtime->error < 0 ? runtime->error : take_lock(runtime);
+	if (runtime->error >= 0)
+		runtime->error = take_lock(runtime);
+	return runtime->error;
 }
 
 void runtime_close(struct runtime *runtime)
@@ -115,8 +117,9 @@ int runtime_write(struct runtime *runtime, const char *name, const void *data, s
 
 	if (!runtime)
 		return -ENOMEM;
-	if (runtime->error < 0)
-		return runtime->error;
+	/* What is there belongs to who has the lock. */
+	if (runtime->error)
+		return runtime->error < 0 ? runtime->error : -EBUSY;
 	r = remember(runtime, name);
 	return r < 0 ? r : fs_replace(runtime->fd, name, 0644, data, size);
 }

@@ -10,7 +10,7 @@ struct runtime;
 
 /*
  * Makes the directory when it is missing, and takes the lock. 0; RUNTIME_E_LOCKED when another process has it; -errno
- * when the directory cannot be used: runtime_write() gives that error then. *ret is set in any case but -ENOMEM.
+ * when the directory cannot be used. runtime_write() gives an error then. *ret is set in any case but -ENOMEM.
  */
 int runtime_open(struct runtime **ret);
 enum { RUNTIME_E_LOCKED = 1 };
