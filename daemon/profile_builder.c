@@ -621,6 +621,49 @@ static int add_sample(const struct builder *b, struct sheet *sheet, const struct
 	return profile_add_sample(sheet->out->profile, sheet->stack.at, sheet->stack.n, values, labels, n_labels);
 }
 
+/*
+ * pprof takes the first mapping for the main program and shows its name: it must not be the kernel or libc, only because
+ * a sample met it first.
+ */
+static int add_main_mapping(const struct builder *b, struct profile *profile, const struct stacks_sample *sample)
+{
+	const struct stacks_stack *stack = &b->stacks->stacks.at[sample->stack];
+	const struct image *image = b->capture->images.at[stack->process];
+
+	for (size_t i = 0; image && image->exe && i < stack->n_user; i++) {
+		const struct place *place = &b->places[stack->first_frame + stack->n_kernel + i];
+		const struct image_mapping *mapping = b->origins.at[place->origin].mapping;
+		struct names_cache_name name = { .address = place->offset };
+		uint32_t id;
+
+		if (!mapping || !mapping->binary || strcmp(mapping->binary->path, image->exe))
+			continue;
+		if (place->source != source_none)
+			names_cache_get(b->cache, place->source, place->offset, &name);
+		return add_mapping(b, profile, place, &name, &id);
+	}
+	return 0;
+}
+
+static int add_main_mappings(struct builder *b, const struct service_profiles *profiles)
+{
+	for (size_t i = 0; i < b->stacks->samples.n; i++) {
+		const struct stacks_sample *sample = &b->stacks->samples.at[i];
+		struct profile *profile;
+		struct group *group;
+		int r;
+
+		r = find_group(b, service_name(b, sample), &group);
+		if (r < 0)
+			return r;
+		profile = profiles->profiles.at[group->profile].profile;
+		r = profile->mappings.n ? 0 : add_main_mapping(b, profile, sample);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int add_samples(struct builder *b, struct service_profiles *profiles)
 {
 	_cleanup_free_ struct sheet *sheets = calloc(profiles->profiles.n + 1, sizeof(*sheets));
@@ -667,6 +710,8 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 		r = count_services(&b);
 	if (r >= 0)
 		r = divide(&b, max_services, &profiles);
+	if (r >= 0)
+		r = add_main_mappings(&b, &profiles);
 	if (r >= 0)
 		r = add_samples(&b, &profiles);
 	names_cache_end_window(cache);
