@@ -9,7 +9,7 @@ KERNELVM = os.path.join(MACHINES, "kernelvm")
 SCRIPT = r"""
 set -u
 exec 2>&1
-cp -a --no-preserve=ownership /payload/install/. / && systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload
+tar -C /payload/install -cf - . | tar -C / -xf - --keep-directory-symlink --no-same-owner && systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload
 mkdir -p /etc/tsiot/profiling.yaml.d
 printf 'profiling:\n  cpu: {duration: 3s, interval: 5s, rate: 99, background_rate: 19}\n' > /etc/tsiot/profiling.yaml.d/50-test.yaml
 echo "PARANOID $(cat /proc/sys/kernel/perf_event_paranoid)"

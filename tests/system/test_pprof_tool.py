@@ -97,18 +97,19 @@ def all_services_of_a_window_merge():
 def the_web_view_serves_the_flame_graph():
     _, files = record()
     file = [f for f in files if f.service == "tsiot-server"][-1]
-    process = subprocess.Popen(["go", "tool", "pprof", "-no_browser", "-http=127.0.0.1:0", file.path], cwd="/",
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)
-    cleanup(lambda: (os.killpg(process.pid, signal.SIGKILL), process.wait(), process.stderr.close()))
-    url = None
-    for line in process.stderr:
-        check("warning" not in line.lower(), line)
-        if found := re.search(r"http://\S+", line):
-            url = found[0]
-            break
-    check(url, "it says no address")
-    text = urllib.request.urlopen(url.rstrip("/") + "/ui/flamegraph", timeout=20).read().decode()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = "127.0.0.1:%d" % free.getsockname()[1]
+    process = subprocess.Popen(["go", "tool", "pprof", "-no_browser", f"-http={address}", file.path], cwd="/",
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    cleanup(lambda: (os.killpg(process.pid, signal.SIGKILL), process.wait()))
+
+    def page():
+        try:
+            return urllib.request.urlopen(f"http://{address}/ui/flamegraph", timeout=20).read().decode()
+        except OSError:
+            return None
+    text = wait_for(page, "the page of the flame graph")
     check("tsiot" in text or "main." in text, "no function of the server in the page")
 
 

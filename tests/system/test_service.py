@@ -20,7 +20,7 @@ class Machine:
         cleanup(run, BOOTED, "down", NAME)
         run(BOOTED, "up", NAME, f"{self.tree}/install", target_path("c-shares-fp"), timeout=120)
         # As a package does it.
-        self.run("cp -a --no-preserve=ownership /payload/install/. / && systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload")
+        self.run("tar -C /payload/install -cf - . | tar -C / -xf - --keep-directory-symlink --no-same-owner && systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload")
         self.edit("duration: 1s, interval: 2s, rate: 99, background_rate: 19")
 
     def run(self, command, check_status=True, timeout=60):
