@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 module tsiot-server
 
 go 1.19
