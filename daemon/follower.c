@@ -13,7 +13,8 @@
 
 static void apply_fork(struct follower *follower, const struct event *event)
 {
-	struct program *parent = programs_running(follower->programs, event->parent_pid), *program = programs_running(follower->programs, event->pid);
+	struct program *parent = programs_running(follower->programs, event->parent_pid);
+	struct program *program = programs_running(follower->programs, event->pid);
 
 	follower->forks++;
 	if (!parent && event->parent_pid)
@@ -106,10 +107,12 @@ static void apply_exec(struct follower *follower, const struct event *event)
 
 	follower->execs++;
 	if (program && !program->is_exec_pending) {
-		if (program->has_exec_id && program->id.exec_id == event->exec_id && program->id.start_nsec == event->start_nsec)
+		bool is_process = program->id.start_nsec == event->start_nsec;
+
+		if (is_process && program->has_exec_id && program->id.exec_id == event->exec_id)
 			return;
 		/* Read from /proc after the exec, whose events came only now. */
-		if (!program->has_exec_id && program->begin_nsec > event->time_nsec && program->id.start_nsec == event->start_nsec) {
+		if (is_process && !program->has_exec_id && program->begin_nsec > event->time_nsec) {
 			program_set_exec_id(program, event->exec_id, event->start_nsec);
 			return;
 		}

@@ -91,7 +91,7 @@ struct program *programs_find(struct programs *programs, const struct process_id
 /* Walks the newest program of each pid as map_next() does. */
 struct program *programs_next(const struct programs *programs, size_t *cursor);
 
-/* A living, fresh program without anything, in front of all others of its pid; those have ended. NULL when out of memory. */
+/* A living, fresh program without anything, before all others of its pid; those have ended. NULL when out of memory. */
 struct program *programs_add(struct programs *programs, uint32_t pid, uint64_t begin_nsec);
 /* Its number, and with it that of the program before, which nobody told. */
 void program_set_exec_id(struct program *program, uint32_t exec_id, uint64_t start_nsec);

@@ -61,7 +61,7 @@ struct targets {
 
 /* ---- events ---- */
 
-/* Losses mean that what we know may be wrong: mappings are read again by whom somebody asks for, processes are counted anew. */
+/* Losses mean that what we know may be wrong: mappings are read again when asked for, processes are counted anew. */
 static void count_losses(struct targets *targets)
 {
 	struct event_queue_losses losses = event_queue_losses(targets->queue);
@@ -98,7 +98,8 @@ static void forget_unseen(struct targets *targets, uint64_t now)
 	struct program *program;
 
 	while ((program = programs_first(programs, PROGRAM_LIST_ENDED_UNSEEN)) &&
-	       (programs->n_in_list[PROGRAM_LIST_ENDED_UNSEEN] > MAX_ENDED_UNSEEN || program->end_nsec + unseen_nsec < now))
+	       (programs->n_in_list[PROGRAM_LIST_ENDED_UNSEEN] > MAX_ENDED_UNSEEN ||
+		program->end_nsec + unseen_nsec < now))
 		programs_drop(programs, program);
 	while (programs->n_in_list[PROGRAM_LIST_ENDED_SEEN] > MAX_ENDED_SEEN)
 		programs_drop(programs, programs_first(programs, PROGRAM_LIST_ENDED_SEEN));
