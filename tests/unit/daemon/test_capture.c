@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "../main.h"
+#include "made_capture.h"
+
+static bool is_service(const struct image *image, const void *userdata)
+{
+	return image && !strcmp(image->service, userdata);
+}
+
+static bool is_unknown(const struct image *image, const void *userdata)
+{
+	return !image;
+}
+
+/* 2 samples of a, 3 of b, 4 of a program that nothing is known of; 5 were lost. */
+static struct capture *three_programs(void)
+{
+	struct capture *capture = made_capture();
+	uint64_t frame = 0x1000;
+
+	made_sample(capture, made_process(capture, 1, made_image("a")), "a", 2, 0, &frame, 1);
+	made_sample(capture, made_process(capture, 2, made_image("b")), "b", 3, 0, &frame, 1);
+	made_sample(capture, made_process(capture, 3, NULL), "c", 4, 0, &frame, 1);
+	capture->stacks->lost_ring = 5;
+	capture->stacks->seen += 5;
+	return capture;
+}
+
+START_TEST(what_is_left_out_does_not_count)
+{
+	struct capture *capture = three_programs();
+
+	capture_select(capture, is_service, "b");
+	ck_assert_uint_eq(capture->stacks->samples.n, 1);
+	ck_assert_uint_eq(stacks_kept(capture->stacks), 3);
+	ck_assert_uint_eq(capture->stacks->seen, 3 + 5);
+	ck_assert_uint_eq(capture->stacks->verdicts[SAMPLE_VERDICT_COMPLETE], 3);
+	ck_assert(capture->is_selected);
+	capture_free(capture);
+}
+END_TEST
+
+START_TEST(programs_that_nothing_is_known_of_can_be_chosen_too)
+{
+	struct capture *capture = three_programs();
+
+	capture_select(capture, is_unknown, NULL);
+	ck_assert_uint_eq(stacks_kept(capture->stacks), 4);
+	capture_free(capture);
+}
+END_TEST
+
+START_TEST(nothing_may_be_left)
+{
+	struct capture *capture = three_programs();
+
+	capture_select(capture, is_service, "z");
+	ck_assert_uint_eq(stacks_kept(capture->stacks), 0);
+	ck_assert_uint_eq(capture->stacks->seen, capture->stacks->lost_ring);
+	capture_free(capture);
+	capture_free(NULL);
+}
+END_TEST
+
+START_TEST(a_stack_that_ended_in_two_ways_takes_no_more_verdicts_than_there_are)
+{
+	struct capture *capture = three_programs();
+
+	capture->stacks->verdicts[SAMPLE_VERDICT_COMPLETE] = 1;
+	capture_select(capture, is_service, "z");
+	ck_assert_uint_eq(capture->stacks->verdicts[SAMPLE_VERDICT_COMPLETE], 0);
+	capture_free(capture);
+}
+END_TEST
+
+UNIT_TESTS("capture", what_is_left_out_does_not_count, programs_that_nothing_is_known_of_can_be_chosen_too,
+	nothing_may_be_left, a_stack_that_ended_in_two_ways_takes_no_more_verdicts_than_there_are)

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../main.h"
+#include "clock.h"
+#include "metrics.h"
+#include "sample.h"
+
+static char *print(const struct metrics *metrics)
+{
+	const struct metrics_now now = { .core_cpu_nsec = NSEC_PER_SEC / 2, .core_memory_bytes = 4096 };
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	metrics_print(metrics, &now, f);
+	fclose(f);
+	return text;
+}
+
+/* The value of the line that begins with `series`; -1 when there is none. */
+static double value(const struct metrics *metrics, const char *series)
+{
+	char *text = print(metrics);
+	double found = -1;
+
+	for (const char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+		if (!strncmp(line, series, strlen(series)) && line[strlen(series)] == ' ')
+			found = atof(line + strlen(series) + 1);
+	free(text);
+	return found;
+}
+
+static struct press_result window(void)
+{
+	return (struct press_result){ .duration_nsec = NSEC_PER_SEC, .seen = 100, .kept = 90, .lost_ring = 5, .lost_namespace = 3,
+		.lost_frames = 2, .n_frames = 1000, .n_unnamed = 100, .symbolize_nsec = NSEC_PER_SEC / 5 };
+}
+
+static void add(struct metrics *metrics, struct press_result *result, const struct press_file *files, size_t n)
+{
+	ck_assert_int_eq(vec_append(&result->files, files, n), 0);
+	ck_assert_int_eq(metrics_add_result(metrics, result), 0);
+	vec_deinit(&result->files);
+}
+
+static struct press_file file_of(const char *service, const char *trigger, uint64_t cpu_nsec)
+{
+	return (struct press_file){ .path = (char *)"/x", .service = (char *)service, .trigger = trigger, .n_bytes = 10, .cpu_nsec = cpu_nsec };
+}
+
+/* name{key="value",...} number; the name has a type, and the text behind the labels is a number. */
+static void assert_sample(const char *text, const char *line, size_t length)
+{
+	char name[128], type[160];
+	size_t n = strspn(line, "abcdefghijklmnopqrstuvwxyz_");
+	const char *at = line + n;
+	char *end;
+
+	ck_assert_uint_gt(n, 0);
+	if (*at == '{') {
+		at++;
+		while (*at != '}') {
+			size_t key = strspn(at, "abcdefghijklmnopqrstuvwxyz_");
+
+			ck_assert_msg(key > 0 && at[key] == '=' && at[key + 1] == '"', "%.*s", (int)length, line);
+			for (at += key + 2; *at != '"'; at++) {
+				ck_assert_msg(*at >= ' ' && *at < 127, "%.*s", (int)length, line);
+				if (*at == '\\') {
+					at++;
+					ck_assert_msg(strchr("\\\"n", *at) != NULL, "%.*s", (int)length, line);
+				}
+			}
+			at++;
+			at += *at == ',';
+		}
+		at++;
+	}
+	ck_assert_msg(*at == ' ', "%.*s", (int)length, line);
+	strtod(at, &end);
+	ck_assert_msg(end == line + length, "%.*s", (int)length, line);
+	/* Those of a histogram have the type of the whole. */
+	for (const char *const *suffix = (const char *const[]){ "_bucket", "_sum", "_count", NULL }; *suffix; suffix++)
+		if (n > 24 && !strncmp(line, "tsprofd_symbolize_seconds", 25) &&
+		    !strncmp(line + n - strlen(*suffix), *suffix, strlen(*suffix)))
+			n -= strlen(*suffix);
+	snprintf(name, sizeof(name), "%.*s", (int)n, line);
+	snprintf(type, sizeof(type), "\n# TYPE %s ", name);
+	end = strstr(text, type);
+	ck_assert_msg(end && end < line, "no type: %s", name);
+	ck_assert_ptr_null(strstr(end + 1, type));
+	snprintf(type, sizeof(type), "# HELP %s ", name);
+	ck_assert_msg(strstr(text, type) && strstr(text, type) < line, "no help: %s", name);
+}
+
+static size_t assert_exposition(const char *text)
+{
+	size_t n = 0;
+
+	ck_assert_uint_gt(strlen(text), 0);
+	ck_assert_int_eq(text[strlen(text) - 1], '\n');
+	for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
+		if (*line == '#')
+			continue;
+		assert_sample(text, line, strcspn(line, "\n"));
+		n++;
+	}
+	return n;
+}
+
+START_TEST(what_is_printed_is_prometheus_text_whatever_services_are_called)
+{
+	const struct press_file files[] = {
+		file_of("plain", "", 5), file_of("quote\"back\\slash", "", 5), file_of("new\nline", "", 5), file_of("\xff\x01 {}=,", "", 5),
+	};
+	struct metrics *metrics = metrics_new();
+	struct press_result result = window();
+	char *text;
+
+	text = print(metrics);
+	ck_assert_uint_gt(assert_exposition(text), 30);
+	free(text);
+	add(metrics, &result, files, 4);
+	text = print(metrics);
+	assert_exposition(text);
+	ck_assert_ptr_nonnull(strstr(text, "{service=\"quote\\\"back\\\\slash\"}"));
+	free(text);
+	metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(seen_is_kept_and_lost)
+{
+	struct metrics *metrics = metrics_new();
+	uint64_t kept = 0;
+	double lost = 0;
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct press_result result = window();
+
+		kept += result.kept;
+		add(metrics, &result, NULL, 0);
+	}
+	lost += value(metrics, "tsprofd_samples_lost_total{kind=\"cpu\",reason=\"ring_full\"}");
+	lost += value(metrics, "tsprofd_samples_lost_total{kind=\"cpu\",reason=\"pid_namespace\"}");
+	lost += value(metrics, "tsprofd_samples_lost_total{kind=\"cpu\",reason=\"frames_lost\"}");
+	ck_assert_double_eq(value(metrics, "tsprofd_samples_total{kind=\"cpu\"}"), kept + lost);
+	ck_assert_double_eq(lost, 30);
+	ck_assert_uint_eq(metrics_samples(metrics), 300);
+	ck_assert_double_eq(value(metrics, "tsprofd_frames_total{named=\"true\"}") + value(metrics, "tsprofd_frames_total{named=\"false\"}"),
+			3000);
+	metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(profiles_count_by_their_own_trigger_and_when_they_are_on_disk)
+{
+	struct press_file files[] = {
+		file_of("late", "background", 0), file_of("a", "", 5), file_of("b", "", 5), file_of("c", "", 5),
+	};
+	struct metrics *metrics = metrics_new();
+	struct press_result result = window();
+
+	files[0].is_late = true;
+	files[3].path = NULL;
+	add(metrics, &result, files, 4);
+	ck_assert_double_eq(value(metrics, "tsprofd_profiles_written_total{kind=\"cpu\",trigger=\"schedule\"}"), 2);
+	ck_assert_double_eq(value(metrics, "tsprofd_profiles_written_total{kind=\"cpu\",trigger=\"background\"}"), 1);
+	ck_assert_double_eq(value(metrics, "tsprofd_profile_bytes_total"), 30);
+	metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(services_show_the_cpu_time_of_the_last_window)
+{
+	struct press_file files[] = { file_of("a", "", NSEC_PER_SEC / 2), file_of("b", "", 2 * NSEC_PER_SEC) };
+	struct press_file late = file_of("b", "", 0);
+	struct metrics *metrics = metrics_new();
+	struct press_result result = window(), next = window(), retried = { 0 };
+
+	add(metrics, &result, files, 2);
+	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"a\"}"), 50);
+	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"b\"}"), 200);
+	add(metrics, &next, files, 1);
+	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"b\"}"), 0);
+	/* A file of an earlier window says nothing of this one. */
+	late.is_late = true;
+	late.service = (char *)"a";
+	add(metrics, &retried, &late, 1);
+	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"a\"}"), 50);
+	metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(names_that_come_and_go_for_days_neither_grow_it_nor_keep_new_ones_out)
+{
+	struct metrics *metrics = metrics_new();
+	char name[32] = "", series[96], *text;
+	size_t lines;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		const struct press_file files[] = { file_of("always", "", NSEC_PER_SEC), file_of(name, "", NSEC_PER_SEC) };
+		struct press_result result = window();
+
+		snprintf(name, sizeof(name), "run-%u.scope", i);
+		add(metrics, &result, files, 2);
+	}
+	snprintf(series, sizeof(series), "tsiot_cpu_usage_percent{service=\"%s\"}", name);
+	ck_assert_double_eq(value(metrics, series), 100);
+	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"always\"}"), 100);
+	text = print(metrics);
+	lines = assert_exposition(text);
+	ck_assert_uint_lt(lines, 400);
+	free(text);
+	metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(of_too_many_services_in_one_window_the_first_have_a_line)
+{
+	struct metrics *metrics = metrics_new();
+	char names[1000][16];
+	char *text;
+
+	for (unsigned round = 0; round < 2; round++) {
+		struct press_result result = window();
+
+		for (unsigned i = 0; i < 1000; i++) {
+			snprintf(names[i], sizeof(names[i]), "s%u", i);
+			ck_assert_int_eq(vec_push(&result.files, file_of(names[i], "", NSEC_PER_SEC)), 0);
+		}
+		add(metrics, &result, NULL, 0);
+	}
+	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"s0\"}"), 100);
+	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"s255\"}"), 100);
+	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"s999\"}"), -1);
+	text = print(metrics);
+	ck_assert_uint_lt(assert_exposition(text), 400);
+	free(text);
+	metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(lost_windows_and_reloads_are_counted)
+{
+	struct metrics *metrics = metrics_new();
+	struct press_result failed = window();
+
+	failed.error = -12;
+	metrics_add_lost_window(metrics, METRICS_LOSS_PRESS);
+	add(metrics, &failed, NULL, 0);
+	ck_assert_double_eq(value(metrics, "tsprofd_windows_lost_total{reason=\"press\"}"), 1);
+	ck_assert_double_eq(value(metrics, "tsprofd_windows_lost_total{reason=\"build\"}"), 1);
+	ck_assert_double_eq(value(metrics, "tsprofd_config_last_reload_successful"), 1);
+	metrics_set_reload(metrics, false);
+	ck_assert_double_eq(value(metrics, "tsprofd_config_last_reload_successful"), 0);
+	metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(the_histogram_adds_up)
+{
+	static const double seconds[] = { 0.001, 0.2, 0.2, 100 };
+	struct metrics *metrics = metrics_new();
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct press_result result = window();
+
+		result.symbolize_nsec = seconds[i] * NSEC_PER_SEC;
+		add(metrics, &result, NULL, 0);
+	}
+	ck_assert_double_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"0.01\"}"), 1);
+	ck_assert_double_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"0.5\"}"), 3);
+	ck_assert_double_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"30\"}"), 3);
+	ck_assert_double_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"+Inf\"}"), 4);
+	ck_assert_double_eq(value(metrics, "tsprofd_symbolize_seconds_count"), 4);
+	metrics_free(metrics);
+}
+END_TEST
+
+UNIT_TESTS("metrics", what_is_printed_is_prometheus_text_whatever_services_are_called, seen_is_kept_and_lost,
+	profiles_count_by_their_own_trigger_and_when_they_are_on_disk, services_show_the_cpu_time_of_the_last_window,
+	names_that_come_and_go_for_days_neither_grow_it_nor_keep_new_ones_out,
+	of_too_many_services_in_one_window_the_first_have_a_line, lost_windows_and_reloads_are_counted, the_histogram_adds_up)

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "../main.h"
+#include "clock.h"
+#include "diag.h"
+#include "fs.h"
+#include "made_capture.h"
+#include "pprof_decode.h"
+#include "press.h"
+#include "profile.h"
+
+static sd_event *loop;
+static struct press *press;
+static char folder[] = "/tmp/test-press-XXXXXX";
+static char directory[64];
+
+/* What the results said. */
+static unsigned n_results, n_files, n_late, n_errors;
+static char last_path[256];
+static int last_error;
+static uint64_t last_samples, last_unsaved, last_discarded;
+
+static void on_done(const struct press_result *result, void *userdata)
+{
+	n_results++;
+	ck_assert_uint_eq(result->seen, result->kept + result->lost_ring + result->lost_namespace + result->lost_frames);
+	for (size_t i = 0; i < result->files.n; i++) {
+		const struct press_file *file = &result->files.at[i];
+
+		n_files += !!file->path;
+		n_late += file->is_late;
+		n_errors += !file->path;
+		last_error = file->error;
+		last_samples = file->n_samples;
+		if (file->path)
+			snprintf(last_path, sizeof(last_path), "%s", file->path);
+	}
+	last_unsaved = result->n_unsaved;
+	last_discarded = result->n_discarded;
+}
+
+static void set_output(const char *name, const char *path)
+{
+	struct press_output output = { .store = STORE_OPTIONS_DEFAULT, .max_services = 8, .path = path };
+
+	if (name) {
+		snprintf(directory, sizeof(directory), "%s/%s", folder, name);
+		output.directory = directory;
+	}
+	ck_assert_int_eq(press_set_output(press, &output), 0);
+}
+
+static void start(const char *name)
+{
+	const struct press_options options = { 0 };
+
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	ck_assert_int_ge(sd_event_new(&loop), 0);
+	ck_assert_int_eq(press_new(loop, &options, on_done, NULL, &press), 0);
+	if (name)
+		set_output(name, NULL);
+}
+
+static void finish(void)
+{
+	char command[128];
+
+	press_free(press);
+	sd_event_unref(loop);
+	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	ck_assert_int_eq(system(command), 0);
+}
+
+static struct capture *small_capture(const char *service, uint64_t count)
+{
+	struct capture *capture = made_capture();
+	uint64_t frame = 0x1000;
+
+	made_sample(capture, made_process(capture, 5, NULL), service, count, 0, &frame, 1);
+	capture->end_nsec = clock_monotonic_nsec();
+	return capture;
+}
+
+static void press_one(const char *service)
+{
+	ck_assert_int_eq(press_submit_take(press, small_capture(service, 7)), 0);
+	press_finish(press);
+}
+
+/* Runs the loop until `n` files are there, 10 s at most. */
+static void wait_for_files(unsigned n)
+{
+	uint64_t end = clock_monotonic_nsec() + 10 * NSEC_PER_SEC;
+
+	while (n_files < n && clock_monotonic_nsec() < end)
+		sd_event_run(loop, 100000);
+	ck_assert_uint_eq(n_files, n);
+}
+
+START_TEST(a_capture_becomes_a_file)
+{
+	struct profile *profile;
+	struct diag *diag;
+	char *bytes;
+	size_t size;
+
+	start("out");
+	press_one("svc");
+	ck_assert_uint_eq(n_results, 1);
+	ck_assert_uint_eq(n_files, 1);
+	ck_assert_uint_eq(last_samples, 7);
+	ck_assert_uint_eq(press_pending(press), 0);
+	ck_assert_msg(strstr(last_path, "/out/2023-11-14/svc/cpu-221320Z.pprof") != NULL, "%s", last_path);
+	ck_assert_int_eq(fs_read(AT_FDCWD, last_path, 1 << 20, &bytes, &size), 0);
+	diag = diag_new();
+	ck_assert_int_eq(pprof_decode(bytes, size, last_path, NULL, diag, &profile), 0);
+	ck_assert_uint_eq(profile->samples.n, 1);
+	ck_assert_int_eq(profile->values.at[0], 7);
+	ck_assert_uint_gt(profile->comments.n, 3);
+	profile_free(profile);
+	diag_free(diag);
+	free(bytes);
+	finish();
+}
+END_TEST
+
+START_TEST(results_come_through_the_loop_too)
+{
+	start("out");
+	ck_assert_int_eq(press_submit_take(press, small_capture("svc", 1)), 0);
+	ck_assert_uint_eq(press_pending(press), 1);
+	wait_for_files(1);
+	ck_assert_uint_eq(press_pending(press), 0);
+	finish();
+}
+END_TEST
+
+START_TEST(a_change_of_output_takes_its_turn)
+{
+	start("first");
+	ck_assert_int_eq(press_submit_take(press, small_capture("a", 1)), 0);
+	set_output("second", NULL);
+	ck_assert_int_eq(press_submit_take(press, small_capture("b", 1)), 0);
+	press_finish(press);
+	ck_assert_uint_eq(n_files, 2);
+	ck_assert_msg(strstr(last_path, "/second/2023-11-14/b/") != NULL, "%s", last_path);
+	snprintf(last_path, sizeof(last_path), "%s/first/2023-11-14/a/cpu-221320Z.pprof", folder);
+	ck_assert_int_eq(access(last_path, R_OK), 0);
+	finish();
+}
+END_TEST
+
+START_TEST(what_the_disk_refuses_is_kept_and_written_later_in_order)
+{
+	char path[128];
+
+	start(NULL);
+	snprintf(path, sizeof(path), "%s/out", folder);
+	close(open(path, O_CREAT | O_WRONLY, 0644));
+	set_output("out", NULL);
+	for (unsigned i = 0; i < 3; i++)
+		press_one("svc");
+	ck_assert_uint_eq(n_files, 0);
+	ck_assert_uint_eq(n_errors, 3);
+	ck_assert_int_eq(last_error, -ENOTDIR);
+	ck_assert_uint_eq(last_unsaved, 3);
+	ck_assert_int_eq(unlink(path), 0);
+	wait_for_files(3);
+	ck_assert_uint_eq(n_late, 3);
+	ck_assert_uint_eq(last_samples, 7);
+	ck_assert_uint_eq(last_unsaved, 0);
+	ck_assert_uint_eq(last_discarded, 0);
+	ck_assert_msg(strstr(last_path, "cpu-221320Z.3.pprof") != NULL, "%s", last_path);
+	finish();
+}
+END_TEST
+
+START_TEST(one_service_without_a_folder_does_not_hold_up_the_others)
+{
+	char path[128];
+
+	start("out");
+	press_one("first");
+	n_files = 0;
+	snprintf(path, sizeof(path), "%s/out/2023-11-14/bad", folder);
+	close(open(path, O_CREAT | O_WRONLY, 0644));
+	press_one("bad");
+	ck_assert_int_eq(last_error, -ENOTDIR);
+	/* A whole day is refused for a while. */
+	snprintf(path, sizeof(path), "mv %s/out/2023-11-14 %s/day && : > %s/out/2023-11-14", folder, folder, folder);
+	ck_assert_int_eq(system(path), 0);
+	press_one("good");
+	ck_assert_uint_eq(last_unsaved, 2);
+	snprintf(path, sizeof(path), "rm %s/out/2023-11-14 && mv %s/day %s/out/2023-11-14", folder, folder, folder);
+	ck_assert_int_eq(system(path), 0);
+	wait_for_files(1);
+	ck_assert_msg(strstr(last_path, "/good/") != NULL, "%s", last_path);
+	ck_assert_uint_eq(last_unsaved, 1);
+	finish();
+}
+END_TEST
+
+START_TEST(a_full_disk_loses_nothing)
+{
+	char mountpoint[64], path[128], block[4096] = { 0 };
+	int fd;
+
+	start(NULL);
+	snprintf(mountpoint, sizeof(mountpoint), "%s/full", folder);
+	mkdir(mountpoint, 0755);
+	/* Not root: nothing to test with. */
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", mountpoint, "tmpfs", 0, "size=64k") < 0) {
+		finish();
+		return;
+	}
+	/* The thread was there before and sees the other mount namespace. */
+	press_free(press);
+	ck_assert_int_eq(press_new(loop, &(struct press_options){ 0 }, on_done, NULL, &press), 0);
+	set_output("full", NULL);
+	snprintf(path, sizeof(path), "%s/filler", mountpoint);
+	fd = open(path, O_CREAT | O_WRONLY, 0644);
+	while (write(fd, block, sizeof(block)) > 0)
+		;
+	close(fd);
+	press_one("svc");
+	ck_assert_int_eq(last_error, -ENOSPC);
+	ck_assert_uint_eq(last_unsaved, 1);
+	ck_assert_int_eq(unlink(path), 0);
+	wait_for_files(1);
+	ck_assert_uint_eq(last_unsaved, 0);
+	ck_assert_int_eq(umount2(mountpoint, MNT_DETACH), 0);
+	finish();
+}
+END_TEST
+
+START_TEST(more_windows_than_may_wait_are_refused)
+{
+	char path[64];
+	int fd, n = 0;
+
+	start(NULL);
+	snprintf(path, sizeof(path), "%s/pipe", folder);
+	/* Nobody reads: the thread waits in open(). */
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	set_output(NULL, path);
+	while (press_submit_take(press, small_capture("svc", 1)) == 0)
+		ck_assert_int_lt(++n, 100);
+	ck_assert_int_eq(press_submit_take(press, small_capture("svc", 1)), -ENOBUFS);
+	ck_assert_uint_eq(press_pending(press), n);
+	ck_assert_int_gt(n, 1);
+	fd = open(path, O_RDWR | O_NONBLOCK);
+	press_finish(press);
+	ck_assert_uint_eq(n_results, n);
+	ck_assert_uint_eq(n_files, n);
+	ck_assert_uint_eq(press_pending(press), 0);
+	close(fd);
+	finish();
+}
+END_TEST
+
+START_TEST(a_press_can_go_with_captures_and_profiles_left)
+{
+	start(NULL);
+	set_output(NULL, NULL);
+	/* No output at all: kept. */
+	press_one("svc");
+	ck_assert_uint_eq(last_unsaved, 1);
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_int_eq(press_submit_take(press, small_capture("svc", 1)), 0);
+	finish();
+}
+END_TEST
+
+START_TEST(a_device_is_written_to_and_not_replaced)
+{
+	char path[64];
+	struct stat st;
+
+	start(NULL);
+	snprintf(path, sizeof(path), "%s/null", folder);
+	/* Where no device can be made a link to one is as good. */
+	if (mknod(path, S_IFCHR | 0666, 1 << 8 | 3) < 0)
+		ck_assert_int_eq(symlink("/dev/null", path), 0);
+	set_output(NULL, path);
+	press_one("svc");
+	ck_assert_uint_eq(n_files, 1);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert(S_ISCHR(st.st_mode));
+	finish();
+}
+END_TEST
+
+START_TEST(one_file_is_replaced_whole_and_belongs_to_who_is_asked_for)
+{
+	char path[64];
+	struct stat st;
+
+	start(NULL);
+	snprintf(path, sizeof(path), "%s/f.pprof", folder);
+	set_output(NULL, path);
+	press_one("svc");
+	press_one("svc");
+	ck_assert_uint_eq(n_files, 2);
+	ck_assert_str_eq(last_path, path);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, 0644);
+	finish();
+}
+END_TEST
+
+static int check(const char *path, const char *store)
+{
+	const struct press_output output = { .path = path, .directory = store, .store = STORE_OPTIONS_DEFAULT };
+
+	return press_check_output(&output);
+}
+
+START_TEST(where_nothing_can_be_written_is_known_before)
+{
+	char path[64], file[80];
+
+	start(NULL);
+	snprintf(path, sizeof(path), "%s/new", folder);
+	snprintf(file, sizeof(file), "%s/f.pprof", path);
+	ck_assert_int_eq(check(file, NULL), -ENOENT);
+	ck_assert_int_eq(check(NULL, path), 0);
+	ck_assert_int_eq(check(file, NULL), 0);
+	ck_assert_int_ne(access(file, F_OK), 0);
+	close(open(file, O_CREAT | O_WRONLY, 0644));
+	ck_assert_int_eq(check(NULL, file), -ENOTDIR);
+	ck_assert_int_eq(check("/dev/null", NULL), 0);
+	ck_assert_int_eq(check("/dev/null/x", NULL), -ENOTDIR);
+	finish();
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+	const TTest *const tests[] = {
+		a_capture_becomes_a_file, results_come_through_the_loop_too, a_change_of_output_takes_its_turn,
+		what_the_disk_refuses_is_kept_and_written_later_in_order, one_service_without_a_folder_does_not_hold_up_the_others,
+		a_full_disk_loses_nothing, more_windows_than_may_wait_are_refused, a_press_can_go_with_captures_and_profiles_left,
+		a_device_is_written_to_and_not_replaced, one_file_is_replaced_whole_and_belongs_to_who_is_asked_for,
+		where_nothing_can_be_written_is_known_before,
+	};
+
+	if (argc > 0 && !strcmp(argv[0], SYMBOLIZER_PROCESS_NAME))
+		return symbolizer_process_main();
+	return unit_main("press", tests, sizeof(tests) / sizeof(tests[0]));
+}

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../main.h"
+#include "made_capture.h"
+#include "names_cache.h"
+#include "own_program.h"
+#include "profile.h"
+#include "profile_builder.h"
+#include "symbolizer_process.h"
+
+/* What the tests look up: the file of this program has their names. */
+int main(int argc, char **argv);
+void known_leaf(void);
+void known_caller(void);
+__attribute__((noinline)) void known_leaf(void)
+{
+	__asm__ volatile("nop; nop; nop; nop");
+}
+__attribute__((noinline)) void known_caller(void)
+{
+	known_leaf();
+	__asm__ volatile("nop; nop; nop; nop");
+}
+
+static const uint64_t kernel_address = UINT64_C(0xffffffff81000010);
+static struct symbolizer_process *symbolizer;
+static struct names_cache *cache;
+
+static struct service_profiles build(struct capture *capture, uint32_t max_services)
+{
+	const struct symbolizer_options options = { 0 };
+	struct service_profiles profiles;
+
+	if (!symbolizer) {
+		ck_assert_int_eq(symbolizer_process_new(&options, &symbolizer), 0);
+		ck_assert_int_eq(names_cache_new(symbolizer, 1 << 20, &cache), 0);
+	}
+	ck_assert_int_eq(profile_builder_run(capture, cache, max_services, &profiles), 0);
+	capture_free(capture);
+	return profiles;
+}
+
+static void finish(struct service_profiles *profiles)
+{
+	service_profiles_deinit(profiles);
+	cache = names_cache_free(cache);
+	symbolizer = symbolizer_process_free(symbolizer);
+}
+
+/* An image that has the code of this program mapped at `base`. */
+static struct image *image_of_us(const char *service, uint64_t base, struct binary *binary)
+{
+	struct image *image = made_image(service);
+
+	image->exe = strdup(binary->path);
+	made_mapping(image, IMAGE_MAPPING_FILE, base, 16 << 20, 0, binary);
+	return image;
+}
+
+static const char *function_name(const struct profile *profile, uint32_t location)
+{
+	const struct profile_location *l = &profile->locations.at[location - 1];
+
+	return profile_get_string(profile, profile->functions.at[profile->lines.at[l->first_line].function - 1].name);
+}
+
+static uint64_t sum(const struct profile *profile)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < profile->samples.n; i++)
+		total += profile->values.at[i * profile->sample_types.n];
+	return total;
+}
+
+/* The location of frame `frame` of sample `sample`. */
+static uint32_t at(const struct profile *profile, size_t sample, size_t frame)
+{
+	return profile->stack.at[profile->samples.at[sample].first_location + frame];
+}
+
+START_TEST(processes_with_one_program_at_two_addresses_share_its_location)
+{
+	struct capture *capture = made_capture();
+	struct binary *binary = made_binary("/usr/bin/us", 1, own_open());
+	uint64_t bases[] = { 0x560000000000, 0x7f0000000000 };
+	struct service_profiles profiles;
+
+	for (size_t i = 0; i < 2; i++) {
+		uint64_t leaf = bases[i] + own_offset(known_leaf);
+		uint32_t process = made_process(capture, 10 + i, image_of_us("us", bases[i], i ? binary : binary_ref(binary)));
+
+		made_sample(capture, process, "us", 3 + i, 0, &leaf, 1);
+	}
+	profiles = build(capture, 8);
+	ck_assert_uint_eq(profiles.profiles.n, 1);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_samples, 7);
+	ck_assert_uint_eq(profiles.profiles.at[0].cpu_nsec, 7 * made_period_nsec);
+	ck_assert_uint_eq(profiles.profiles.at[0].profile->locations.n, 1);
+	ck_assert_uint_eq(profiles.profiles.at[0].profile->samples.n, 2);
+	ck_assert_uint_eq(profiles.profiles.at[0].profile->locations.at[0].address, own_address(known_leaf));
+	ck_assert_str_eq(function_name(profiles.profiles.at[0].profile, 1), "known_leaf");
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(what_has_no_name_is_file_and_offset)
+{
+	struct capture *capture = made_capture();
+	struct image *image = made_image("x");
+	uint64_t frames[] = { 0x10123, 0x900001 };
+	struct service_profiles profiles;
+
+	made_mapping(image, IMAGE_MAPPING_FILE, 0x10000, 0x1000, 0x4000, made_binary("/opt/x/prog", 1, -1));
+	made_sample(capture, made_process(capture, 5, image), "x", 1, 0, frames, 2);
+	profiles = build(capture, 8);
+	ck_assert_str_eq(function_name(profiles.profiles.at[0].profile, at(profiles.profiles.at[0].profile, 0, 0)), "prog+0x4123");
+	ck_assert_str_eq(function_name(profiles.profiles.at[0].profile, at(profiles.profiles.at[0].profile, 0, 1)),
+			"[unknown]+0x900000");
+	ck_assert_uint_eq(profiles.profiles.at[0].n_frames, 2);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_unnamed, 2);
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(a_file_that_cannot_be_read_keeps_its_samples_and_the_names_of_others)
+{
+	struct capture *capture = made_capture();
+	struct image *image = image_of_us("x", 0x500000000000, made_binary("/usr/bin/us", 1, own_open()));
+	uint64_t frames[] = { 0x10123, 0x500000000000 + own_offset(known_leaf) + 1 };
+	struct service_profiles profiles;
+
+	made_mapping(image, IMAGE_MAPPING_FILE, 0x10000, 0x1000, 0, made_binary("/etc/passwd", 2, open("/etc/passwd", O_RDONLY)));
+	/* Sorted by start. */
+	struct image_mapping first = image->mappings.at[1];
+	image->mappings.at[1] = image->mappings.at[0];
+	image->mappings.at[0] = first;
+	made_sample(capture, made_process(capture, 5, image), "x", 1, 0, frames, 2);
+	profiles = build(capture, 8);
+	ck_assert_str_eq(function_name(profiles.profiles.at[0].profile, at(profiles.profiles.at[0].profile, 0, 0)), "passwd+0x123");
+	ck_assert_str_eq(function_name(profiles.profiles.at[0].profile, at(profiles.profiles.at[0].profile, 0, 1)), "known_leaf");
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(a_process_that_nothing_is_known_of_is_called_as_its_thread)
+{
+	struct capture *capture = made_capture();
+	uint64_t frame = 0x1234;
+	struct service_profiles profiles;
+
+	made_sample(capture, made_process(capture, 5, NULL), "shortlived", 2, 0, &frame, 1);
+	made_sample(capture, made_process(capture, 6, NULL), "", 1, 0, &frame, 1);
+	profiles = build(capture, 8);
+	ck_assert_uint_eq(profiles.profiles.n, 2);
+	ck_assert_str_eq(profiles.profiles.at[0].service, "shortlived");
+	ck_assert_str_eq(profiles.profiles.at[1].service, "unknown");
+	finish(&profiles);
+}
+END_TEST
+
+/* Services a to d have 5, 3, 2 and 1 samples; the last one is in depth. */
+static struct capture *four_services(void)
+{
+	static const char *const names[] = { "a", "b", "c", "d" };
+	static const uint64_t counts[] = { 5, 3, 2, 1 };
+	struct capture *capture = made_capture();
+
+	for (size_t i = 0; i < 4; i++) {
+		struct image *image = made_image(names[i]);
+		uint64_t frame = 0x1000 + i;
+
+		image->in_depth = i == 3;
+		made_sample(capture, made_process(capture, 10 + i, image), names[i], counts[i], 0, &frame, 1);
+	}
+	return capture;
+}
+
+START_TEST(beyond_the_limit_services_are_together_but_those_in_depth)
+{
+	struct service_profiles profiles = build(four_services(), 1);
+	uint64_t total = 0;
+
+	ck_assert_uint_eq(profiles.profiles.n, 3);
+	ck_assert_str_eq(profiles.profiles.at[0].service, "d");
+	ck_assert_str_eq(profiles.profiles.at[1].service, "a");
+	ck_assert_str_eq(profiles.profiles.at[2].service, "other");
+	ck_assert_uint_eq(profiles.profiles.at[2].n_samples, 5);
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_uint_eq(sum(profiles.profiles.at[i].profile), profiles.profiles.at[i].n_samples);
+		total += profiles.profiles.at[i].n_samples;
+	}
+	ck_assert_uint_eq(total, 11);
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(with_no_room_for_services_all_but_those_in_depth_are_together)
+{
+	struct service_profiles profiles = build(four_services(), 0);
+
+	ck_assert_uint_eq(profiles.profiles.n, 2);
+	ck_assert_str_eq(profiles.profiles.at[0].service, "d");
+	ck_assert_uint_eq(profiles.profiles.at[1].n_samples, 10);
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(together_there_is_one_profile_even_of_nothing)
+{
+	struct service_profiles profiles = build(four_services(), PROFILE_BUILDER_TOGETHER);
+
+	ck_assert_uint_eq(profiles.profiles.n, 1);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_samples, 11);
+	ck_assert_uint_eq(sum(profiles.profiles.at[0].profile), 11);
+	finish(&profiles);
+	profiles = build(made_capture(), PROFILE_BUILDER_TOGETHER);
+	ck_assert_uint_eq(profiles.profiles.n, 1);
+	ck_assert_uint_eq(profiles.profiles.at[0].profile->samples.n, 0);
+	finish(&profiles);
+	profiles = build(made_capture(), 8);
+	ck_assert_uint_eq(profiles.profiles.n, 0);
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(return_addresses_are_looked_up_a_byte_back_and_exact_ones_are_not)
+{
+	const uint64_t base = 0x500000000000;
+	struct capture *capture = made_capture();
+	struct image *image = image_of_us("us", base, made_binary("/usr/bin/us", 1, own_open()));
+	uint32_t process = made_process(capture, 5, image);
+	uint64_t user[] = { base + own_offset(known_leaf), base + own_offset(known_caller) + 1 };
+	uint64_t mixed[] = { kernel_address, kernel_address + 32, user[0], user[1] };
+	struct service_profiles profiles;
+	const struct profile *profile;
+
+	made_sample(capture, process, "us", 1, 0, user, 2);
+	made_sample(capture, process, "us", 1, 2, mixed, 4);
+	profiles = build(capture, 8);
+	profile = profiles.profiles.at[0].profile;
+	ck_assert_uint_eq(profile->samples.n, 2);
+	ck_assert_uint_eq(profile->locations.at[at(profile, 0, 0) - 1].address, own_address(known_leaf));
+	ck_assert_uint_eq(profile->locations.at[at(profile, 0, 1) - 1].address, own_address(known_caller));
+	ck_assert_str_eq(function_name(profile, at(profile, 0, 1)), "known_caller");
+	ck_assert_uint_eq(profile->locations.at[at(profile, 1, 0) - 1].address, kernel_address);
+	ck_assert_uint_eq(profile->locations.at[at(profile, 1, 1) - 1].address, kernel_address + 31);
+	/* The same two frames, although the first one is the third of its stack. */
+	ck_assert_uint_eq(at(profile, 1, 2), at(profile, 0, 0));
+	ck_assert_uint_eq(at(profile, 1, 3), at(profile, 0, 1));
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(stacks_that_reach_main_are_rooted)
+{
+	const uint64_t base = 0x500000000000;
+	struct capture *capture = made_capture();
+	struct image *image = image_of_us("us", base, made_binary("/usr/bin/us", 1, own_open()));
+	uint32_t process = made_process(capture, 5, image);
+	uint64_t rooted[] = { base + own_offset(known_leaf), base + own_offset((void (*)(void))(uintptr_t)main) + 4 };
+	struct service_profiles profiles;
+
+	made_sample(capture, process, "us", 3, 0, rooted, 2);
+	made_sample(capture, process, "us", 2, 0, rooted, 1);
+	made_sample(capture, process, "us", 4, 1, &kernel_address, 1);
+	profiles = build(capture, 8);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_user, 5);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_rooted, 3);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_samples, 9);
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(the_first_mapping_is_the_main_program)
+{
+	struct capture *capture = made_capture();
+	struct image *image = made_image("x");
+	uint64_t library = 0x20010, stack[] = { kernel_address, 0x20010, 0x10011 };
+	struct service_profiles profiles;
+	uint32_t process;
+
+	image->exe = strdup("/opt/x/prog");
+	made_mapping(image, IMAGE_MAPPING_FILE, 0x10000, 0x1000, 0, made_binary("/opt/x/prog", 1, -1));
+	made_mapping(image, IMAGE_MAPPING_FILE, 0x20000, 0x1000, 0, made_binary("/lib/libx.so", 2, -1));
+	process = made_process(capture, 5, image);
+	made_sample(capture, process, "x", 1, 0, &library, 1);
+	made_sample(capture, process, "x", 1, 1, stack, 3);
+	profiles = build(capture, 8);
+	ck_assert_uint_eq(profiles.profiles.at[0].profile->mappings.n, 3);
+	ck_assert_str_eq(profile_get_string(profiles.profiles.at[0].profile, profiles.profiles.at[0].profile->mappings.at[0].file),
+			"/opt/x/prog");
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(code_of_a_jit_is_named_by_the_map_of_its_process)
+{
+	static const char map[] = "7000 100 jit_one\n";
+	struct capture *capture = made_capture();
+	uint64_t frame = 0x7010;
+	struct service_profiles profiles;
+
+	for (size_t i = 0; i < 2; i++) {
+		struct image *image = made_image("jit");
+
+		made_mapping(image, IMAGE_MAPPING_ANONYMOUS, 0x7000, 0x1000, 0, NULL);
+		if (i == 0) {
+			image->perf_map_fd = memfd_create("map", MFD_CLOEXEC);
+			ck_assert_int_eq(write(image->perf_map_fd, map, sizeof(map) - 1), sizeof(map) - 1);
+		}
+		made_sample(capture, made_process(capture, 5 + i, image), "jit", 1, 0, &frame, 1);
+	}
+	profiles = build(capture, 8);
+	ck_assert_str_eq(function_name(profiles.profiles.at[0].profile, at(profiles.profiles.at[0].profile, 0, 0)), "jit_one");
+	ck_assert_str_eq(function_name(profiles.profiles.at[0].profile, at(profiles.profiles.at[0].profile, 1, 0)),
+			"[anon]+0x7010");
+	finish(&profiles);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+	const TTest *const tests[] = {
+		processes_with_one_program_at_two_addresses_share_its_location, what_has_no_name_is_file_and_offset,
+		a_file_that_cannot_be_read_keeps_its_samples_and_the_names_of_others,
+		a_process_that_nothing_is_known_of_is_called_as_its_thread,
+		beyond_the_limit_services_are_together_but_those_in_depth,
+		with_no_room_for_services_all_but_those_in_depth_are_together, together_there_is_one_profile_even_of_nothing,
+		return_addresses_are_looked_up_a_byte_back_and_exact_ones_are_not, stacks_that_reach_main_are_rooted,
+		the_first_mapping_is_the_main_program, code_of_a_jit_is_named_by_the_map_of_its_process,
+	};
+
+	if (argc > 0 && !strcmp(argv[0], SYMBOLIZER_PROCESS_NAME))
+		return symbolizer_process_main();
+	return unit_main("profile_builder", tests, sizeof(tests) / sizeof(tests[0]));
+}
