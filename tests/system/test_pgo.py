@@ -26,29 +26,33 @@ def go_build_takes_it_and_inlines_as_with_net_http_pprof():
     if int(version[1]) < 21:
         raise Skip("profile-guided optimization came with Go 1.21")
     server, url = pprof_server()
-    daemon = Daemon(cpu_config("20s", rate=199))
-    with urllib.request.urlopen(url + "/debug/pprof/profile?seconds=20", timeout=60) as answer:
-        theirs = os.path.join(daemon.directory, "theirs.pprof")
-        open(theirs, "wb").write(answer.read())
-    daemon.wait_files(2, "tsiot-server-pprof", timeout=60)
+    daemon = Daemon(cpu_config("5s", rate=100))
+    theirs = []
+    for i in range(2):
+        with urllib.request.urlopen(url + "/debug/pprof/profile?seconds=20", timeout=60) as answer:
+            theirs.append(os.path.join(daemon.directory, f"theirs{i}.pprof"))
+            open(theirs[-1], "wb").write(answer.read())
+        if not i:
+            first_end = time.time_ns()
+    daemon.wait_window_after(time.time_ns())
+    # As long as theirs: how many call sites are found to be hot depends on how many samples there are.
+    files = [f for f in daemon.files("tsiot-server-pprof") if f.profile.time_nsec < first_end][-4:]
     ours = os.path.join(daemon.directory, "ours.pprof")
-    files = [f for f in daemon.files("tsiot-server-pprof")]
     run("go", "tool", "pprof", "-proto", f"-output={ours}", *[f.path for f in files], cwd="/")
     server.stop()
     daemon.stop()
-    mine, hot = inlining(ours, daemon.directory)
-    reference, hot_reference = inlining(theirs, daemon.directory)
+    mine, _ = inlining(ours, daemon.directory)
+    reference, again = (inlining(t, daemon.directory)[0] for t in theirs)
     without, _ = inlining("off", daemon.directory)
-    note(f"inlined calls: {len(without)} without a profile, {len(mine)} with ours, {len(reference)} with theirs; "
-         f"hot: {len(hot)} ours, {len(hot_reference)} theirs")
-    check(mine, "nothing was said of inlining")
+    note(f"inlined calls: {len(without)} without a profile, {len(mine)} with ours, {len(reference)} and {len(again)} with theirs")
     check(mine - without, "our profile changed nothing")
-    differ = (mine ^ reference)
-    for line in sorted(differ)[:8]:
+    # All are samples: a call site at the edge of "hot" is on one side in one profile and on the other in the next. What two
+    # profiles of theirs of the same server differ by is what chance does.
+    chance, differ = reference ^ again, mine ^ reference
+    note(f"{len(differ)} decisions differ between ours and theirs, {len(chance)} between two of theirs")
+    for line in sorted(differ - chance)[:10]:
         note(("ours only: " if line in mine else "theirs only: ") + line)
-    # Both are samples: a call site at the edge of "hot" is on one side in one of them. Of those that a profile decides.
-    decided = (mine | reference) - without
-    check(len(differ) <= max(2, 0.15 * len(decided)), f"{len(differ)} of {len(decided)} decisions differ")
+    check(len(differ) <= 1.5 * len(chance) + 10, "they differ by more than chance does")
 
 
 main()
