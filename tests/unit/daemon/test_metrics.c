@@ -21,14 +21,14 @@ static char *print(const struct metrics *metrics)
 }
 
 /* The value of the line that begins with `series`; -1 when there is none. */
-static double value(const struct metrics *metrics, const char *series)
+static long long value(const struct metrics *metrics, const char *series)
 {
 	char *text = print(metrics);
-	double found = -1;
+	long long found = -1;
 
 	for (const char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
 		if (!strncmp(line, series, strlen(series)) && line[strlen(series)] == ' ')
-			found = atof(line + strlen(series) + 1);
+			found = atoll(line + strlen(series) + 1);
 	free(text);
 	return found;
 }
@@ -135,7 +135,7 @@ START_TEST(seen_is_kept_and_lost)
 {
 	struct metrics *metrics = metrics_new();
 	uint64_t kept = 0;
-	double lost = 0;
+	long long lost = 0;
 
 	for (unsigned i = 0; i < 3; i++) {
 		struct press_result result = window();
@@ -146,10 +146,10 @@ START_TEST(seen_is_kept_and_lost)
 	lost += value(metrics, "tsprofd_samples_lost_total{kind=\"cpu\",reason=\"ring_full\"}");
 	lost += value(metrics, "tsprofd_samples_lost_total{kind=\"cpu\",reason=\"pid_namespace\"}");
 	lost += value(metrics, "tsprofd_samples_lost_total{kind=\"cpu\",reason=\"frames_lost\"}");
-	ck_assert_double_eq(value(metrics, "tsprofd_samples_total{kind=\"cpu\"}"), kept + lost);
-	ck_assert_double_eq(lost, 30);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_total{kind=\"cpu\"}"), (long long)kept + lost);
+	ck_assert_int_eq(lost, 30);
 	ck_assert_uint_eq(metrics_samples(metrics), 300);
-	ck_assert_double_eq(value(metrics, "tsprofd_frames_total{named=\"true\"}") + value(metrics, "tsprofd_frames_total{named=\"false\"}"),
+	ck_assert_int_eq(value(metrics, "tsprofd_frames_total{named=\"true\"}") + value(metrics, "tsprofd_frames_total{named=\"false\"}"),
 			3000);
 	metrics_free(metrics);
 }
@@ -166,9 +166,9 @@ START_TEST(profiles_count_by_their_own_trigger_and_when_they_are_on_disk)
 	files[0].is_late = true;
 	files[3].path = NULL;
 	add(metrics, &result, files, 4);
-	ck_assert_double_eq(value(metrics, "tsprofd_profiles_written_total{kind=\"cpu\",trigger=\"schedule\"}"), 2);
-	ck_assert_double_eq(value(metrics, "tsprofd_profiles_written_total{kind=\"cpu\",trigger=\"background\"}"), 1);
-	ck_assert_double_eq(value(metrics, "tsprofd_profile_bytes_total"), 30);
+	ck_assert_int_eq(value(metrics, "tsprofd_profiles_written_total{kind=\"cpu\",trigger=\"schedule\"}"), 2);
+	ck_assert_int_eq(value(metrics, "tsprofd_profiles_written_total{kind=\"cpu\",trigger=\"background\"}"), 1);
+	ck_assert_int_eq(value(metrics, "tsprofd_profile_bytes_total"), 30);
 	metrics_free(metrics);
 }
 END_TEST
@@ -181,15 +181,15 @@ START_TEST(services_show_the_cpu_time_of_the_last_window)
 	struct press_result result = window(), next = window(), retried = { 0 };
 
 	add(metrics, &result, files, 2);
-	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"a\"}"), 50);
-	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"b\"}"), 200);
+	ck_assert_int_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"a\"}"), 50);
+	ck_assert_int_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"b\"}"), 200);
 	add(metrics, &next, files, 1);
-	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"b\"}"), 0);
+	ck_assert_int_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"b\"}"), 0);
 	/* A file of an earlier window says nothing of this one. */
 	late.is_late = true;
 	late.service = (char *)"a";
 	add(metrics, &retried, &late, 1);
-	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"a\"}"), 50);
+	ck_assert_int_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"a\"}"), 50);
 	metrics_free(metrics);
 }
 END_TEST
@@ -208,8 +208,8 @@ START_TEST(names_that_come_and_go_for_days_neither_grow_it_nor_keep_new_ones_out
 		add(metrics, &result, files, 2);
 	}
 	snprintf(series, sizeof(series), "tsiot_cpu_usage_percent{service=\"%s\"}", name);
-	ck_assert_double_eq(value(metrics, series), 100);
-	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"always\"}"), 100);
+	ck_assert_int_eq(value(metrics, series), 100);
+	ck_assert_int_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"always\"}"), 100);
 	text = print(metrics);
 	lines = assert_exposition(text);
 	ck_assert_uint_lt(lines, 400);
@@ -233,9 +233,9 @@ START_TEST(of_too_many_services_in_one_window_the_first_have_a_line)
 		}
 		add(metrics, &result, NULL, 0);
 	}
-	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"s0\"}"), 100);
-	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"s255\"}"), 100);
-	ck_assert_double_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"s999\"}"), -1);
+	ck_assert_int_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"s0\"}"), 100);
+	ck_assert_int_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"s255\"}"), 100);
+	ck_assert_int_eq(value(metrics, "tsiot_cpu_usage_percent{service=\"s999\"}"), -1);
 	text = print(metrics);
 	ck_assert_uint_lt(assert_exposition(text), 400);
 	free(text);
@@ -251,11 +251,11 @@ START_TEST(lost_windows_and_reloads_are_counted)
 	failed.error = -12;
 	metrics_add_lost_window(metrics, METRICS_LOSS_PRESS);
 	add(metrics, &failed, NULL, 0);
-	ck_assert_double_eq(value(metrics, "tsprofd_windows_lost_total{reason=\"press\"}"), 1);
-	ck_assert_double_eq(value(metrics, "tsprofd_windows_lost_total{reason=\"build\"}"), 1);
-	ck_assert_double_eq(value(metrics, "tsprofd_config_last_reload_successful"), 1);
+	ck_assert_int_eq(value(metrics, "tsprofd_windows_lost_total{reason=\"press\"}"), 1);
+	ck_assert_int_eq(value(metrics, "tsprofd_windows_lost_total{reason=\"build\"}"), 1);
+	ck_assert_int_eq(value(metrics, "tsprofd_config_last_reload_successful"), 1);
 	metrics_set_reload(metrics, false);
-	ck_assert_double_eq(value(metrics, "tsprofd_config_last_reload_successful"), 0);
+	ck_assert_int_eq(value(metrics, "tsprofd_config_last_reload_successful"), 0);
 	metrics_free(metrics);
 }
 END_TEST
@@ -271,11 +271,11 @@ START_TEST(the_histogram_adds_up)
 		result.symbolize_nsec = seconds[i] * NSEC_PER_SEC;
 		add(metrics, &result, NULL, 0);
 	}
-	ck_assert_double_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"0.01\"}"), 1);
-	ck_assert_double_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"0.5\"}"), 3);
-	ck_assert_double_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"30\"}"), 3);
-	ck_assert_double_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"+Inf\"}"), 4);
-	ck_assert_double_eq(value(metrics, "tsprofd_symbolize_seconds_count"), 4);
+	ck_assert_int_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"0.01\"}"), 1);
+	ck_assert_int_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"0.5\"}"), 3);
+	ck_assert_int_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"30\"}"), 3);
+	ck_assert_int_eq(value(metrics, "tsprofd_symbolize_seconds_bucket{le=\"+Inf\"}"), 4);
+	ck_assert_int_eq(value(metrics, "tsprofd_symbolize_seconds_count"), 4);
 	metrics_free(metrics);
 }
 END_TEST

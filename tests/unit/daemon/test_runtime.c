@@ -81,7 +81,7 @@ END_TEST
 START_TEST(what_an_earlier_one_left_does_not_matter)
 {
 	struct runtime *runtime;
-	char name[128];
+	char name[128], *text;
 	int fd;
 
 	start();
@@ -92,7 +92,9 @@ START_TEST(what_an_earlier_one_left_does_not_matter)
 	close(fd);
 	ck_assert_int_eq(runtime_open(&runtime), 0);
 	snprintf(name, sizeof(name), "%d\n", getpid());
-	ck_assert_str_eq(content("tsprofd.pid"), name);
+	text = content("tsprofd.pid");
+	ck_assert_str_eq(text, name);
+	free(text);
 	runtime_close(runtime);
 	finish();
 }
