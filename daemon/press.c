@@ -29,7 +29,7 @@ static const size_t max_unsaved_bytes = 8 << 20;
 static const unsigned int retry_sec = 2;
 /* A vacuum reads the whole tree; between two of them files can only grow by what a few windows write. */
 static const uint64_t vacuum_every_nsec = 60 * NSEC_PER_SEC;
-static const size_t default_names_bytes = 12 << 20;
+static const size_t default_names_bytes = 8 << 20;
 static const size_t top_rows = 3;
 
 struct done {
