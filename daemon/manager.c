@@ -155,6 +155,7 @@ static void turn_window(struct manager *manager, uint32_t rate)
 {
 	_cleanup_(capture_free_p) struct capture *capture = NULL;
 	const char *trigger = manager->window.scheduled ? "" : "background";
+	uint64_t n_samples;
 	int r;
 
 	if (!manager->sampler)
@@ -162,18 +163,19 @@ static void turn_window(struct manager *manager, uint32_t rate)
 	r = capture_window(manager->sampler, manager->targets, PROFILE_CPU, trigger, rate, &capture);
 	if (r < 0) {
 		log_print(LOG_ERR, "Cannot read the samples of a window: %s.", strerror(-r));
-		metrics_add_lost_window(manager->metrics, METRICS_LOSS_DRAIN);
+		metrics_add_lost_window(manager->metrics, PROFILE_CPU, METRICS_LOSS_DRAIN, 0);
 		return;
 	}
 	fill_facts(manager, capture);
 	/* Between windows with background_rate 0 nothing was sampled: there is nothing to write. */
 	if (!manager->window.rate)
 		return;
+	n_samples = capture->stacks->seen;
 	r = press_submit_take(manager->press, TAKE(capture));
 	if (r < 0) {
 		log_print(LOG_ERR, "A window is lost: %s.",
 				r == -ENOBUFS ? "the ones before are not written yet" : strerror(-r));
-		metrics_add_lost_window(manager->metrics, METRICS_LOSS_PRESS);
+		metrics_add_lost_window(manager->metrics, PROFILE_CPU, METRICS_LOSS_PRESS, n_samples);
 	}
 }
 
@@ -365,6 +367,13 @@ static int load_config(const struct options *options, struct config **ret)
 	return r;
 }
 
+static bool is_same_list(const char *const *a, const char *const *b)
+{
+	while (a && b && *a && *b && !strcmp(*a, *b))
+		a++, b++;
+	return (!a || !*a) && (!b || !*b);
+}
+
 /* All or nothing: what fails leaves the old configuration in use. */
 static int reload(struct manager *manager)
 {
@@ -382,6 +391,9 @@ static int reload(struct manager *manager)
 	manager->config = config;
 	if (old != manager->first_config)
 		config_free(old);
+	/* The symbolizer was started with those of the start. */
+	if (!is_same_list(config->symbols.debug_directories.at, manager->first_config->symbols.debug_directories.at))
+		log_print(LOG_WARNING, "symbols.debug_directories is in use as it was at the start: restart for the change.");
 	return set_output(manager);
 }
 

@@ -20,7 +20,7 @@ static const double symbolize_bounds[] = { 0.01, 0.05, 0.1, 0.5, 1, 5, 30 };
 enum { N_SYMBOLIZE_BOUNDS = sizeof(symbolize_bounds) / sizeof(symbolize_bounds[0]) };
 
 struct kind_totals {
-	uint64_t seen, lost_ring, lost_namespace, lost_frames;
+	uint64_t seen, lost_ring, lost_namespace, lost_frames, lost_windows;
 	uint64_t written_schedule, written_background;
 };
 
@@ -168,7 +168,10 @@ int metrics_add_result(struct metrics *metrics, const struct press_result *resul
 			metrics->verdicts[i] += result->verdicts[i];
 		metrics->n_frames += result->n_frames;
 		metrics->n_unnamed += result->n_unnamed;
-		metrics->lost_windows[METRICS_LOSS_BUILD] += result->error < 0;
+		if (result->error < 0) {
+			metrics->lost_windows[METRICS_LOSS_BUILD]++;
+			kind->lost_windows += result->kept;
+		}
 		metrics->latency_seconds = (double)result->latency_nsec / NSEC_PER_SEC;
 		add_symbolize_time(metrics, (double)result->symbolize_nsec / NSEC_PER_SEC);
 	}
@@ -179,9 +182,11 @@ int metrics_add_result(struct metrics *metrics, const struct press_result *resul
 	return 0;
 }
 
-void metrics_add_lost_window(struct metrics *metrics, enum metrics_loss loss)
+void metrics_add_lost_window(struct metrics *metrics, enum profile_kind kind, enum metrics_loss loss, uint64_t n_samples)
 {
 	metrics->lost_windows[loss]++;
+	metrics->kinds[kind].seen += n_samples;
+	metrics->kinds[kind].lost_windows += n_samples;
 }
 
 void metrics_set_reload(struct metrics *metrics, bool successful)
@@ -253,6 +258,9 @@ static void print_kinds(const struct metrics *metrics, FILE *f)
 		labelled(f, "tsprofd_samples_lost_total", kind->lost_ring, "kind=\"%s\",reason=\"ring_full\"", name);
 		labelled(f, "tsprofd_samples_lost_total", kind->lost_namespace, "kind=\"%s\",reason=\"pid_namespace\"", name);
 		labelled(f, "tsprofd_samples_lost_total", kind->lost_frames, "kind=\"%s\",reason=\"frames_lost\"", name);
+		labelled(f, "tsprofd_samples_lost_total", kind->lost_windows, "kind=\"%s\",reason=\"window_lost\"", name);
+		labelled(f, "tsprofd_samples_lost_total", metrics->last.discarded_samples[i],
+				"kind=\"%s\",reason=\"profile_discarded\"", name);
 	}
 	family(f, "tsprofd_profiles_written_total", "counter", "Profiles on disk.");
 	for (size_t i = 0; i < PROFILE_N_KINDS; i++) {

@@ -26,7 +26,8 @@ enum metrics_loss {
 	METRICS_LOSS_BUILD,                  /* the machine failed while profiles were built; counted by itself */
 	METRICS_N_LOSSES,
 };
-void metrics_add_lost_window(struct metrics *metrics, enum metrics_loss loss);
+/* n_samples: what is known to have been in it. */
+void metrics_add_lost_window(struct metrics *metrics, enum profile_kind kind, enum metrics_loss loss, uint64_t n_samples);
 void metrics_set_reload(struct metrics *metrics, bool successful);
 
 /* What is asked for at the moment of writing. */

@@ -79,7 +79,7 @@ struct press {
 	struct store *store;
 	VEC(struct unsaved) unsaved;
 	size_t unsaved_bytes;
-	uint64_t n_discarded;
+	uint64_t n_discarded, discarded_samples[PROFILE_N_KINDS];
 	uint64_t last_vacuum_nsec;
 	struct store_vacuum vacuum;
 	struct utsname host;
@@ -301,6 +301,12 @@ static void unsaved_free(struct press *press, size_t i)
 	press->unsaved.n--;
 }
 
+static void count_discarded(struct press *press, enum profile_kind kind, uint64_t n_samples)
+{
+	press->n_discarded++;
+	press->discarded_samples[kind] += n_samples;
+}
+
 /* Keeps a profile for better times; the oldest ones go when there is no room. Takes bytes. */
 static void keep_unsaved(struct press *press, const struct capture *capture, const struct service_profile *service,
 		void *bytes, size_t size)
@@ -316,13 +322,13 @@ static void keep_unsaved(struct press *press, const struct capture *capture, con
 	};
 
 	while (size <= max_unsaved_bytes && press->unsaved.n && press->unsaved_bytes + size > max_unsaved_bytes) {
+		count_discarded(press, press->unsaved.at[0].kind, press->unsaved.at[0].n_samples);
 		unsaved_free(press, 0);
-		press->n_discarded++;
 	}
 	if (!u.service || size > max_unsaved_bytes || vec_push(&press->unsaved, u) < 0) {
 		free(u.service);
 		free(bytes);
-		press->n_discarded++;
+		count_discarded(press, capture->kind, service->n_samples);
 		return;
 	}
 	press->unsaved_bytes += size;
@@ -339,6 +345,9 @@ static void save_unsaved(struct press *press, struct press_result *result)
 {
 	size_t i = 0;
 
+	/* One small question instead of thousands of large ones. */
+	if (!press->unsaved.n || !press->store || store_check(press->store) < 0)
+		return;
 	while (i < press->unsaved.n) {
 		struct unsaved *u = &press->unsaved.at[i];
 		struct press_file file = {
@@ -371,7 +380,7 @@ static int press_profile(struct press *press, const struct capture *capture, str
 	add_comments(press, capture, service);
 	r = pprof_encode(service->profile, PPROF_LEVEL_DEFAULT, &bytes, &size);
 	if (r < 0) {
-		press->n_discarded++;
+		count_discarded(press, capture->kind, service->n_samples);
 		return r;
 	}
 	file->n_bytes = size;
@@ -473,6 +482,7 @@ static void fill_stats(const struct press *press, struct press_result *result)
 	result->n_unsaved = press->unsaved.n;
 	result->unsaved_bytes = press->unsaved_bytes;
 	result->n_discarded = press->n_discarded;
+	memcpy(result->discarded_samples, press->discarded_samples, sizeof(result->discarded_samples));
 	result->names = names_cache_stats(press->names);
 	result->symbolizer = symbolizer_process_stats(press->symbolizer);
 	result->vacuum = press->vacuum;

@@ -61,6 +61,7 @@ struct press_result {
 	uint64_t latency_nsec;               /* from the window's end to the last file */
 	uint64_t n_unsaved, unsaved_bytes;   /* kept for later, now */
 	uint64_t n_discarded;                /* profiles given up, since start: no room to keep them */
+	uint64_t discarded_samples[PROFILE_N_KINDS]; /* samples in these */
 	struct names_cache_stats names;
 	struct symbolizer_stats symbolizer;
 	struct store_stats store;

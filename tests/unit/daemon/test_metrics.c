@@ -249,10 +249,15 @@ START_TEST(lost_windows_and_reloads_are_counted)
 	struct press_result failed = window();
 
 	failed.error = -12;
-	metrics_add_lost_window(metrics, METRICS_LOSS_PRESS);
+	metrics_add_lost_window(metrics, PROFILE_CPU, METRICS_LOSS_PRESS, 40);
+	failed.discarded_samples[PROFILE_CPU] = 7;
 	add(metrics, &failed, NULL, 0);
 	ck_assert_int_eq(value(metrics, "tsprofd_windows_lost_total{reason=\"press\"}"), 1);
 	ck_assert_int_eq(value(metrics, "tsprofd_windows_lost_total{reason=\"build\"}"), 1);
+	/* What was kept until it was lost as a whole, and what the disk refused for too long, is in no file either. */
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_total{kind=\"cpu\"}"), 140);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_lost_total{kind=\"cpu\",reason=\"window_lost\"}"), 40 + 90);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_lost_total{kind=\"cpu\",reason=\"profile_discarded\"}"), 7);
 	ck_assert_int_eq(value(metrics, "tsprofd_config_last_reload_successful"), 1);
 	metrics_set_reload(metrics, false);
 	ck_assert_int_eq(value(metrics, "tsprofd_config_last_reload_successful"), 0);
