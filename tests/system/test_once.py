@@ -117,6 +117,37 @@ def a_wrong_command_line_is_64_and_a_line(arguments):
 
 
 @test
+def where_nothing_can_be_written_is_told_before_the_window():
+    marker = os.path.join(tempdir(), "ran")
+    start = time.monotonic()
+    done = once("--duration", "20s", "--output", "/does/not/exist/f.pprof", "--", "touch", marker, check_status=False)
+    check_equal(done.returncode, 73, "exit status")
+    check("/does/not/exist/f.pprof" in done.stderr, done.stderr)
+    check(time.monotonic() - start < 10, "the time was spent all the same")
+    check(not os.path.exists(marker), "the command ran")
+
+
+@test
+def a_command_that_outlives_its_duration_is_waited_for():
+    path = os.path.join(tempdir(), "f.pprof")
+    done = once("--duration", "1s", "--output", path, "--", "sh", "-c", "sleep 3; exit 5", check_status=False)
+    check_equal(done.returncode, 5, "exit status")
+    check(Profile.load(path).duration_nsec < 2.5e9, "the window is as long as the command")
+
+
+@test
+def a_signal_is_passed_on_to_the_command():
+    path = os.path.join(tempdir(), "f.pprof")
+    process = subprocess.Popen([find_binary(), "--once", "--output", path, "--", "sh", "-c", "trap 'exit 9' TERM; while :; do :; done"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    cleanup(lambda: (process.kill(), process.wait()))
+    time.sleep(3)
+    process.send_signal(signal.SIGTERM)
+    check_equal(process.wait(20), 9, "exit status")
+    check(Profile.load(path).n_samples > 50, "it was not sampled")
+
+
+@test
 def interrupted_it_still_writes_what_it_has():
     directory = tempdir()
     target = Target("c-shares-fp", 30)
