@@ -229,6 +229,7 @@ void names_cache_get(const struct names_cache *cache, uint32_t source, uint64_t 
 		.address = location->address,
 		.frames = entry->names->frames.at + location->first_frame,
 		.n_frames = location->n_frames,
+		.flags = location->flags,
 		.strings = entry->names->strings,
 		.known = true,
 	};

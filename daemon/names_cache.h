@@ -31,6 +31,7 @@ struct names_cache_name {
 	uint64_t address;                    /* in the file's own terms; the offset itself when `known` is false */
 	const struct names_frame *frames;    /* innermost first */
 	uint32_t n_frames;                   /* 0: no name */
+	uint32_t flags;                      /* NAMES_* */
 	const struct strtab *strings;
 	bool known;                          /* the symbolizer could read the file at all */
 };

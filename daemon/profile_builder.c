@@ -356,6 +356,15 @@ static int build_id_string(struct profile *profile, const struct build_id *id, u
 	return profile_string(profile, hex, ret);
 }
 
+static struct names_cache_name name_of(const struct builder *b, const struct place *place)
+{
+	struct names_cache_name name = { .address = place->offset };
+
+	if (place->source != source_none)
+		names_cache_get(b->cache, place->source, place->offset, &name);
+	return name;
+}
+
 /* The segment of the file that an address of it is in. */
 static const struct names_segment *find_segment(const struct names *names, uint64_t address)
 {
@@ -448,13 +457,11 @@ static int add_line(struct profile *profile, const struct strtab *strings, const
 static int add_location(const struct builder *b, struct sheet *sheet, const struct place *place, uint32_t *ret)
 {
 	struct profile *profile = sheet->out->profile;
-	struct names_cache_name name = { .address = place->offset };
+	struct names_cache_name name = name_of(b, place);
 	struct profile_line line;
 	uint32_t mapping;
 	int r;
 
-	if (place->source != source_none)
-		names_cache_get(b->cache, place->source, place->offset, &name);
 	r = add_mapping(b, profile, place, &name, &mapping);
 	sheet->lines.n = 0;
 	for (uint32_t i = 0; r >= 0 && i < name.n_frames; i++) {
@@ -490,16 +497,6 @@ static int find_location(const struct builder *b, struct sheet *sheet, const str
 	return 0;
 }
 
-static bool is_named(const struct builder *b, const struct place *place)
-{
-	struct names_cache_name name;
-
-	if (place->source == source_none)
-		return false;
-	names_cache_get(b->cache, place->source, place->offset, &name);
-	return name.n_frames > 0;
-}
-
 /*
  * Whether a stack ends where its thread began. The walk itself cannot tell: the C library calls main() from code without
  * frame pointers, so the chain ends in a value that is no frame, one frame past the beginning.
@@ -512,12 +509,9 @@ static bool is_rooted(const struct builder *b, const struct place *place)
 		"libc_start_main_stage2", "_start_c", "start_c",
 		"runtime.goexit", "runtime.mstart", "runtime.rt0_go", "_rt0_amd64",
 	};
-	struct names_cache_name name;
+	struct names_cache_name name = name_of(b, place);
 	const char *function;
 
-	if (place->source == source_none)
-		return false;
-	names_cache_get(b->cache, place->source, place->offset, &name);
 	if (!name.n_frames)
 		return false;
 	function = strtab_get(name.strings, name.frames[name.n_frames - 1].name, NULL);
@@ -586,26 +580,39 @@ static int make_labels(const struct builder *b, struct profile *profile, const s
 	return r;
 }
 
+static int add_frame(const struct builder *b, struct sheet *sheet, const struct place *place)
+{
+	uint32_t location;
+	int r;
+
+	r = find_location(b, sheet, place, &location);
+	return r < 0 ? r : vec_push(&sheet->stack, location);
+}
+
 static int add_sample(const struct builder *b, struct sheet *sheet, const struct stacks_sample *sample)
 {
 	const struct stacks_stack *stack = &b->stacks->stacks.at[sample->stack];
 	size_t n_frames = (size_t)stack->n_kernel + stack->n_user, n_labels;
 	struct profile_label labels[MAX_LABELS];
 	int64_t values[] = { sample->count, sample->count * b->stacks->period_nsec };
+	bool shows_caller = false;           /* the frame before does */
 	int r;
 
 	sheet->stack.n = 0;
 	for (size_t i = 0; i < n_frames; i++) {
 		const struct place *place = &b->places[stack->first_frame + i];
-		uint32_t location;
+		struct names_cache_name name = name_of(b, place);
+		bool is_hidden = name.flags & NAMES_HIDDEN && !shows_caller;
 
-		r = find_location(b, sheet, place, &location);
-		if (r >= 0)
-			r = vec_push(&sheet->stack, location);
+		shows_caller = name.flags & NAMES_SHOWS_CALLER;
+		/* What is hidden is told rather than nothing. */
+		if (is_hidden && (sheet->stack.n || i + 1 < n_frames))
+			continue;
+		r = add_frame(b, sheet, place);
 		if (r < 0)
 			return r;
 		sheet->out->n_frames += sample->count;
-		if (!is_named(b, place))
+		if (!name.n_frames)
 			sheet->out->n_unnamed += sample->count;
 	}
 	if (stack->n_user) {
@@ -633,13 +640,12 @@ static int add_main_mapping(const struct builder *b, struct profile *profile, co
 	for (size_t i = 0; image && image->exe && i < stack->n_user; i++) {
 		const struct place *place = &b->places[stack->first_frame + stack->n_kernel + i];
 		const struct image_mapping *mapping = b->origins.at[place->origin].mapping;
-		struct names_cache_name name = { .address = place->offset };
+		struct names_cache_name name;
 		uint32_t id;
 
 		if (!mapping || !mapping->binary || strcmp(mapping->binary->path, image->exe))
 			continue;
-		if (place->source != source_none)
-			names_cache_get(b->cache, place->source, place->offset, &name);
+		name = name_of(b, place);
 		return add_mapping(b, profile, place, &name, &id);
 	}
 	return 0;

@@ -13,7 +13,7 @@
 enum {
 	RECORD_HEADER_SIZE = 4,
 	FRAME_SIZE = 5 * 4,
-	LOCATION_SIZE = 8 + 4,
+	LOCATION_SIZE = 8 + 2 * 4,
 	SEGMENT_SIZE = 3 * 8,
 	BUILD_ID_SIZE = 1 + sizeof(((struct build_id *)0)->bytes),
 };
@@ -366,7 +366,7 @@ static int send_frames(struct sender *sender)
 	return flush(sender);
 }
 
-/* Locations are in the order asked and their frames behind each other: only the counts travel. */
+/* Locations are in the order asked and their frames behind each other: only the counts and flags travel. */
 static int send_locations(struct sender *sender)
 {
 	begin(&sender->record, SYMBOLIZER_LOCATIONS);
@@ -378,6 +378,7 @@ static int send_locations(struct sender *sender)
 			return r;
 		put_u64(&sender->record, location->address);
 		put_u32(&sender->record, sent_frames(location));
+		put_u32(&sender->record, location->flags);
 	}
 	return flush(sender);
 }
@@ -547,7 +548,8 @@ static int take_location(struct symbolizer_names_reader *reader, struct reader *
 	struct names_location location = { .address = reader_u64(r), .first_frame = names->frames.n };
 	uint32_t n_frames = reader_u32(r);
 
-	if (!reader_ok(r) || reader->frames.n != reader->n_frames || reader->n_locations >= reader->n_offsets ||
+	location.flags = reader_u32(r);
+	if (!reader_ok(r) || location.flags & ~(uint32_t)NAMES_FLAGS || reader->frames.n != reader->n_frames || reader->n_locations >= reader->n_offsets ||
 	    n_frames > RESOLVE_MAX_INLINE_DEPTH || n_frames > reader->frames.n - reader->n_frames_used)
 		return SYMBOLIZER_PROTOCOL_E_MALFORMED;
 	location.offset = reader->offsets[reader->n_locations++];

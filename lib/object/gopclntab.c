@@ -255,34 +255,76 @@ static bool frame_push(struct gopclntab_frame *frames, size_t max, size_t *n, st
 	return true;
 }
 
+/* The inline tree of a function; none: the function has no inlined calls. */
+struct inline_tree {
+	uint32_t index_values, calls;
+	bool is_there;
+};
+
+static struct inline_tree inline_tree(const struct gopclntab *tab, const struct function *f)
+{
+	struct inline_tree tree = {0};
+
+	tree.is_there = reader_ok(&tab->funcdata) && pcdata(tab, f, PCDATA_INLINE_INDEX, &tree.index_values) &&
+		funcdata(tab, f, FUNCDATA_INLINE_TREE, &tree.calls);
+	return tree;
+}
+
+/*
+ * One step outwards: which inlined call a pc is in, and the pc in the caller's code that stands for the call: its line is
+ * that of the call, and there the next call outwards is looked up. False when the pc is of the function itself.
+ */
+static bool inlined_at(const struct gopclntab *tab, const struct function *f, const struct inline_tree *tree, uint32_t pc,
+		uint32_t *steps, struct inlined_call *ret)
+{
+	int32_t index = tree->is_there ? value_at(tab, f, tree->index_values, pc, steps) : -1;
+
+	return index >= 0 && call_read(tab, tree->calls, index, ret);
+}
+
+/*
+ * The compiler gives single instructions of a function the line of what was inlined around them, in a file of its own, but
+ * not the inlined call (runtime.suspendG of 1.26 has 5 bytes in stubs.go). The function is where its first instruction is.
+ */
+static const char *function_file(const struct gopclntab *tab, const struct function *f, const struct inline_tree *tree, size_t max,
+		uint32_t *steps)
+{
+	struct gopclntab_frame frame = {0};
+	struct inlined_call call;
+	uint32_t pc = f->entry;
+
+	for (size_t depth = 0; depth < max && inlined_at(tab, f, tree, pc, steps, &call); depth++) {
+		if (call.parent >= f->end - f->entry)
+			return NULL;
+		pc = f->entry + call.parent;
+	}
+	line_at(tab, f, pc, steps, &frame);
+	return frame.file;
+}
+
 int gopclntab_lookup(const struct gopclntab *tab, uint64_t address, struct gopclntab_frame *frames, size_t max, size_t *ret_n)
 {
-	uint32_t steps = GOPCLNTAB_MAX_STEPS, inline_index = 0, tree = 0, pc;
+	uint32_t steps = GOPCLNTAB_MAX_STEPS, pc;
 	struct gopclntab_frame frame = {0};
+	struct inline_tree tree;
+	struct inlined_call call;
 	struct function f;
 	size_t n = 0;
-	bool inlines;
 
 	if (!max || address < tab->text || address - tab->text < tab->start || address - tab->text >= tab->end)
 		return GOPCLNTAB_E_UNKNOWN;
 	pc = address - tab->text;
 	if (!function_read(tab, function_index(tab, pc), &f))
 		return GOPCLNTAB_E_CORRUPT;
-	inlines = reader_ok(&tab->funcdata) && pcdata(tab, &f, PCDATA_INLINE_INDEX, &inline_index) &&
-		funcdata(tab, &f, FUNCDATA_INLINE_TREE, &tree);
-	/* Each inlined call names a place in its caller's code whose line is that of the call; there the next one is looked up. */
-	for (size_t depth = 0; inlines && depth < max; depth++) {
-		int32_t index = value_at(tab, &f, inline_index, pc, &steps);
-		struct inlined_call call;
-
-		if (index < 0 || !call_read(tab, tree, index, &call))
-			break;
+	tree = inline_tree(tab, &f);
+	for (size_t depth = 0; depth < max && inlined_at(tab, &f, &tree, pc, &steps, &call); depth++) {
 		frame = (struct gopclntab_frame){
 			.name = string_at(&tab->names, call.name),
 			.start_line = call.start_line,
 			.wrapper = call.id == tab->wrapper_id,
 		};
 		line_at(tab, &f, pc, &steps, &frame);
+		frame.function_file = frame.file;
 		if (frame.name)
 			frame_push(frames, max - 1, &n, frame);
 		if (call.parent >= f.end - f.entry)
@@ -293,6 +335,9 @@ int gopclntab_lookup(const struct gopclntab *tab, uint64_t address, struct gopcl
 		.name = string_at(&tab->names, f.name), .start_line = f.start_line, .wrapper = f.id == tab->wrapper_id,
 	};
 	line_at(tab, &f, pc, &steps, &frame);
+	frame.function_file = function_file(tab, &f, &tree, max, &steps);
+	if (!frame.function_file)
+		frame.function_file = frame.file;
 	if (frame.name)
 		frame_push(frames, max, &n, frame);
 	if (!n)

@@ -32,7 +32,8 @@ enum {
 /* One function that the address is in: the physical one, or one inlined into it. Strings are borrowed from the table. */
 struct gopclntab_frame {
 	const char *name;                    /* as the linker knows it, with the type arguments of generics */
-	const char *file;                    /* NULL: unknown */
+	const char *file;                    /* that the line is in; NULL: unknown */
+	const char *function_file;           /* that the function is in: seldom another one, see gopclntab.c */
 	uint32_t line, start_line;           /* 0: unknown */
 	bool wrapper;                        /* a generated method or the like: the runtime hides it from tracebacks */
 };

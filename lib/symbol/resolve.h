@@ -35,7 +35,7 @@ struct resolver_ops {
 	/*
 	 * Appends the frames of one address (as the file speaks of it, p_vaddr based; kernel, perf map: as sampled), innermost
 	 * first, with names_add_frame(). 0; RESOLVE_E_UNKNOWN with nothing appended; -errno (what was appended is taken back).
-	 * The last, outermost frame may lack its name: the next resolvers are asked for it.
+	 * The last, outermost frame may lack its name: the next resolvers are asked for it. May set names->place_flags.
 	 */
 	int (*resolve)(void *state, uint64_t address, struct names *names);
 	void (*free)(void *state);           /* takes NULL */

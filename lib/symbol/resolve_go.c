@@ -5,39 +5,55 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "gopclntab.h"
 
 /*
- * The runtime leaves wrappers out of tracebacks (runtime/traceback.go elideWrapperCalling): methods that the compiler
- * generates, and some of its own, such as reflect.callMethod. We do too, as long as another frame is left at the address:
- * code that is nothing but a wrapper keeps its name.
+ * The runtime leaves wrappers out of tracebacks and profiles (runtime/traceback.go elideWrapperCalling): methods that the
+ * compiler generates, and some of its own, such as reflect.callMethod. So do we. Where nothing else is, the frames are
+ * kept and the place is hidden, for only the whole stack tells whether a panic called it.
  */
-static size_t elide_wrappers(struct gopclntab_frame *frames, size_t n)
+static size_t elide_wrappers(struct gopclntab_frame *frames, size_t n, uint32_t *flags)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++)
 		if (!frames[i].wrapper)
 			frames[kept++] = frames[i];
-	return kept ? kept : n;
+	if (kept)
+		return kept;
+	*flags |= NAMES_HIDDEN;
+	return n;
+}
+
+/* Those after which elideWrapperCalling() says no: a wrapper that called them did so instead of what it wraps. */
+static bool is_panic(const char *name)
+{
+	static const char *const panics[] = { "runtime.gopanic", "runtime.sigpanic", "runtime.panicwrap" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(panics); i++)
+		if (!strcmp(name, panics[i]))
+			return true;
+	return false;
 }
 
 static int resolve(void *state, uint64_t address, struct names *names)
 {
 	struct gopclntab_frame frames[RESOLVE_MAX_INLINE_DEPTH];
 	size_t n, n_frames_before = names->frames.n;
+	uint32_t flags = 0;
 	int r;
 
 	r = gopclntab_lookup(state, address, frames, RESOLVE_MAX_INLINE_DEPTH, &n);
 	if (r)
 		return RESOLVE_E_UNKNOWN;
-	n = elide_wrappers(frames, n);
+	if (is_panic(frames[n - 1].name))
+		flags |= NAMES_SHOWS_CALLER;
+	n = elide_wrappers(frames, n, &flags);
 	for (size_t i = 0; i < n; i++) {
-		char buffer[RESOLVE_MAX_STRING];
 		const struct frame frame = {
-			.name = gopclntab_print_name(frames[i].name, buffer, sizeof(buffer)),
-			.system_name = frames[i].name,
-			.file = frames[i].file,
+			.name = frames[i].name,
+			.file = frames[i].function_file,
 			.line = frames[i].line,
 			.start_line = frames[i].start_line,
 		};
@@ -48,6 +64,7 @@ static int resolve(void *state, uint64_t address, struct names *names)
 			return r;
 		}
 	}
+	names->place_flags |= flags;
 	return 0;
 }
 

@@ -324,6 +324,7 @@ static int resolve_one(struct symbolizer *s, uint64_t offset, struct names *name
 	size_t next = 0;
 	int r = 0;
 
+	names->place_flags = 0;
 	if (!s->image || elf_image_address_of_offset(s->image, offset, &location.address))
 		r = ask(s, 0, location.address, names, &next, &tells);
 	if (r > 0 && !names->frames.at[names->frames.n - 1].name)
@@ -331,6 +332,7 @@ static int resolve_one(struct symbolizer *s, uint64_t offset, struct names *name
 	if (r < 0)
 		return r;
 	location.n_frames = (uint32_t)names->frames.n - location.first_frame;
+	location.flags = location.n_frames ? names->place_flags : 0;
 	if (location.n_frames) {
 		names->has_functions |= tells & RESOLVE_TELLS_FUNCTIONS;
 		names->has_filenames |= (tells & RESOLVE_TELLS_FILENAMES) != 0;

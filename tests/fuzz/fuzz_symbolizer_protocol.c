@@ -18,7 +18,7 @@ static void check_names(const struct names *names)
 	for (size_t i = 0; i < names->locations.n; i++) {
 		const struct names_location *location = &names->locations.at[i];
 
-		if (location->n_frames > names->frames.n || location->first_frame > names->frames.n - location->n_frames)
+		if (location->flags & ~(uint32_t)NAMES_FLAGS || location->n_frames > names->frames.n || location->first_frame > names->frames.n - location->n_frames)
 			abort();
 	}
 	for (size_t i = 0; i < names->frames.n; i++)

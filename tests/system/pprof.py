@@ -3,6 +3,7 @@
 
 Strict: a field number or wire type that profile.proto does not have is an error, so is a reference to nothing."""
 import gzip
+import re
 
 
 class BadProfile(Exception):
@@ -55,8 +56,8 @@ class Sample:
 
 def plain_name(name):
     """The last word of a qualified name: `work::Mixer<int>::beta(unsigned long) const`, `main.(*mixer).beta` and
-    `main.beta[...]` are beta."""
-    name = name.replace("(anonymous namespace)", "anonymous").removesuffix("[...]")
+    `main.beta[go.shape.int]` are beta."""
+    name = re.sub(r"\[.+\]$", "", name.replace("(anonymous namespace)", "anonymous"))
     if "(" in name and ".(" not in name and not name.startswith("("):
         name = name.split("(")[0]
     while "<" in name and name.endswith(">"):

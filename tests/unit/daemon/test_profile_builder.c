@@ -5,6 +5,7 @@
 
 #include "../main.h"
 #include "made_capture.h"
+#include "made_go.h"
 #include "names_cache.h"
 #include "own_program.h"
 #include "profile.h"
@@ -123,6 +124,50 @@ START_TEST(what_has_no_name_is_file_and_offset)
 	ck_assert_uint_eq(profiles.profiles.at[0].n_frames, 2);
 	ck_assert_uint_eq(profiles.profiles.at[0].n_unnamed, 2);
 	finish(&profiles);
+}
+END_TEST
+
+/* As runtime/traceback.go elideWrapperCalling() has it. */
+START_TEST(wrappers_of_go_are_left_out_unless_a_panic_or_nothing_is_in_them)
+{
+	enum { RT0, MAIN, LEAF, WRAPPER, GOPANIC };
+	static const struct made_go_function functions[] = {
+		{ "_rt0_amd64_linux", 1 }, { "main.main", 0 }, { "main.leaf[go.shape.int]", 0 }, { "main.T.leaf-fm", 22 }, { "runtime.gopanic", 5 },
+	};
+	static const struct {
+		int n;
+		uint8_t stack[4];
+		const char *expected;
+	} cases[] = {
+		{ 3, { LEAF, WRAPPER, MAIN }, "main.leaf[go.shape.int] main.main " },
+		{ 2, { WRAPPER, MAIN }, "main.main " },
+		{ 4, { LEAF, WRAPPER, WRAPPER, MAIN }, "main.leaf[go.shape.int] main.main " },
+		{ 3, { GOPANIC, WRAPPER, MAIN }, "runtime.gopanic main.T.leaf-fm main.main " },
+		{ 4, { GOPANIC, MAIN, WRAPPER, MAIN }, "runtime.gopanic main.main main.main " },
+		{ 1, { WRAPPER }, "main.T.leaf-fm " },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct capture *capture = made_capture();
+		struct image *image = made_image("go");
+		struct service_profiles profiles;
+		uint64_t frames[4];
+		char got[256] = "";
+
+		made_mapping(image, IMAGE_MAPPING_FILE, 0x10000000, MADE_GO_SIZE, 0, made_binary("/usr/bin/go-program", 1, made_go(functions, 5)));
+		for (int j = 0; j < cases[i].n; j++)
+			frames[j] = 0x10000000 + made_go_offset(cases[i].stack[j]);
+		made_sample(capture, made_process(capture, 5, image), "go", 3, 0, frames, cases[i].n);
+		profiles = build(capture, 8);
+		for (uint32_t j = 0; j < profiles.profiles.at[0].profile->samples.at[0].n_locations; j++) {
+			strcat(got, function_name(profiles.profiles.at[0].profile, at(profiles.profiles.at[0].profile, 0, j)));
+			strcat(got, " ");
+		}
+		ck_assert_str_eq(got, cases[i].expected);
+		ck_assert_uint_eq(profiles.profiles.at[0].n_unnamed, 0);
+		ck_assert_uint_eq(profiles.profiles.at[0].n_frames, 3 * profiles.profiles.at[0].profile->stack.n);
+		finish(&profiles);
+	}
 }
 END_TEST
 
@@ -326,6 +371,7 @@ int main(int argc, char **argv)
 {
 	const TTest *const tests[] = {
 		processes_with_one_program_at_two_addresses_share_its_location, what_has_no_name_is_file_and_offset,
+		wrappers_of_go_are_left_out_unless_a_panic_or_nothing_is_in_them,
 		a_file_that_cannot_be_read_keeps_its_samples_and_the_names_of_others,
 		a_process_that_nothing_is_known_of_is_called_as_its_thread,
 		beyond_the_limit_services_are_together_but_those_in_depth,

@@ -35,7 +35,7 @@ static struct names *make_names(size_t n, unsigned depth)
 	struct names *names = names_new();
 
 	for (size_t i = 0; i < n; i++) {
-		struct names_location location = { .offset = 10 * (i + 1), .address = 0x1000 + i, .first_frame = names->frames.n };
+		struct names_location location = { .offset = 10 * (i + 1), .address = 0x1000 + i, .first_frame = names->frames.n, .flags = i % 4 };
 		char name[64];
 
 		for (unsigned d = 0; d < depth; d++) {
@@ -83,6 +83,7 @@ static void assert_same(const struct names *a, const struct names *b)
 		ck_assert_uint_eq(la->offset, lb->offset);
 		ck_assert_uint_eq(la->address, lb->address);
 		ck_assert_uint_eq(la->n_frames, lb->n_frames);
+		ck_assert_uint_eq(la->flags, lb->flags);
 		for (uint32_t j = 0; j < la->n_frames; j++) {
 			const struct names_frame *fa = &a->frames.at[la->first_frame + j], *fb = &b->frames.at[lb->first_frame + j];
 
@@ -224,6 +225,8 @@ START_TEST(a_lie_is_seen)
 	assert_malformed(2, 4, 100);
 	assert_malformed(3, 12, 7);                      /* frames of a location */
 	assert_malformed(3, 12, UINT32_MAX);
+	assert_malformed(3, 16, NAMES_FLAGS + 1);        /* a flag that is none */
+	assert_malformed(3, 16, UINT32_MAX);
 	assert_malformed(3, 12, 1);                      /* too few: some frame is nobody's */
 }
 END_TEST

@@ -52,7 +52,7 @@ struct table {
 
 /* Where the fields of the first function are, for those who damage them. */
 struct places {
-	size_t functions, first_function;
+	size_t functions, first_function, file_values, index_values;
 };
 
 static struct table make(bool go_118, struct places *ret)
@@ -147,6 +147,8 @@ static struct table make(bool go_118, struct places *ret)
 	for (size_t i = 0; i < 5; i++)
 		u64(&t.all, offsets[i]);
 	ret->functions = offsets[4];
+	ret->file_values = offsets[3] + file_table;
+	ret->index_values = offsets[3] + index_table;
 	for (size_t i = 0; i < 5; i++) {
 		ck_assert_int_eq(vec_append(&t.all.b, parts[i]->b.at, parts[i]->b.n), 0);
 		free(parts[i]->b.at);
@@ -271,6 +273,35 @@ START_TEST(without_inline_trees_the_function_is_still_named)
 	ck_assert_int_eq(gopclntab_lookup(tab, 0x4010bf, frames, 8, &n), 0);
 	ck_assert_uint_eq(n, 1);
 	assert_frame(&frames[0], "main.outer", "/src/b.go", 402, 9);
+	ck_assert_str_eq(frames[0].function_file, "/src/a.go");
+	gopclntab_free(tab);
+	table_deinit(&t);
+}
+END_TEST
+
+/* Its first instruction may be of an inlined call, from another file. */
+START_TEST(the_file_of_a_function_is_that_of_its_own_code)
+{
+	struct gopclntab_frame frames[8];
+	struct places places;
+	struct table t = make(false, &places);
+	struct gopclntab *tab;
+	size_t n;
+
+	/* b.go until 0x80, a.go until 0xc0, b.go; middle until 0x40, inner until 0x80, outer itself until 0xc0, middle. */
+	memcpy(t.all.b.at + places.file_values, (const uint8_t[]){ 6, 0x80, 1, 1, 0x40, 2, 0x40 }, 7);
+	memcpy(t.all.b.at + places.index_values, (const uint8_t[]){ 2, 0x40, 2, 0x40, 3, 0x40, 2, 0x40 }, 8);
+	memcpy(t.funcdata.b.at + 8, &(uint32_t){ 0x80 }, 4);
+	memcpy(t.funcdata.b.at + 24, &(uint32_t){ 0 }, 4);
+	ck_assert_int_eq(open_table(&t, &tab), 0);
+	ck_assert_int_eq(gopclntab_lookup(tab, 0x401000, frames, 8, &n), 0);
+	ck_assert_uint_eq(n, 2);
+	ck_assert_str_eq(frames[0].name, "main.middle[go.shape.int]");
+	ck_assert_str_eq(frames[0].function_file, "/src/b.go");
+	ck_assert_str_eq(frames[1].function_file, "/src/a.go");
+	ck_assert_int_eq(gopclntab_lookup(tab, 0x401090, frames, 8, &n), 0);
+	ck_assert_uint_eq(n, 1);
+	ck_assert_str_eq(frames[0].function_file, "/src/a.go");
 	gopclntab_free(tab);
 	table_deinit(&t);
 }
@@ -383,6 +414,7 @@ START_TEST(names_are_printed_as_the_runtime_prints_them)
 END_TEST
 
 UNIT_TESTS("gopclntab", an_address_has_its_function_and_what_is_inlined, code_outside_of_the_table_is_not_claimed,
-	a_short_answer_keeps_the_physical_function, without_inline_trees_the_function_is_still_named, a_circle_of_inlined_calls_ends,
+	a_short_answer_keeps_the_physical_function, without_inline_trees_the_function_is_still_named,
+	the_file_of_a_function_is_that_of_its_own_code, a_circle_of_inlined_calls_ends,
 	a_table_that_contradicts_itself_is_refused, a_cut_table_is_refused_or_answers, a_function_of_other_code_is_not_believed,
 	names_are_printed_as_the_runtime_prints_them)
