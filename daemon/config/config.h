@@ -194,6 +194,9 @@ struct config {
 	size_t n_alerts;
 };
 
+/* Whether every sample has this label from the daemon itself (service, pid, tid, ...): `env_label` may not give it. */
+bool config_label_is_reserved(const char *label);
+
 #define CONFIG_PATH "/etc/tsiot/profiling.yaml"
 
 /* A value given on the command line. It goes before what the files say. */

@@ -282,6 +282,10 @@ static int bind_pairs(struct config_binder *binder, const struct config_field *f
 			r = read_text(binder, field, path, node->items[i].value, &pair->label);
 		if (r < 0)
 			return r;
+		if (pair->label && config_label_is_reserved(pair->label)) {
+			refuse_value(binder, path, node->items[i].value, "a label of your own, not one that every sample has");
+			continue;
+		}
 		n_pairs += pair->variable && pair->label;
 	}
 	*value = (struct config_array){ .at = pairs, .n = n_pairs };

@@ -76,6 +76,17 @@ static const char *check_name(struct config_arena *arena, bool command_line, con
 	return NULL;
 }
 
+bool config_label_is_reserved(const char *label)
+{
+	/* Those of make_labels() in profile_builder.c. */
+	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+		if (!strcmp(reserved[i], label))
+			return true;
+	return false;
+}
+
 static const char *check_glob(struct config_arena *arena, bool command_line, const char **text)
 {
 	return **text && strlen(*text) <= 1024 ? NULL : "a pattern of 1 to 1024 characters";

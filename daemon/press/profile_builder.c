@@ -551,7 +551,7 @@ static int add_number_label(struct profile *profile, const char *key, int64_t va
 	return 0;
 }
 
-/* Ours, named in make_labels() and by labels_is_reserved(), and those of the configuration. */
+/* Ours, named in make_labels() and by config_label_is_reserved(), and those of the configuration. */
 enum { MAX_LABELS = 7 + LABELS_MAX };
 
 static int make_labels(const struct builder *b, struct profile *profile, const struct stacks_sample *sample,

@@ -7,17 +7,7 @@
 #include <string.h>
 
 #include "cleanup.h"
-
-/* Those of make_labels() in profile_builder.c. */
-static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container" };
-
-bool labels_is_reserved(const char *key)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
-		if (!strcmp(reserved[i], key))
-			return true;
-	return false;
-}
+#include "config.h"
 
 const char *labels_get(const struct labels *labels, const char *key)
 {
@@ -84,7 +74,7 @@ int labels_add(struct labels *labels, const char *key, const char *value)
 {
 	struct label label;
 
-	if (!*key || !*value || labels->pairs.n >= LABELS_MAX || labels_is_reserved(key) || labels_get(labels, key))
+	if (!*key || !*value || labels->pairs.n >= LABELS_MAX || config_label_is_reserved(key) || labels_get(labels, key))
 		return 0;
 	label.key = strdup(key);
 	label.value = clean(value);

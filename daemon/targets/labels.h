@@ -32,6 +32,3 @@ int labels_copy(const struct labels *from, struct labels *ret);
 /* NULL when there is none of that key. */
 const char *labels_get(const struct labels *labels, const char *key);
 void labels_deinit(struct labels *labels);
-
-/* Keys that every sample has from the daemon itself: service, pid, tid, thread, comm, unit, container. */
-bool labels_is_reserved(const char *key);

@@ -178,6 +178,8 @@ static const struct {
 		"FILE:1:33: `profiling.targets[0].service` wants 1 to 100 letters, digits or _ . @ -, not beginning with a dot, not `.a`" },
 	{ "profiling: {targets: [{match: {comm: a}, env_label: [A]}]}",
 		"FILE:1:53: `profiling.targets[0].env_label` wants a mapping of variables to labels, not a list" },
+	{ "profiling: {targets: [{match: {comm: a}, env_label: {A: pid}}]}",
+		"FILE:1:57: `profiling.targets[0].env_label` wants a label of your own, not one that every sample has, not `pid`" },
 	{ "profiling: {targets: [{match: {comm: a}, env_label: {A: b-c}}]}",
 		"FILE:1:57: `profiling.targets[0].env_label` wants 1 to 64 letters, digits or _, not `b-c`" },
 	{ "profiling: {targets: [{match: {comm: a}, cpu: {duration: 10m}}]}",

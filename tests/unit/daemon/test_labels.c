@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "config.h"
 #include "main.h"
 
 static void assert_cleaned(const char *value, const char *wanted)
@@ -41,10 +42,10 @@ START_TEST(keys_of_the_daemon_are_not_for_strangers)
 	struct labels labels = { 0 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
-		ck_assert(labels_is_reserved(ours[i]));
+		ck_assert(config_label_is_reserved(ours[i]));
 		ck_assert_int_eq(labels_add(&labels, ours[i], "forged"), 0);
 	}
-	ck_assert(!labels_is_reserved("version"));
+	ck_assert(!config_label_is_reserved("version"));
 	ck_assert_uint_eq(labels.pairs.n, 0);
 	labels_deinit(&labels);
 }
