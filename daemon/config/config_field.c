@@ -351,7 +351,7 @@ static const struct config_field target_fields[] = {
 	{ "service", CONFIG_STRING, AT(service), .check = check_service },
 	{ "match", CONFIG_SECTION, .required = true, AT(match), .section = &match_section },
 	{ "env_label", CONFIG_PAIRS, AT(env_labels), .max = 16, .check = check_name },
-	{ "cpu", CONFIG_SECTION, OVERRIDES(cpu) },
+	{ "cpu", CONFIG_SECTION, .no_effect = true, OVERRIDES(cpu) },
 	{ "memory", CONFIG_SECTION, .no_effect = true, OVERRIDES(memory) },
 	{ "goroutine", CONFIG_SECTION, .no_effect = true, OVERRIDES(goroutine) },
 	{ "block", CONFIG_SECTION, .no_effect = true, OVERRIDES(block) },
