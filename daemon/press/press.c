@@ -19,6 +19,7 @@
 #include "profile.h"
 #include "profile_builder.h"
 #include "stacks.h"
+#include "text.h"
 #include "top.h"
 
 /* Windows that may wait. One is normal; more than this means that the disk or the symbolizer hangs for minutes. */
@@ -154,12 +155,14 @@ static void add_window_comments(struct profile *profile, const struct capture *c
 static void add_comments(const struct press *press, const struct capture *capture, struct service_profile *service)
 {
 	struct profile *profile = service->profile;
+	char name[256];
 
 	profile->time_nsec = capture->stacks->start_wall_nsec;
 	profile->duration_nsec = capture->stacks->duration_nsec;
 	profile_add_comment_format(profile, "tsprofd " TSPROFD_VERSION ", host %s, kernel %s", press->host.nodename,
 			press->host.release);
-	profile_add_comment_format(profile, "service: %s, samples: %llu, trigger: %s", service->service,
+	text_clean(service->service, name, sizeof(name));
+	profile_add_comment_format(profile, "service: %s, samples: %llu, trigger: %s", name,
 			(unsigned long long)service->n_samples, capture->trigger[0] ? capture->trigger : "schedule");
 	profile_add_comment_format(profile, "user stacks that reach the start of their thread: %.2f %%; frames without a name: %.2f %%",
 			percent(service->n_rooted, service->n_user), percent(service->n_unnamed, service->n_frames));

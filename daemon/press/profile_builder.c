@@ -2,6 +2,7 @@
 #include "profile_builder.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "names_cache.h"
 #include "profile.h"
 #include "stacks.h"
+#include "text.h"
 
 /* Canonical kernel addresses of x86-64 have the upper half to themselves. */
 static const uint64_t kernel_start = UINT64_C(0xffff800000000000);
@@ -347,6 +349,15 @@ static int divide(struct builder *b, uint32_t max_services, struct service_profi
 
 /* Samples become rows of their profile */
 
+/* A string from a stranger: a path, or the name of a thread. */
+static int add_text(struct profile *profile, const char *text, uint32_t *ret)
+{
+	char clean[PATH_MAX];
+
+	text_clean(text, clean, sizeof(clean));
+	return profile_string(profile, clean, ret);
+}
+
 static int build_id_string(struct profile *profile, const struct build_id *id, uint32_t *ret)
 {
 	char hex[2 * sizeof(id->bytes) + 1] = "";
@@ -413,7 +424,7 @@ static int add_mapping(const struct builder *b, struct profile *profile, const s
 	}
 	/* Every location gets a function, if only "file+0xoffset": pprof must not look for better ones elsewhere. */
 	mapping.has_functions = true;
-	r = profile_string(profile, origin->file, &mapping.file);
+	r = add_text(profile, origin->file, &mapping.file);
 	if (r >= 0 && origin->mapping && origin->mapping->binary)
 		r = build_id_string(profile, names && names->build_id.size ? &names->build_id :
 				&origin->mapping->binary->build_id, &mapping.build_id);
@@ -429,7 +440,7 @@ static int add_unnamed(const struct builder *b, struct profile *profile, const s
 
 	if (asprintf(&title, "%s+0x%llx", b->origins.at[place->origin].title, (unsigned long long)address) < 0)
 		return -ENOMEM;
-	r = profile_string(profile, title, &function.name);
+	r = add_text(profile, title, &function.name);
 	if (r < 0)
 		return r;
 	function.system_name = function.name;
@@ -531,7 +542,7 @@ static int add_text_label(struct profile *profile, const char *key, const char *
 		return 0;
 	r = profile_string(profile, key, &label.key);
 	if (r >= 0)
-		r = profile_string(profile, value, &label.str);
+		r = add_text(profile, value, &label.str);
 	if (r < 0)
 		return r;
 	labels[(*n_labels)++] = label;

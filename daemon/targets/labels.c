@@ -8,6 +8,7 @@
 
 #include "cleanup.h"
 #include "config.h"
+#include "text.h"
 
 const char *labels_get(const struct labels *labels, const char *key)
 {
@@ -17,56 +18,11 @@ const char *labels_get(const struct labels *labels, const char *key)
 	return NULL;
 }
 
-/*
- * Bytes of the character that `text` begins with, 0 when it is none to show: a control character (C0, DEL, C1), or not
- * UTF-8 by RFC 3629 (no overlong forms, no surrogates, nothing above U+10FFFF).
- */
-static size_t character_length(const unsigned char *text)
-{
-	static const struct {
-		unsigned char mask, lead;
-		uint32_t least;
-	} forms[] = { { 0xE0, 0xC0, 0xA0 }, { 0xF0, 0xE0, 0x800 }, { 0xF8, 0xF0, 0x10000 } };
-
-	if (text[0] < 0x80)
-		return text[0] >= 0x20 && text[0] != 0x7F;
-	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-		uint32_t code = text[0] & (unsigned char)~forms[i].mask;
-
-		if ((text[0] & forms[i].mask) != forms[i].lead)
-			continue;
-		/* The NUL at the end is no continuation: nothing behind it is read. */
-		for (size_t j = 1; j <= i + 1; j++) {
-			if ((text[j] & 0xC0) != 0x80)
-				return 0;
-			code = code << 6 | (text[j] & 0x3F);
-		}
-		if (code < forms[i].least || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
-			return 0;
-		return i + 2;
-	}
-	return 0;
-}
-
 static char *clean(const char *value)
 {
 	char text[LABELS_MAX_VALUE + 1];
-	size_t n = 0;
 
-	while (*value) {
-		size_t length = character_length((const unsigned char *)value);
-
-		if (n + MAX(length, (size_t)1) > LABELS_MAX_VALUE)
-			break;
-		if (length)
-			memcpy(text + n, value, length);
-		else
-			text[n] = '?';
-		length = MAX(length, (size_t)1);
-		n += length;
-		value += length;
-	}
-	text[n] = '\0';
+	text_clean(value, text, sizeof(text));
 	return strdup(text);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <string.h>
+#include <stdlib.h>
 
 #include "names.h"
 #include "resolve.h"
+#include "text.h"
 
 struct names *names_new(void)
 {
@@ -28,42 +29,12 @@ struct names *names_free(struct names *names)
 	return NULL;
 }
 
-/* The length of the well-formed UTF-8 sequence at s, 0 when it is none (RFC 3629 §4, table 3-7 of Unicode). */
-static size_t utf8_sequence(const unsigned char *s, size_t left)
-{
-	size_t length = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-
-	if (length > left)
-		return 0;
-	for (size_t i = 1; i < length; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-	    (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return length;
-}
-
-/* Profiles hold UTF-8 (proto3 strings), and terminals must not be steered by a symbol's name. */
 static int add_string(struct strtab *strings, const char *string, uint32_t *ret)
 {
-	char clean[RESOLVE_MAX_STRING];
-	size_t n = 0, length;
+	char clean[RESOLVE_MAX_STRING + 1];
 
-	if (!string)
-		return strtab_add(strings, "", 0, ret);
-	length = strnlen(string, RESOLVE_MAX_STRING);
-	while (n < length) {
-		size_t sequence = utf8_sequence((const unsigned char *)string + n, length - n);
-
-		if (sequence <= 1 && (sequence == 0 || (unsigned char)string[n] < ' ' || string[n] == 0x7f)) {
-			clean[n++] = '?';
-			continue;
-		}
-		memcpy(clean + n, string + n, sequence);
-		n += sequence;
-	}
-	return strtab_add(strings, clean, n, ret);
+	text_clean(string ? string : "", clean, sizeof(clean));
+	return strtab_add_string(strings, clean, ret);
 }
 
 int names_add_frame(struct names *names, const struct frame *frame)
