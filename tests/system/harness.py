@@ -56,6 +56,15 @@ class Failed(Exception):
     pass
 
 
+class Missed(Failed):
+    """A measured figure outside of its bounds."""
+
+
+# Machines are shared: a figure may miss its bounds once for what the others do, and by chance (3 sigma) once in 370
+# times. What is wrong misses them each time.
+ATTEMPTS = 3
+
+
 _tests = []
 _cleanups = []
 
@@ -92,12 +101,19 @@ def check(condition, why):
         raise Failed(why)
 
 
+def check_measured(condition, why):
+    """Of a figure, that other load or chance may spoil once."""
+    if not condition:
+        raise Missed(why)
+
+
 def check_equal(found, expected, what):
     check(found == expected, f"{what}: {found!r}, expected {expected!r}")
 
 
 def check_between(value, low, high, what):
-    check(low <= value <= high, f"{what}: {value:.4g} is not in {low:.4g} to {high:.4g}")
+    if not low <= value <= high:
+        raise Missed(f"{what}: {value:.4g} is not in {low:.4g} to {high:.4g}")
 
 
 def _run_cleanups():
@@ -107,6 +123,18 @@ def _run_cleanups():
             function(*arguments)
         except Exception as error:  # the others still have to run
             note(f"at the end: {error!r}")
+
+
+def _attempt(function):
+    """Runs a test, and again while it only misses what it measures."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return function()
+        except Missed as why:
+            if not left:
+                raise
+            note(f"{why}; measured anew")
+            _run_cleanups()
 
 
 def main():
@@ -125,7 +153,7 @@ def main():
         name = name.replace("#", "")
         start = time.monotonic()
         try:
-            function()
+            _attempt(function)
             print(f"ok {number} - {name}")
         except Skip as reason:
             print(f"ok {number} - {name} # SKIP {reason}")

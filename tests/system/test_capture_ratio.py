@@ -6,15 +6,16 @@ from harness import *
 
 @test_each(["c-shares-fp", "c-threads", "go-shares"])
 def samples_add_up_to_the_CPU_time(name):
-    rate, seconds = 2000, 7
+    # At a higher rate the interrupts that take the samples, which no process is charged for, would themselves show.
+    rate, seconds = 1500, 8
     daemon = Daemon(cpu_config("2s", rate=rate))
-    truth = Target(name, seconds if name != "c-threads" else 9).truth()
+    truth = Target(name, seconds).truth()
     samples = daemon.samples_of(truth["pid"], until_nsec=time.time_ns())
     period = daemon.files()[-1].profile.period
     check_equal(round(1e9 / period), rate, "samples a second, of the period")
     expected = truth["total_ns"] / period
     note(f"{total(samples)} samples, {expected:.0f} expected of {truth['total_ns'] / 1e9:.3f} s of CPU")
-    check(expected >= 9000, "the program did not get the CPU time that this needs")
+    check_between(expected, 10000, 1e9, "samples expected of the CPU time that the program got")
     check_between(total(samples) / expected, 0.98, 1.02, "capture ratio")
     check_equal(sum(s.values[1] for s in samples), total(samples) * period, "cpu/nanoseconds")
 
