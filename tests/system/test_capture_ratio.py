@@ -9,7 +9,9 @@ def samples_add_up_to_the_CPU_time(name):
     # At a higher rate the interrupts that take the samples, which no process is charged for, would themselves show.
     rate, seconds = 1500, 8
     daemon = Daemon(cpu_config("2s", rate=rate))
-    truth = Target(name, seconds).truth()
+    # Of a process that is often preempted the kernel charges up to 3 % less than the clock says, on virtual machines at
+    # least; one that is not is charged exactly.
+    truth = Target(name, seconds, preexec_fn=undisturbed).truth()
     samples = daemon.samples_of(truth["pid"], until_nsec=time.time_ns())
     period = daemon.files()[-1].profile.period
     check_equal(round(1e9 / period), rate, "samples a second, of the period")
