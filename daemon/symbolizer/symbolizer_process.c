@@ -702,16 +702,24 @@ static void log_loss(struct symbolizer_process *process, const struct symbol_sou
 			reasons[talk], source->path ? source->path : "a file without a name", wait_status);
 }
 
-/* The process is lost, or must be: remembers whose fault it was. */
-static void lose(struct symbolizer_process *process, const struct symbol_source *source, const struct identity *identity, int talk)
+/*
+ * The process is lost, or must be: remembers whose fault it was. Whether it is worth asking another one: it was killed, by
+ * somebody else, for the first time with this question.
+ */
+static bool lose(struct symbolizer_process *process, const struct symbol_source *source, const struct identity *identity,
+		int talk, bool first)
 {
 	int status = stop(process);
 	/* Our own SIGKILL ends a liar, a hang and one that was dead already alike: what it died of by itself tells more. */
-	bool by_itself = talk == TALK_E_DEAD && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	bool was_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	bool by_itself = talk == TALK_E_DEAD && !was_killed;
 
 	count(process, talk == TALK_E_TIMEOUT ? &process->stats.timeouts : &process->stats.deaths, 1);
+	if (talk == TALK_E_DEAD && was_killed && first)
+		return true;
 	refuse(process, identity, by_itself || talk == TALK_E_LIAR ? REFUSED_NSEC : BLAMELESS_NSEC);
 	log_loss(process, source, talk, status);
+	return false;
 }
 
 /* The open file that takes most memory; SYMBOLIZER_SLOTS when none is open. */
@@ -750,10 +758,52 @@ static void count_names(struct symbolizer_process *process, const struct names *
 	count(process, &process->stats.named, named);
 }
 
+/* ASK_AGAIN: of a new process, which is only said when `first`. */
+enum { ASK_AGAIN = 100 };
+
+static int ask_names(struct symbolizer_process *process, const struct symbol_source *source, int fd,
+		const struct identity *identity, uint64_t n_bytes, const uint64_t *offsets, size_t n, bool first,
+		struct names **ret)
+{
+	_cleanup_(names_free_p) struct names *names = NULL;
+	int r;
+
+	r = ensure_started(process);
+	if (r < 0)
+		return r;
+	names = names_new();
+	if (!names)
+		return -ENOMEM;
+	r = resolve_all(process, source, fd, identity, n_bytes, offsets, n, names);
+	switch (r) {
+	case 0:
+		count_names(process, names);
+		*ret = TAKE(names);
+		break;
+	case TALK_E_REFUSED:
+		refuse(process, identity, REFUSED_NSEC);
+		r = SYMBOLIZER_E_UNAVAILABLE;
+		break;
+	case TALK_E_WRONG_FILE:
+		count(process, &process->stats.files_refused, 1);
+		r = SYMBOLIZER_E_UNAVAILABLE;
+		break;
+	case TALK_E_DEAD:
+	case TALK_E_TIMEOUT:
+	case TALK_E_LIAR:
+		return lose(process, source, identity, r, first) ? ASK_AGAIN : SYMBOLIZER_E_UNAVAILABLE;
+	default:
+		/* In the middle of an answer nobody reads on. */
+		stop(process);
+		return r;
+	}
+	trim(process);
+	return r;
+}
+
 static int resolve_with(struct symbolizer_process *process, const struct symbol_source *source, int fd,
 		const uint64_t *offsets, size_t n, struct names **ret)
 {
-	_cleanup_(names_free_p) struct names *names = NULL;
 	struct identity identity;
 	uint64_t n_bytes = 0;
 	int r;
@@ -765,37 +815,9 @@ static int resolve_with(struct symbolizer_process *process, const struct symbol_
 		count(process, &process->stats.files_refused, 1);
 		return SYMBOLIZER_E_UNAVAILABLE;
 	}
-	r = ensure_started(process);
-	if (r < 0)
-		return r;
-	names = names_new();
-	if (!names)
-		return -ENOMEM;
-	r = resolve_all(process, source, fd, &identity, n_bytes, offsets, n, names);
-	switch (r) {
-	case 0:
-		count_names(process, names);
-		*ret = TAKE(names);
-		break;
-	case TALK_E_REFUSED:
-		refuse(process, &identity, REFUSED_NSEC);
-		r = SYMBOLIZER_E_UNAVAILABLE;
-		break;
-	case TALK_E_WRONG_FILE:
-		count(process, &process->stats.files_refused, 1);
-		r = SYMBOLIZER_E_UNAVAILABLE;
-		break;
-	case TALK_E_DEAD:
-	case TALK_E_TIMEOUT:
-	case TALK_E_LIAR:
-		lose(process, source, &identity, r);
-		return SYMBOLIZER_E_UNAVAILABLE;
-	default:
-		/* In the middle of an answer nobody reads on. */
-		stop(process);
-		return r;
-	}
-	trim(process);
+	r = ask_names(process, source, fd, &identity, n_bytes, offsets, n, true, ret);
+	if (r == ASK_AGAIN)
+		r = ask_names(process, source, fd, &identity, n_bytes, offsets, n, false, ret);
 	return r;
 }
 

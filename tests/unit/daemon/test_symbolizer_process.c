@@ -306,6 +306,39 @@ static void *kill_later(void *pid)
 	return NULL;
 }
 
+static void *crash_later(void *pid)
+{
+	usleep(200000);
+	kill((pid_t)(intptr_t)pid, SIGSEGV);
+	kill((pid_t)(intptr_t)pid, SIGCONT);
+	return NULL;
+}
+
+START_TEST(who_is_killed_by_somebody_else_is_replaced_and_asked_again)
+{
+	struct symbolizer_process *process = start();
+	struct symbolizer_stats stats;
+	uint64_t offset = 0x1000;
+	int fd = other_file();
+	struct names *names;
+	pthread_t thread;
+	pid_t pid;
+
+	assert_names_itself(process);
+	pid = child_pid();
+	kill(pid, SIGSTOP);
+	pthread_create(&thread, NULL, kill_later, (void *)(intptr_t)pid);
+	ck_assert_int_eq(resolve_file(process, fd, &offset, 1, &names), 0);
+	pthread_join(thread, NULL);
+	names_free(names);
+	stats = symbolizer_process_stats(process);
+	ck_assert_uint_eq(stats.deaths, 1);
+	ck_assert_uint_eq(stats.files_refused, 0);
+	close(fd);
+	symbolizer_process_free(process);
+}
+END_TEST
+
 START_TEST(a_process_that_dies_of_a_file_costs_that_file_only)
 {
 	struct symbolizer_process *process = start();
@@ -320,7 +353,7 @@ START_TEST(a_process_that_dies_of_a_file_costs_that_file_only)
 	/* Stopped, it is caught in the middle of the answer for sure. */
 	pid = child_pid();
 	kill(pid, SIGSTOP);
-	pthread_create(&thread, NULL, kill_later, (void *)(intptr_t)pid);
+	pthread_create(&thread, NULL, crash_later, (void *)(intptr_t)pid);
 	ck_assert_int_eq(resolve_file(process, fd, &offset, 1, &names), SYMBOLIZER_E_UNAVAILABLE);
 	pthread_join(thread, NULL);
 	ck_assert_int_eq(resolve_file(process, fd, &offset, 1, &names), SYMBOLIZER_E_UNAVAILABLE);
@@ -699,6 +732,7 @@ int main(int argc, char **argv)
 	const TTest *const tests[] = {
 		a_program_is_named, many_offsets_come_back_in_order, the_vdso_is_named, the_kernel_is_named, the_process_is_confined,
 		a_process_that_dies_between_questions_is_replaced, a_process_that_dies_of_a_file_costs_that_file_only,
+		who_is_killed_by_somebody_else_is_replaced_and_asked_again,
 		a_process_that_hangs_is_replaced_within_two_seconds, a_file_that_takes_too_long_is_given_up, what_is_no_elf_file_is_refused_once_and_remembered,
 		another_file_than_the_one_expected_is_refused, corrupt_files_cost_nothing_else, a_sparse_gigabyte_takes_little,
 		no_descriptor_is_left_behind, a_perf_map_that_grows_is_read_again, the_process_ends_with_its_owner,
