@@ -284,15 +284,21 @@ static bool inlined_at(const struct gopclntab *tab, const struct function *f, co
 
 /*
  * The compiler gives single instructions of a function the line of what was inlined around them, in a file of its own, but
- * not the inlined call (runtime.suspendG of 1.26 has 5 bytes in stubs.go). The function is where its first instruction is.
+ * not the inlined call (runtime.suspendG of 1.26 has 5 bytes in stubs.go). The function is where its first instruction is;
+ * but that of a package's init, which the compiler gathers from all of its files, is told for each instruction.
  */
 static const char *function_file(const struct gopclntab *tab, const struct function *f, const struct inline_tree *tree, size_t max,
 		uint32_t *steps)
 {
 	struct gopclntab_frame frame = {0};
 	struct inlined_call call;
+	const char *name = string_at(&tab->names, f->name);
+	size_t length = name ? strlen(name) : 0;
 	uint32_t pc = f->entry;
 
+	/* Functions that are called init in the source have a number behind. */
+	if (length > 5 && !strcmp(name + length - 5, ".init"))
+		return NULL;
 	for (size_t depth = 0; depth < max && inlined_at(tab, f, tree, pc, steps, &call); depth++) {
 		if (call.parent >= f->end - f->entry)
 			return NULL;

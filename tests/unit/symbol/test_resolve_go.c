@@ -39,7 +39,7 @@ static const char program[] =
 	"func largest[T int | string](v []T) (m T) {\n\tfor _, x := range v {\n\t\tif x > m {\n\t\t\tm = x\n\t\t}\n\t}\n\treturn\n}\n"
 	/* Of the function: single instructions have that of what was inlined around them. */
 	"func file(f *runtime.Frame) string {\n"
-	"	if f.Func == nil {\n\t\treturn f.File\n\t}\n"
+	"	if f.Func == nil || strings.HasSuffix(f.Function, \".init\") {\n\t\treturn f.File\n\t}\n"
 	"	frames := runtime.CallersFrames(expand([]uintptr{f.Func.Entry() + 1}))\n"
 	"	for {\n"
 	"		first, more := frames.Next()\n"
