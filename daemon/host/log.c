@@ -13,13 +13,16 @@
 #include "cleanup.h"
 
 /* systemd.exec(5), $JOURNAL_STREAM: set, and equal to our standard error, when the journal reads it. */
-static bool stderr_is_journal(void)
+static bool stderr_is_journal;
+
+/* Before main(), hence before any thread. */
+__attribute__((constructor)) static void find_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
 	unsigned long long device, inode;
 	struct stat st;
 
-	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+	stderr_is_journal = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
 	       st.st_dev == device && st.st_ino == inode;
 }
 
@@ -52,14 +55,11 @@ static void to_journal(int priority, const char *event, const char *service, con
 __attribute__((format(printf, 5, 0))) static void emit(int priority, const char *event, const char *service,
 		const char *profile, const char *format, va_list arguments)
 {
-	static int is_journal = -1;
 	_cleanup_free_ char *message = NULL;
 
-	if (is_journal < 0)
-		is_journal = stderr_is_journal();
 	if (vasprintf(&message, format, arguments) < 0)
 		return;
-	if (is_journal)
+	if (stderr_is_journal)
 		to_journal(priority, event, service, profile, message);
 	else
 		to_stderr(priority, message);

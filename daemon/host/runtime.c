@@ -39,22 +39,36 @@ static int open_directory(struct runtime *runtime)
 	return runtime->fd < 0 ? -errno : 0;
 }
 
+/*
+ * A daemon that was killed while it started its symbolizer leaves a child that holds the lock until its exec, a moment
+ * later: the lock is tried for 300 ms.
+ */
+static int lock_patiently(int fd)
+{
+	for (int left = 30; flock(fd, LOCK_EX | LOCK_NB) < 0; left--) {
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		if (!left)
+			return RUNTIME_E_LOCKED;
+		usleep(10000);
+	}
+	return 0;
+}
+
 static int take_lock(struct runtime *runtime)
 {
 	_cleanup_free_ char *text = NULL;
 	char pid[16];
-	int n;
+	int n, r;
 
 	runtime->lock_fd = openat(runtime->fd, lock_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (runtime->lock_fd < 0)
 		return -errno;
-	if (flock(runtime->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK)
-			return -errno;
-		if (fs_read_fd(runtime->lock_fd, 64, &text, NULL) >= 0)
-			runtime->holder = atoi(text);
-		return RUNTIME_E_LOCKED;
-	}
+	r = lock_patiently(runtime->lock_fd);
+	if (r == RUNTIME_E_LOCKED && fs_read_fd(runtime->lock_fd, 64, &text, NULL) >= 0)
+		runtime->holder = atoi(text);
+	if (r)
+		return r;
 	n = snprintf(pid, sizeof(pid), "%d\n", getpid());
 	if (ftruncate(runtime->lock_fd, 0) < 0)
 		return -errno;

@@ -17,7 +17,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <systemd/sd-journal.h>
 
 #include "build_id.h"
 #include "cleanup.h"
@@ -25,6 +24,7 @@
 #include "debug_file.h"
 #include "fs.h"
 #include "hash.h"
+#include "log.h"
 #include "map.h"
 #include "symbolizer_child.h"
 #include "symbolizer_protocol.h"
@@ -363,11 +363,11 @@ static void tell_sandbox(struct symbolizer_process *process, const struct symbol
 		return;
 	process->told_sandbox = true;
 	if (!hello->landlock_abi)
-		sd_journal_print(LOG_NOTICE, "symbolizer: Landlock is not to be had here; system calls are limited all the same");
+		log_print(LOG_NOTICE, "symbolizer: Landlock is not to be had here; system calls are limited all the same");
 	if (!hello->limited)
-		sd_journal_print(LOG_NOTICE, "symbolizer: not all resource limits could be set");
+		log_print(LOG_NOTICE, "symbolizer: not all resource limits could be set");
 	if (!hello->unprivileged_user)
-		sd_journal_print(LOG_NOTICE, "symbolizer: runs as root without capabilities: the user could not be changed");
+		log_print(LOG_NOTICE, "symbolizer: runs as root without capabilities: the user could not be changed");
 }
 
 static int greet(struct symbolizer_process *process)
@@ -398,7 +398,7 @@ static int start(struct symbolizer_process *process)
 	theirs = pair[1];
 	r = spawn(theirs, &pid);
 	if (r < 0) {
-		sd_journal_print(LOG_ERR, "symbolizer: can't be started: %s", strerror(-r));
+		log_print(LOG_ERR, "symbolizer: can't be started: %s", strerror(-r));
 		process->no_start_until_nsec = clock_monotonic_nsec() + RETRY_START_NSEC;
 		return r;
 	}
@@ -412,7 +412,7 @@ static int start(struct symbolizer_process *process)
 	if (!r)
 		return 0;
 	status = stop(process);
-	sd_journal_print(LOG_ERR, "symbolizer: could not confine itself (wait status %#x); addresses stay without names for now", status);
+	log_print(LOG_ERR, "symbolizer: could not confine itself (wait status %#x); addresses stay without names for now", status);
 	process->no_start_until_nsec = clock_monotonic_nsec() + RETRY_START_NSEC;
 	return r < 0 ? r : -EIO;
 }
@@ -698,7 +698,7 @@ static void log_loss(struct symbolizer_process *process, const struct symbol_sou
 	if (process->logged_nsec && now - process->logged_nsec < LOG_INTERVAL_NSEC)
 		return;
 	process->logged_nsec = now;
-	sd_journal_print(LOG_WARNING, "symbolizer: %s %s (wait status %#x); its addresses stay without names for a while",
+	log_print(LOG_WARNING, "symbolizer: %s %s (wait status %#x); its addresses stay without names for a while",
 			reasons[talk], source->path ? source->path : "a file without a name", wait_status);
 }
 
