@@ -73,8 +73,9 @@ def profiles_of_another_users_process_appear_after_enable_now():
     owner = machine.run(f"stat -c '%U %G %a' {path}").stdout.strip()
     check_equal(owner, "tsprofd tsprof 640", "owner, group and mode of a file")
     check_equal(machine.run(f"stat -c '%U %G %a' $(dirname {path})").stdout.strip().replace("2750", "750"), "tsprofd tsprof 750", "of its folder")
-    kernel = [n for f in machine.files() for s in machine.fetch(f).samples for loc in s.locations if loc.mapping and
-              "kernel" in loc.mapping.file for n in loc.names]
+    # Not every window has one.
+    kernel = wait_for(lambda: [n for f in machine.files() for s in machine.fetch(f).samples for loc in s.locations
+                               if loc.mapping and "kernel" in loc.mapping.file for n in loc.names], "kernel frames", 40, every=1)
     check(any(not re.search(r"0x", n) for n in kernel), f"kernel frames are not named: {kernel[:5]}")
 
 
