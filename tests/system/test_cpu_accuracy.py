@@ -25,7 +25,7 @@ def shares_of_functions_are_those_of_the_clocks(name):
             wrong.append(function)
     note(f"n = {n} of {total(samples)} samples")
     check(n >= 0.9 * total(samples), f"only {n} of {total(samples)} samples are in a function that it has")
-    check_measured(n >= 2000, f"{n} samples are too few to tell")
+    check_measured(n >= 1000, f"{n} samples are too few to tell")
     check_measured(not wrong, f"off: {', '.join(wrong)}")
 
 
