@@ -14,18 +14,32 @@
 
 enum {
 	SAMPLE_MAX_KERNEL_FRAMES = 127,  /* sysctl kernel.perf_event_max_stack */
-	SAMPLE_MAX_USER_FRAMES = 1024,
+	SAMPLE_MAX_USER_FRAMES = 1024,   /* kept of a stack: half of them next to the leaf, half next to the root */
+	SAMPLE_MAX_DEPTH = 8192,         /* of a program's stack that is walked */
 	SAMPLE_COMM_LENGTH = 16,         /* TASK_COMM_LEN */
 	SAMPLE_EPOCHS = 2,
 };
 
-/* How the walk of the user stack ended. */
+/*
+ * In an address of the program that is not the leaf: this is where a signal interrupted it, not the return address of a
+ * call. (Addresses of programs are below 2^63.)
+ */
+#define SAMPLE_INTERRUPTED (1ULL << 63)
+
+/* How the walk of the user stack ended: whole, none, or broken for some reason. */
 enum sample_verdict {
-	SAMPLE_VERDICT_COMPLETE,         /* reached the end of the chain: frame pointer 0 at the thread's first function */
+	SAMPLE_VERDICT_COMPLETE,         /* reached the thread's first function */
+	SAMPLE_VERDICT_ELIDED,           /* the same, but frames in the middle were not kept: n_elided */
 	SAMPLE_VERDICT_KERNEL,           /* a kernel thread, or a task that exits or is amid an exec: no user stack to walk */
-	SAMPLE_VERDICT_BROKEN_POINTER,   /* the chain left the stack: not aligned, not rising, or not in user space */
-	SAMPLE_VERDICT_UNREADABLE,       /* the page is not resident, or not mapped */
-	SAMPLE_VERDICT_TRUNCATED,        /* deeper than SAMPLE_MAX_USER_FRAMES */
+	SAMPLE_VERDICT_NO_MAPPING,       /* an address where the program has no code */
+	SAMPLE_VERDICT_NO_TABLE,         /* the file's unwind table is not made yet */
+	SAMPLE_VERDICT_NO_ROW,           /* the file's unwind table does not speak of this place */
+	SAMPLE_VERDICT_NO_RULE,          /* it does, but in a way that we cannot follow */
+	SAMPLE_VERDICT_NO_FRAME,         /* code without a table whose frame pointer leads nowhere: a JIT's, mostly */
+	SAMPLE_VERDICT_BAD_FRAME,        /* what the rule leads to cannot be the caller's frame: not aligned, not above, or not code */
+	SAMPLE_VERDICT_UNREADABLE,       /* a page of the stack is not resident, or not mapped */
+	SAMPLE_VERDICT_TOO_DEEP,         /* deeper than SAMPLE_MAX_DEPTH */
+	SAMPLE_VERDICT_COMPAT,           /* a 32-bit program: only its leaf is known */
 	SAMPLE_N_VERDICTS,
 };
 
@@ -65,6 +79,9 @@ struct sample_value {
  * A record of the ring: this and the frames of a stack, n_kernel + n_user times a __u64: first those of the kernel, then
  * those of the program, each leaf first: instruction pointer, then return addresses. No stack has no frames: a record
  * without says that its key's frames were sent before.
+ *
+ * With n_elided > 0, n_user is SAMPLE_MAX_USER_FRAMES; the first half of them is next to the leaf, in order; the second
+ * half is next to the root and was written round and round: it begins at its entry n_elided % (SAMPLE_MAX_USER_FRAMES / 2).
  */
 struct sample_stack {
 	struct sample_key key;           /* tid: the thread in which it was seen first */
@@ -73,6 +90,8 @@ struct sample_stack {
 	__u16 n_user;
 	__u32 loose;                     /* samples that this record itself stands for (0, or 1 when the map had no room) */
 	__u32 verdict;                   /* enum sample_verdict */
+	__u32 n_elided;                  /* frames of the program left out in its middle */
+	__u32 zero;
 	char thread[SAMPLE_COMM_LENGTH];
 };
 

@@ -92,15 +92,15 @@ static __always_inline int unwind_step(struct unwind_registers *at)
 	if (!at->bp)
 		return SAMPLE_VERDICT_COMPLETE;
 	if (at->bp & 7 || at->bp > UNWIND_USER_END - sizeof(saved))
-		return SAMPLE_VERDICT_BROKEN_POINTER;
+		return SAMPLE_VERDICT_BAD_FRAME;
 	if (at->bp < at->sp && !unwind_may_be_goroutine_stack(at->bp))
-		return SAMPLE_VERDICT_BROKEN_POINTER;
+		return SAMPLE_VERDICT_BAD_FRAME;
 	if (unwind_read(&saved, sizeof(saved), at->bp) < 0)
 		return SAMPLE_VERDICT_UNREADABLE;
 	if (!saved.ip && !saved.bp)
 		return SAMPLE_VERDICT_COMPLETE;
 	if (!saved.ip || saved.ip >= UNWIND_USER_END)
-		return SAMPLE_VERDICT_BROKEN_POINTER;
+		return SAMPLE_VERDICT_BAD_FRAME;
 	at->ip = saved.ip;
 	at->sp = at->bp + sizeof(saved);
 	at->bp = saved.bp;
@@ -139,7 +139,7 @@ static __always_inline void unwind_user(struct unwind *unwind, __u64 salt)
 {
 	struct unwind_context context = { .unwind = unwind, .salt = salt };
 
-	unwind->verdict = SAMPLE_VERDICT_TRUNCATED; /* unless a step says otherwise */
+	unwind->verdict = SAMPLE_VERDICT_TOO_DEEP; /* unless a step says otherwise */
 	unwind_loop(SAMPLE_MAX_USER_FRAMES, unwind_frame, &context);
 }
 
@@ -216,7 +216,7 @@ static __always_inline void unwind_task(struct unwind *unwind, void *context,
 		unwind->frames[n_kernel] = unwind->at.ip;
 		unwind->hash = unwind_mix(unwind->hash, unwind->at.ip, salt);
 		unwind->n = n_kernel + 1;
-		unwind->verdict = SAMPLE_VERDICT_BROKEN_POINTER;
+		unwind->verdict = SAMPLE_VERDICT_BAD_FRAME;
 	} else {
 		unwind_user(unwind, salt);
 	}

@@ -279,10 +279,17 @@ static void print_stacks(const struct metrics *metrics, FILE *f)
 {
 	static const char *const verdicts[SAMPLE_N_VERDICTS] = {
 		[SAMPLE_VERDICT_COMPLETE] = "complete",
+		[SAMPLE_VERDICT_ELIDED] = "elided",
 		[SAMPLE_VERDICT_KERNEL] = "kernel",
-		[SAMPLE_VERDICT_BROKEN_POINTER] = "broken_pointer",
+		[SAMPLE_VERDICT_NO_MAPPING] = "no_mapping",
+		[SAMPLE_VERDICT_NO_TABLE] = "no_table",
+		[SAMPLE_VERDICT_NO_ROW] = "no_row",
+		[SAMPLE_VERDICT_NO_RULE] = "no_rule",
+		[SAMPLE_VERDICT_NO_FRAME] = "no_frame",
+		[SAMPLE_VERDICT_BAD_FRAME] = "bad_frame",
 		[SAMPLE_VERDICT_UNREADABLE] = "unreadable",
-		[SAMPLE_VERDICT_TRUNCATED] = "truncated",
+		[SAMPLE_VERDICT_TOO_DEEP] = "too_deep",
+		[SAMPLE_VERDICT_COMPAT] = "compat",
 	};
 
 	family(f, "tsprofd_unwind_stacks_total", "counter", "User stacks by how their walk ended.");

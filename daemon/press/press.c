@@ -141,9 +141,9 @@ static void add_window_comments(struct profile *profile, const struct capture *c
 			"user stacks of %s by the end of their walk: frame pointer 0 %llu, kernel only %llu, broken pointer %llu, unreadable %llu, truncated %llu",
 			whose, (unsigned long long)s->verdicts[SAMPLE_VERDICT_COMPLETE],
 			(unsigned long long)s->verdicts[SAMPLE_VERDICT_KERNEL],
-			(unsigned long long)s->verdicts[SAMPLE_VERDICT_BROKEN_POINTER],
+			(unsigned long long)s->verdicts[SAMPLE_VERDICT_BAD_FRAME],
 			(unsigned long long)s->verdicts[SAMPLE_VERDICT_UNREADABLE],
-			(unsigned long long)s->verdicts[SAMPLE_VERDICT_TRUNCATED]);
+			(unsigned long long)s->verdicts[SAMPLE_VERDICT_TOO_DEEP]);
 	if (capture->facts.lost_life || capture->facts.lost_mappings)
 		profile_add_comment_format(profile, "events of processes lost: life %llu, mappings %llu",
 				(unsigned long long)capture->facts.lost_life,

@@ -55,7 +55,7 @@ struct press_result {
 	int error;                           /* -errno: the whole capture came to nothing */
 	uint64_t duration_nsec;              /* of the window; 0 when this is only about files kept for later */
 	uint64_t seen, kept, lost_ring, lost_namespace, lost_frames; /* of the window */
-	uint64_t verdicts[8];                /* enum sample_verdict */
+	uint64_t verdicts[16];               /* enum sample_verdict */
 	uint64_t n_frames, n_unnamed;
 	uint64_t symbolize_nsec;             /* building of profiles, names included */
 	uint64_t latency_nsec;               /* from the window's end to the last file */

@@ -63,6 +63,7 @@ START_TEST(samples_look_the_same_from_both_sides)
 	COMPARE(btf, sample_value, MEMBER(sample_value, count), MEMBER(sample_value, thread));
 	COMPARE(btf, sample_stack, MEMBER(sample_stack, key), MEMBER(sample_stack, epoch), MEMBER(sample_stack, n_kernel),
 			MEMBER(sample_stack, n_user), MEMBER(sample_stack, loose), MEMBER(sample_stack, verdict),
+			MEMBER(sample_stack, n_elided), MEMBER(sample_stack, zero),
 			MEMBER(sample_stack, thread));
 	btf__free(btf);
 }

@@ -104,7 +104,7 @@ END_TEST
 static void expect_broken_after(size_t n)
 {
 	run_from(8);
-	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_BROKEN_POINTER);
+	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_BAD_FRAME);
 	ck_assert_uint_eq(walk.n, n);
 }
 
@@ -198,7 +198,7 @@ START_TEST(a_deeper_stack_is_cut_and_says_so)
 {
 	make_chain(SAMPLE_MAX_USER_FRAMES, 2);
 	run_from(8);
-	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_TRUNCATED);
+	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_TOO_DEEP);
 	ck_assert_uint_eq(walk.n, SAMPLE_MAX_USER_FRAMES);
 	ck_assert_uint_eq(walk.frames[SAMPLE_MAX_USER_FRAMES - 1], 0x400000 + SAMPLE_MAX_USER_FRAMES - 1);
 }
@@ -215,7 +215,7 @@ START_TEST(frames_of_the_kernel_stay_in_front)
 	ck_assert_uint_eq(walk.n, UNWIND_MAX_FRAMES);
 	ck_assert_uint_eq(walk.frames[SAMPLE_MAX_KERNEL_FRAMES - 1], 0xffffffff81000000 + SAMPLE_MAX_KERNEL_FRAMES - 1);
 	ck_assert_uint_eq(walk.frames[SAMPLE_MAX_KERNEL_FRAMES], 0x400000);
-	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_TRUNCATED);
+	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_TOO_DEEP);
 }
 END_TEST
 
@@ -254,7 +254,7 @@ START_TEST(a_frame_pointer_into_the_heap_of_a_c_program_breaks_the_chain)
 		stack_words[8 + 2 * 4] = heap_base + 100 * 8;
 		heap_words[101] = 0x500001;
 		run_from(8);
-		ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_BROKEN_POINTER);
+		ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_BAD_FRAME);
 		ck_assert_uint_eq(walk.n, 4);
 	}
 }
@@ -269,7 +269,7 @@ START_TEST(a_ring_of_frames_in_a_go_heap_ends)
 	heap_words[111] = 0x500002;
 	start(0x500000, heap_base, heap_base + 100 * 8);
 	unwind_user(&walk, salt);
-	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_TRUNCATED);
+	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_TOO_DEEP);
 	ck_assert_uint_eq(walk.n, SAMPLE_MAX_USER_FRAMES);
 }
 END_TEST

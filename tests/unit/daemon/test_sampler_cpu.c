@@ -510,7 +510,7 @@ static void kernel_and_deep_stacks(sd_event *loop)
 
 		if (pid == (uint32_t)deep) {
 			n_deep += sample->count;
-			if (stack->verdict == SAMPLE_VERDICT_TRUNCATED && stack->n_user == SAMPLE_MAX_USER_FRAMES)
+			if (stack->verdict == SAMPLE_VERDICT_TOO_DEEP && stack->n_user == SAMPLE_MAX_USER_FRAMES)
 				truncated += sample->count;
 		}
 		if (pid != (uint32_t)in_kernel || !stack->n_kernel)

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Unwind tables of the files that samples meet: asked for by the kernel side (struct unwind_want), taken from the cache
+ * on disk or made by a symbolizer process of this room's own, put into the kernel, and forgotten least recently used
+ * when the budget is full. A thread makes them one after another, paced, so that a start on a busy machine is no spike.
+ */
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+struct binary;
+struct process_id;
+struct tables;
+struct unwind_maps;
+
+struct tables_options {
+	struct unwind_maps *maps;            /* borrowed */
+	const char *cache_directory;         /* NULL: no cache on disk */
+	const char *const *debug_directories;/* NULL-terminated; outlives tables */
+	/* Which file has the code at this address of a process: a reference, or NULL when that is not known (any more). */
+	struct binary *(*find)(const struct process_id *process, uint64_t address, void *userdata);
+	void *userdata;
+};
+
+struct tables_stats {
+	uint64_t wanted, made, cached, failed;   /* ever */
+	uint64_t evicted;
+	uint64_t n_waiting;                      /* now */
+	uint64_t n_rows;                         /* of the tables in the kernel */
+	uint64_t make_nsec, cpu_nsec;            /* time and CPU time that went into making them */
+	uint64_t helper_memory_bytes;            /* of the process that makes them, now; 0: it has ended */
+};
+
+int tables_new(sd_event *loop, const struct tables_options *options, struct tables **ret);
+struct tables *tables_free(struct tables *tables);
+
+struct tables_stats tables_stats(const struct tables *tables);
