@@ -21,17 +21,24 @@ struct unwind_image {
 	size_t n_pages;
 };
 
-/* 0 with bytes to free(3), or -ENOMEM. */
+/*
+ * 0 with bytes to free(3), -ENOMEM, or -EINVAL when there is no row or no rule, or more than UNWIND_MAX_RULES. A tree holds
+ * UNWIND_ROOT_ENTRIES * UNWIND_INDEX_ENTRIES pages of rows (one is full, or 64 KiB from its first row to its last): code
+ * behind them is cut off, and `end` is then where it begins.
+ */
 int unwind_image_encode(const struct unwind_rows *rows, void **ret, size_t *ret_size);
 
 /*
- * 0 when the kernel may be given it: every page number, rule number and count is in bounds, offsets rise, kinds of rules
- * and registers exist. Else UNWIND_IMAGE_E_CORRUPT.
+ * 0 when the kernel may be given it: every page number, rule number and count is in bounds, each page is used once, offsets
+ * rise, kinds of rules and registers exist. Else UNWIND_IMAGE_E_CORRUPT, or -ENOMEM. `data` is aligned to 8, as from malloc(3).
  */
 int unwind_image_open(const void *data, size_t size, struct unwind_image *ret);
 enum { UNWIND_IMAGE_E_CORRUPT = 1 };
 
-/* Which page entries of the image hold numbers of pages: to add to each of them what the pages' place is. Works on copies of both. */
+/*
+ * Puts the numbers that the pages have in their new place, page_numbers[i] for page i, in all that names a page. Works on
+ * copies of an opened image's table and of its n_pages pages, aligned to 8.
+ */
 void unwind_image_relocate(struct unwind_table *table, void *pages, size_t n_pages, const uint32_t *page_numbers);
 
 /* The rule at a file offset, searched as the kernel does it; NULL when there is none. For tests and tools. */
