@@ -99,7 +99,7 @@ static __always_inline int announce(void *map, struct unwind *unwind, const stru
 		return 0;
 	if (r < 0)
 		return -1;
-	if (send(unwind, unwind->n, 0) >= 0)
+	if (send(unwind, unwind->stack.n_kernel + unwind->stack.n_user, 0) >= 0)
 		return 1;
 	bpf_map_delete_elem(map, &marker); /* whoever comes next tries again */
 	return -1;
@@ -119,7 +119,7 @@ static __always_inline bool enter(void *map, struct unwind *unwind)
 			return true;
 	}
 	/* No room for it: the record itself is the sample. */
-	return send(unwind, announced < 0 ? unwind->n : 0, 1) >= 0;
+	return send(unwind, announced < 0 ? unwind->stack.n_kernel + unwind->stack.n_user : 0, 1) >= 0;
 }
 
 SEC("perf_event")

@@ -57,8 +57,54 @@ struct signal_struct {
 	atomic_t live; /* threads that did not exit yet */
 };
 
+struct super_block {
+	unsigned int s_dev;
+};
+
+struct inode {
+	unsigned long i_ino;
+	unsigned int i_generation;
+	struct super_block *i_sb;
+	/* Linux 6.11, commit 3aa63a569c64; the two before are flavours of it, as libbpf calls them. */
+	__s64 i_mtime_sec;
+	unsigned int i_mtime_nsec;
+};
+
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+};
+
+struct inode___linux_6_7 {
+	struct timespec64 __i_mtime;
+};
+
+struct inode___before {
+	struct timespec64 i_mtime;
+};
+
+struct file {
+	struct inode *f_inode;
+};
+
+struct vm_area_struct {
+	unsigned long vm_start, vm_end; /* [vm_start, vm_end) */
+	unsigned long vm_flags;
+	unsigned long vm_pgoff;         /* pages */
+	struct file *vm_file;
+};
+
+struct maple_tree {
+	void *ma_root;
+};
+
+struct mm_context {
+	void *vdso;
+};
+
 struct mm_struct {
-	unsigned long task_size;
+	struct maple_tree mm_mt;        /* Linux 6.1, commit d4af56c5c7c6 */
+	struct mm_context context;
 };
 
 struct task_struct {
@@ -84,7 +130,9 @@ struct linux_binprm {
 };
 
 struct pt_regs {
-	unsigned long ip, sp, bp;
+	unsigned long r15, r14, r13, r12, bp, bx;
+	unsigned long r11, r10, r9, r8, ax, cx, dx, si, di;
+	unsigned long ip, sp;
 	unsigned short cs; /* once a long; beside it FRED keeps other things now (Linux 6.9) */
 };
 

@@ -4,15 +4,17 @@
  * Takes a stack: the kernel's part with the kernel's own unwinder, the program's part by our own walk, frame by frame.
  * Never BPF_F_USER_STACK: with uprobes on the machine it crashes kernels before 6.13 (commit b583ef82b671).
  *
- * The walk is one step repeated: unwind_step() takes the registers of a frame to those of its caller. Today it knows
- * frame pointers; tables will be another way to make the same step. x86-64 only.
+ * The walk is one step repeated: unwind_step() takes the registers of a frame to those of its caller, by the rule that
+ * holds where the frame is (rules.bpf.h). Of the registers that a callee preserves, rbp and rbx are followed: no others
+ * are used to find frames; the leaf, and what a signal interrupted, has all. x86-64 only.
  *
- * It reads memory and loops only through unwind_read() and unwind_loop(): tests/unit/bpf defines UNWIND_NATIVE and its
- * own two, and runs the very same walk on stacks made by hand.
+ * It asks for rules, reads memory and loops only through unwind_rule_at(), unwind_read() and unwind_loop():
+ * tests/unit/bpf defines UNWIND_NATIVE and its own three, and runs the very same walk on stacks made by hand.
  */
 #include <stdbool.h>
 
 #include "sample.h"
+#include "unwind_table.h"
 
 #ifndef UNWIND_NATIVE
 #include "kernel.h"
@@ -21,6 +23,8 @@
 
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
+
+#include "rules.bpf.h"
 
 static __always_inline long unwind_read(void *to, __u32 size, __u64 from)
 {
@@ -42,19 +46,45 @@ static __always_inline long unwind_read(void *to, __u32 size, __u64 from)
 
 enum {
 	UNWIND_MAX_FRAMES = SAMPLE_MAX_KERNEL_FRAMES + SAMPLE_MAX_USER_FRAMES,
+	UNWIND_HALF = SAMPLE_MAX_USER_FRAMES / 2,
 	UNWIND_GO_ON = SAMPLE_N_VERDICTS, /* beside enum sample_verdict: there is a caller */
+	UNWIND_WORDS = 32,
+	UNWIND_SAVED_WORDS = 8,          /* below the CFA: a return address, then at most rbp, rbx, r12 to r15 */
+	UNWIND_KNOWN_ALL = (1 << UNWIND_N_REGISTERS) - 1,
+	/*
+	 * In the signal frame, as rsp points at it when the handler has returned: the ucontext's general registers
+	 * (arch/x86/include/uapi/asm/sigcontext.h struct sigcontext_64; include/uapi/asm-generic/ucontext.h): r8 to r15,
+	 * rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip.
+	 */
+	UNWIND_UCONTEXT_REGISTERS = 40,
+	UNWIND_UCONTEXT_WORDS = 17,
 };
 
 struct unwind_registers {
-	__u64 ip, sp, bp;
+	__u64 ip;
+	__u64 at[UNWIND_N_REGISTERS];    /* by DWARF number */
+	__u32 known;                     /* bits by DWARF number */
+	__u32 is_exact;                  /* ip is where the thread is, not a return address */
 };
+
+#ifndef UNWIND_NATIVE
+enum { UNWIND_MAPPINGS = 4 };
+#endif
 
 /* One walk, too large for the BPF stack: in scratch memory of its CPU, one for each type of program. */
 struct unwind {
-	struct unwind_registers at;
+	struct unwind_registers registers;
 	__u64 hash;
-	__u32 n;                         /* frames so far */
+	__u32 n;                         /* frames of the program so far */
+	__u32 n_kernel;
 	__u32 verdict;
+	__u32 guess;                     /* verdict if the frame pointer, taken for want of better, leads nowhere */
+	__u64 words[UNWIND_WORDS];       /* of the stack, being looked at */
+#ifndef UNWIND_NATIVE
+	struct mapping mappings[UNWIND_MAPPINGS]; /* met in this walk; */
+	__u32 mapping, next_mapping;     /* the last one used; the next one to forget */
+	struct mapping_search search;
+#endif
 	struct sample_stack stack;       /* sent as one with the frames */
 	__u64 frames[UNWIND_MAX_FRAMES];
 };
@@ -77,34 +107,214 @@ static __always_inline bool unwind_may_be_goroutine_stack(__u64 address)
 	return address >= UNWIND_GO_HEAP_START && address < UNWIND_GO_HEAP_END;
 }
 
-/*
- * From a frame to its caller: UNWIND_GO_ON, or the verdict that ends the walk; `at` is untouched then.
- *
- * The caller's stack lies above, but where code changes stacks: runtime.systemstack and asmcgocall of Go keep the chain
- * intact from the system stack into the goroutine's (asm_amd64.s, Go 1.21 and later), which may be below.
- */
-static __always_inline int unwind_step(struct unwind_registers *at)
+#ifdef UNWIND_NATIVE
+static int unwind_rule_at(struct unwind *unwind, __u64 address, struct unwind_rule *ret);
+#else
+static __always_inline struct mapping *unwind_mapping_of(struct unwind *unwind, __u64 address)
 {
-	struct {
-		__u64 bp, ip;
-	} saved;
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct mapping *mapping = &unwind->mappings[unwind->mapping & (UNWIND_MAPPINGS - 1)];
+	__u32 next;
 
-	if (!at->bp)
-		return SAMPLE_VERDICT_COMPLETE;
-	if (at->bp & 7 || at->bp > UNWIND_USER_END - sizeof(saved))
-		return SAMPLE_VERDICT_BAD_FRAME;
-	if (at->bp < at->sp && !unwind_may_be_goroutine_stack(at->bp))
-		return SAMPLE_VERDICT_BAD_FRAME;
-	if (unwind_read(&saved, sizeof(saved), at->bp) < 0)
-		return SAMPLE_VERDICT_UNREADABLE;
-	if (!saved.ip && !saved.bp)
-		return SAMPLE_VERDICT_COMPLETE;
-	if (!saved.ip || saved.ip >= UNWIND_USER_END)
-		return SAMPLE_VERDICT_BAD_FRAME;
-	at->ip = saved.ip;
-	at->sp = at->bp + sizeof(saved);
-	at->bp = saved.bp;
+	if (address >= mapping->start && address < mapping->end)
+		return mapping;
+#pragma unroll
+	for (__u32 i = 0; i < UNWIND_MAPPINGS; i++) {
+		mapping = &unwind->mappings[i];
+		if (address >= mapping->start && address < mapping->end) {
+			unwind->mapping = i;
+			return mapping;
+		}
+	}
+	next = unwind->next_mapping++ & (UNWIND_MAPPINGS - 1);
+	mapping = &unwind->mappings[next];
+	unwind->mapping = next;
+	if (!mapping_find(task->mm, address, &unwind->search, mapping))
+		mapping->kind = MAPPING_ANONYMOUS;
+	rules_enter_mapping(mapping, &unwind->stack.key.process, address);
+	return mapping;
+}
+
+/*
+ * The rule at an address; unwind->guess then tells whether it is only a guess. 0, or the verdict that ends the walk.
+ */
+static __always_inline int unwind_rule_at(struct unwind *unwind, __u64 address, struct unwind_rule *ret)
+{
+	struct mapping *mapping;
+
+	ret->cfa = UNWIND_CFA_FRAME_POINTER;
+	ret->bx = UNWIND_SAVED_NOWHERE;
+	unwind->guess = SAMPLE_VERDICT_BAD_FRAME;
+	if (!has_tables)
+		return 0;
+	mapping = unwind_mapping_of(unwind, address);
+	if (mapping->kind == MAPPING_NONE)
+		return SAMPLE_VERDICT_NO_MAPPING;
+	if (mapping->state == UNWIND_FILE_WITHOUT) {
+		unwind->guess = SAMPLE_VERDICT_NO_FRAME;
+		return 0;
+	}
+	if (mapping->state == UNWIND_FILE_WANTED) {
+		unwind->guess = SAMPLE_VERDICT_NO_TABLE;
+		return 0;
+	}
+	return rules_of_table(mapping->state, address - mapping->start + mapping->file_offset, ret);
+}
+#endif
+
+/* By rbp, in code that nobody described, or that keeps it by convention. */
+static __always_inline int unwind_step_frame_pointer(struct unwind *unwind)
+{
+	struct unwind_registers *registers = &unwind->registers;
+	__u64 bp = registers->at[UNWIND_REGISTER_BP], sp = registers->at[UNWIND_REGISTER_SP];
+	__u32 guess = unwind->guess;
+
+	if (!(registers->known & 1 << UNWIND_REGISTER_BP))
+		return guess == SAMPLE_VERDICT_BAD_FRAME ? SAMPLE_VERDICT_NO_RULE : guess;
+	/* A thread begins in the C library or in Go, not in code that we know nothing of. */
+	if (!bp)
+		return guess == SAMPLE_VERDICT_BAD_FRAME ? SAMPLE_VERDICT_COMPLETE : guess;
+	/*
+	 * The caller's stack lies above, but where code changes stacks: runtime.systemstack and asmcgocall of Go keep
+	 * the chain intact from the system stack into the goroutine's (asm_amd64.s, Go 1.21 and later), which may be below.
+	 */
+	if (bp & 7 || bp > UNWIND_USER_END - 2 * sizeof(__u64) || (bp < sp && !unwind_may_be_goroutine_stack(bp)))
+		return guess;
+	if (unwind_read(unwind->words, 2 * sizeof(__u64), bp) < 0)
+		return guess == SAMPLE_VERDICT_BAD_FRAME ? SAMPLE_VERDICT_UNREADABLE : guess;
+	if (!unwind->words[1])
+		return unwind->words[0] || guess != SAMPLE_VERDICT_BAD_FRAME ? guess : SAMPLE_VERDICT_COMPLETE;
+	if (unwind->words[1] >= UNWIND_USER_END)
+		return guess;
+	registers->ip = unwind->words[1];
+	registers->at[UNWIND_REGISTER_BP] = unwind->words[0];
+	registers->at[UNWIND_REGISTER_SP] = bp + 2 * sizeof(__u64);
+	registers->known = 1 << UNWIND_REGISTER_BP | 1 << UNWIND_REGISTER_SP;
+	registers->is_exact = false;
 	return UNWIND_GO_ON;
+}
+
+/* Out of a signal handler: all registers as they were when it was called. */
+static __always_inline int unwind_step_signal(struct unwind *unwind)
+{
+	struct unwind_registers *registers = &unwind->registers;
+	const __u64 *words = unwind->words;
+
+	if (unwind_read(unwind->words, UNWIND_UCONTEXT_WORDS * sizeof(__u64),
+			registers->at[UNWIND_REGISTER_SP] + UNWIND_UCONTEXT_REGISTERS) < 0)
+		return SAMPLE_VERDICT_UNREADABLE;
+	if (!words[16] || words[16] >= UNWIND_USER_END)
+		return SAMPLE_VERDICT_BAD_FRAME;
+	for (__u32 i = 0; i < 8; i++)
+		registers->at[8 + i] = words[i];
+	registers->at[5] = words[8];
+	registers->at[4] = words[9];
+	registers->at[UNWIND_REGISTER_BP] = words[10];
+	registers->at[UNWIND_REGISTER_BX] = words[11];
+	registers->at[1] = words[12];
+	registers->at[0] = words[13];
+	registers->at[2] = words[14];
+	registers->at[UNWIND_REGISTER_SP] = words[15];
+	registers->ip = words[16];
+	registers->known = UNWIND_KNOWN_ALL;
+	registers->is_exact = true;
+	return UNWIND_GO_ON;
+}
+
+/* The caller's value of rbp or rbx; *known loses its bit when that can't be told. */
+static __always_inline void unwind_restore(struct unwind *unwind, __u32 reg, __s32 saved, __u64 cfa, __u32 n_words,
+		__u32 *known)
+{
+	struct unwind_registers *registers = &unwind->registers;
+	__u64 value = 0;
+
+	if (saved == UNWIND_SAVED_SAME)
+		return;
+	if (saved < 0 && saved >= -UNWIND_SAVED_WORDS)
+		registers->at[reg] = unwind->words[(n_words + saved) & (UNWIND_SAVED_WORDS - 1)];
+	else if (saved < 0 && unwind_read(&value, sizeof(value), cfa + 8 * (__s64)saved) == 0)
+		registers->at[reg] = value;
+	else
+		*known &= ~(1 << reg);
+}
+
+/* From the CFA on: return address and saved registers are below it. */
+static __always_inline int unwind_step_cfa(struct unwind *unwind, const struct unwind_rule *rule, __u64 cfa)
+{
+	struct unwind_registers *registers = &unwind->registers;
+	__u32 known = registers->known & (1 << UNWIND_REGISTER_BX | 1 << UNWIND_REGISTER_BP | 1 << UNWIND_REGISTER_SP);
+	__u64 sp = registers->at[UNWIND_REGISTER_SP], ip;
+	__u32 n_words = 1;
+
+	if (rule->bp < 0 && rule->bp >= -UNWIND_SAVED_WORDS)
+		n_words = (__u32)-rule->bp;
+	if (rule->bx < 0 && rule->bx >= -UNWIND_SAVED_WORDS && (__u32)-rule->bx > n_words)
+		n_words = (__u32)-rule->bx;
+	if (cfa & 7 || cfa < UNWIND_SAVED_WORDS * sizeof(__u64) || cfa > UNWIND_USER_END)
+		return SAMPLE_VERDICT_BAD_FRAME;
+	if (cfa <= sp && !unwind_may_be_goroutine_stack(cfa))
+		return SAMPLE_VERDICT_BAD_FRAME;
+	if (n_words > UNWIND_SAVED_WORDS) /* cannot be: for the verifier */
+		return SAMPLE_VERDICT_BAD_FRAME;
+	if (unwind_read(unwind->words, n_words * sizeof(__u64), cfa - n_words * sizeof(__u64)) < 0)
+		return SAMPLE_VERDICT_UNREADABLE;
+	ip = unwind->words[(n_words - 1) & (UNWIND_SAVED_WORDS - 1)];
+	if (!ip)
+		return SAMPLE_VERDICT_COMPLETE;
+	if (ip >= UNWIND_USER_END)
+		return SAMPLE_VERDICT_BAD_FRAME;
+	unwind_restore(unwind, UNWIND_REGISTER_BP, rule->bp, cfa, n_words, &known);
+	unwind_restore(unwind, UNWIND_REGISTER_BX, rule->bx, cfa, n_words, &known);
+	registers->at[UNWIND_REGISTER_SP] = cfa;
+	registers->ip = ip;
+	registers->known = known;
+	registers->is_exact = false;
+	return UNWIND_GO_ON;
+}
+
+/* From a frame to its caller: UNWIND_GO_ON, or the verdict that ends the walk. */
+static __always_inline int unwind_step(struct unwind *unwind)
+{
+	struct unwind_registers *registers = &unwind->registers;
+	struct unwind_rule rule = {};
+	__u64 base, cfa;
+	__u32 reg;
+	int r;
+
+	/* A call that does not return may be the last instruction of its function: the byte before the return address is in it. */
+	r = unwind_rule_at(unwind, registers->ip - !registers->is_exact, &rule);
+	if (r)
+		return r;
+	reg = rule.reg & (UNWIND_N_REGISTERS - 1);
+	base = registers->at[reg];
+	switch (rule.cfa) {
+	case UNWIND_CFA_END:
+		return SAMPLE_VERDICT_COMPLETE;
+	case UNWIND_CFA_FRAME_POINTER:
+		return unwind_step_frame_pointer(unwind);
+	case UNWIND_CFA_SIGNAL:
+		return unwind_step_signal(unwind);
+	case UNWIND_CFA_PLT:
+		cfa = registers->at[UNWIND_REGISTER_SP] + 8;
+		if ((registers->ip & 15) >= (__u64)(__s64)rule.offset)
+			cfa += 8;
+		break;
+	case UNWIND_CFA_REGISTER:
+		if (!(registers->known & 1U << reg))
+			return SAMPLE_VERDICT_NO_RULE;
+		cfa = base + (__s64)rule.offset;
+		break;
+	case UNWIND_CFA_DEREFERENCE:
+		if (!(registers->known & 1U << reg))
+			return SAMPLE_VERDICT_NO_RULE;
+		if (unwind_read(unwind->words, sizeof(__u64), base + (__s64)rule.inner) < 0)
+			return SAMPLE_VERDICT_UNREADABLE;
+		cfa = unwind->words[0] + (__s64)rule.addend;
+		break;
+	default:
+		return SAMPLE_VERDICT_NO_RULE;
+	}
+	return unwind_step_cfa(unwind, &rule, cfa);
 }
 
 struct unwind_context {
@@ -116,31 +326,60 @@ static long unwind_frame(__u32 index, void *data)
 {
 	struct unwind_context *context = data;
 	struct unwind *unwind = context->unwind;
-	__u32 n = unwind->n;
+	__u64 frame = unwind->registers.ip;
+	__u32 n = unwind->n, at = n;
 	int r;
 
-	if (n >= UNWIND_MAX_FRAMES) /* cannot be: for the verifier */
+	if (n && unwind->registers.is_exact)
+		frame |= SAMPLE_INTERRUPTED;
+	/* The half next to the root goes round: what is behind is forgotten. */
+	if (at >= UNWIND_HALF)
+		at = UNWIND_HALF + (at & (UNWIND_HALF - 1));
+	at += unwind->n_kernel;
+	if (at >= UNWIND_MAX_FRAMES) /* cannot be: for the verifier */
 		return 1;
-	unwind->frames[n] = unwind->at.ip;
+	unwind->frames[at] = frame;
 	unwind->n = n + 1;
-	unwind->hash = unwind_mix(unwind->hash, unwind->at.ip, context->salt);
-	r = unwind_step(&unwind->at);
+	unwind->hash = unwind_mix(unwind->hash, frame, context->salt);
+	r = unwind_step(unwind);
 	if (r == UNWIND_GO_ON)
 		return 0;
-	unwind->verdict = r;
+	unwind->verdict = (__u32)r;
 	return 1;
 }
 
 /*
- * Appends the frames of the program, leaf first, from the registers in unwind->at on, and sets unwind->verdict.
- * Before: unwind->n frames of the kernel, at most SAMPLE_MAX_KERNEL_FRAMES, are there and in unwind->hash.
+ * Walks the program's stack, leaf first, from unwind->registers on, which puts frames behind those of the kernel, and
+ * sets n, hash and verdict. Before: n_kernel frames, at most SAMPLE_MAX_KERNEL_FRAMES, are there and in unwind->hash.
  */
 static __always_inline void unwind_user(struct unwind *unwind, __u64 salt)
 {
 	struct unwind_context context = { .unwind = unwind, .salt = salt };
 
+	unwind->n = 0;
 	unwind->verdict = SAMPLE_VERDICT_TOO_DEEP; /* unless a step says otherwise */
-	unwind_loop(SAMPLE_MAX_USER_FRAMES, unwind_frame, &context);
+#ifndef UNWIND_NATIVE
+#pragma unroll
+	for (__u32 i = 0; i < UNWIND_MAPPINGS; i++)
+		unwind->mappings[i].end = 0;
+	unwind->next_mapping = 0;
+#endif
+	unwind_loop(SAMPLE_MAX_DEPTH, unwind_frame, &context);
+	if (unwind->verdict == SAMPLE_VERDICT_COMPLETE && unwind->n > SAMPLE_MAX_USER_FRAMES)
+		unwind->verdict = SAMPLE_VERDICT_ELIDED;
+}
+
+/* Says in the record what the walk came to. */
+static __always_inline void unwind_finish(struct unwind *unwind, __u64 salt)
+{
+	__u32 n = unwind->n < SAMPLE_MAX_USER_FRAMES ? unwind->n : SAMPLE_MAX_USER_FRAMES;
+
+	/* The same frames may be split or end in another way. */
+	unwind->hash = unwind_mix(unwind->hash, (__u64)unwind->n_kernel << 8 | unwind->verdict, salt);
+	unwind->stack.n_kernel = (__u16)unwind->n_kernel;
+	unwind->stack.n_user = (__u16)n;
+	unwind->stack.n_elided = unwind->n - n;
+	unwind->stack.verdict = unwind->verdict;
 }
 
 #ifndef UNWIND_NATIVE
@@ -151,6 +390,30 @@ enum {
 
 /* The context's registers are read whole: the verifier refuses the narrower load that clang would make of a mask. */
 #define unwind_register(regs, name) (*(const volatile __u64 *)&(regs)->name)
+
+/* All sixteen, by DWARF number; `get(name)` is how one is read. */
+#define unwind_set_registers(registers, get)                                                                           \
+	do {                                                                                                           \
+		(registers)->at[0] = get(ax);                                                                          \
+		(registers)->at[1] = get(dx);                                                                          \
+		(registers)->at[2] = get(cx);                                                                          \
+		(registers)->at[UNWIND_REGISTER_BX] = get(bx);                                                         \
+		(registers)->at[4] = get(si);                                                                          \
+		(registers)->at[5] = get(di);                                                                          \
+		(registers)->at[UNWIND_REGISTER_BP] = get(bp);                                                         \
+		(registers)->at[UNWIND_REGISTER_SP] = get(sp);                                                         \
+		(registers)->at[8] = get(r8);                                                                          \
+		(registers)->at[9] = get(r9);                                                                          \
+		(registers)->at[10] = get(r10);                                                                        \
+		(registers)->at[11] = get(r11);                                                                        \
+		(registers)->at[12] = get(r12);                                                                        \
+		(registers)->at[13] = get(r13);                                                                        \
+		(registers)->at[14] = get(r14);                                                                        \
+		(registers)->at[15] = get(r15);                                                                        \
+		(registers)->ip = get(ip);                                                                             \
+		(registers)->known = UNWIND_KNOWN_ALL;                                                                 \
+		(registers)->is_exact = true;                                                                          \
+	} while (0)
 
 static long unwind_hash_kernel_frame(__u32 index, void *data)
 {
@@ -171,7 +434,8 @@ static __always_inline bool unwind_is_amid_exec(struct task_struct *task)
 
 /*
  * The whole stack of the thread `task`, the current one, which was interrupted with `regs`; `context` is what the kernel
- * passed to the program. Fills stack.n_kernel, n_user and verdict, n and hash. There is always one frame at least.
+ * passed to the program; unwind->stack.key.process is filled in. Sets all but the key, epoch, loose and thread of
+ * unwind->stack, and hash. There is always one frame at least.
  */
 static __always_inline void unwind_task(struct unwind *unwind, void *context,
 		const struct interrupted_registers *regs, struct task_struct *task, __u64 salt)
@@ -182,11 +446,12 @@ static __always_inline void unwind_task(struct unwind *unwind, void *context,
 	long n_bytes;
 
 	unwind->hash = salt;
-	unwind->at.ip = 0;
+	unwind->n = 0;
+	unwind->registers.ip = 0;
 	if ((cs & 3) == 3) { /* privilege level 3: in user mode */
-		unwind->at.ip = ip;
-		unwind->at.sp = unwind_register(regs, sp);
-		unwind->at.bp = unwind_register(regs, bp);
+#define get(name) unwind_register(regs, name)
+		unwind_set_registers(&unwind->registers, get);
+#undef get
 	} else {
 		n_bytes = bpf_get_stack(context, unwind->frames, SAMPLE_MAX_KERNEL_FRAMES * sizeof(__u64), 0);
 		if (n_bytes >= (long)sizeof(__u64)) {
@@ -200,31 +465,27 @@ static __always_inline void unwind_task(struct unwind *unwind, void *context,
 			struct pt_regs *user = (struct pt_regs *)bpf_task_pt_regs(task);
 
 			/* io_uring's workers have an address space, but no program counter in it (copy_thread()): 0. */
-			unwind->at.ip = user->ip;
-			unwind->at.sp = user->sp;
-			unwind->at.bp = user->bp;
+#define get(name) user->name
+			unwind_set_registers(&unwind->registers, get);
+#undef get
 			cs = user->cs;
 		}
 	}
 	if (n_kernel > SAMPLE_MAX_KERNEL_FRAMES)
 		n_kernel = SAMPLE_MAX_KERNEL_FRAMES;
-	unwind->n = n_kernel;
-	if (!unwind->at.ip) {
+	unwind->n_kernel = n_kernel;
+	if (!unwind->registers.ip) {
 		unwind->verdict = SAMPLE_VERDICT_KERNEL;
 	} else if (cs != UNWIND_USER_CS) {
 		/* A 32-bit program: its frames are half as wide. Where it was is all we say. */
-		unwind->frames[n_kernel] = unwind->at.ip;
-		unwind->hash = unwind_mix(unwind->hash, unwind->at.ip, salt);
-		unwind->n = n_kernel + 1;
-		unwind->verdict = SAMPLE_VERDICT_BAD_FRAME;
+		unwind->frames[n_kernel] = unwind->registers.ip;
+		unwind->hash = unwind_mix(unwind->hash, unwind->registers.ip, salt);
+		unwind->n = 1;
+		unwind->verdict = SAMPLE_VERDICT_COMPAT;
 	} else {
 		unwind_user(unwind, salt);
 	}
-	/* The same frames may be split or end in another way. */
-	unwind->hash = unwind_mix(unwind->hash, (__u64)n_kernel << 8 | unwind->verdict, salt);
-	unwind->stack.n_kernel = (__u16)n_kernel;
-	unwind->stack.n_user = (__u16)(unwind->n - n_kernel);
-	unwind->stack.verdict = unwind->verdict;
+	unwind_finish(unwind, salt);
 }
 
 #endif

@@ -19,6 +19,7 @@
 
 enum {
 	UNWIND_PAGE_SIZE = 2048,
+	UNWIND_CHUNK_PAGES = 512,        /* of memory that is given to the kernel at a time: 1 MiB */
 	UNWIND_ROOT_ENTRIES = 32,
 	UNWIND_INDEX_ENTRIES = UNWIND_PAGE_SIZE / 8,
 	UNWIND_ROW_ENTRIES = UNWIND_PAGE_SIZE / 4,
