@@ -56,10 +56,19 @@ struct mapping_search {
 	__u64 words[MAPPING_NODE_WORDS];
 };
 
+/* 1 when a < b, else 0, for numbers below 2^63; the compiler is kept from making a branch of it. */
+static __always_inline __u64 mapping_is_less(__u64 a, __u64 b)
+{
+	__u64 difference = a - b;
+
+	asm volatile("" : "+r"(difference));
+	return difference >> 63;
+}
+
 /* One level down. */
 static long mapping_descend(__u32 index, void *data)
 {
-	struct mapping_search *search = data;
+	struct mapping_search *search = *(struct mapping_search **)data; /* bpf_loop() passes on pointers to the stack only */
 	__u64 node = search->entry & ~0xffULL, type = search->entry >> 3 & 15;
 	__u64 n_pivots = type == MAPPING_ARANGE_64 ? MAPPING_ARANGE_PIVOTS : MAPPING_RANGE_PIVOTS;
 	__u64 page = search->address >> MAPPING_PAGE_SHIFT, slot = 0, goes_on = 1;
@@ -78,9 +87,9 @@ static long mapping_descend(__u32 index, void *data)
 	for (__u64 i = 0; i < MAPPING_RANGE_PIVOTS; i++) {
 		__u64 pivot = search->words[1 + i];
 
-		goes_on &= ((pivot >> MAPPING_PAGE_SHIFT) - page) >> 63 & (i - n_pivots) >> 63;
+		goes_on &= mapping_is_less(pivot >> MAPPING_PAGE_SHIFT, page) & mapping_is_less(i, n_pivots);
 		if (i)
-			goes_on &= (pivot | -pivot) >> 63;
+			goes_on &= mapping_is_less(0, pivot >> 1) | (pivot & 1);
 		slot += goes_on;
 	}
 	search->entry = search->words[(1 + n_pivots + slot) & (MAPPING_NODE_WORDS - 1)];
@@ -117,7 +126,7 @@ static __always_inline bool mapping_find(struct mm_struct *mm, __u64 address, st
 		return false;
 	search->address = address;
 	search->entry = (__u64)BPF_CORE_READ(mm, mm_mt.ma_root);
-	bpf_loop(MAPPING_MAX_HEIGHT, mapping_descend, search, 0);
+	bpf_loop(MAPPING_MAX_HEIGHT, mapping_descend, &search, 0);
 	if (!search->entry || search->entry & 3) /* nothing there, or an entry that only reserves its place */
 		return true;
 	area = (struct vm_area_struct *)search->entry;

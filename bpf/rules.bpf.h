@@ -70,10 +70,10 @@ static __always_inline void *rules_page(__u32 page)
 	return pages ? bpf_map_lookup_elem(pages, &at) : NULL;
 }
 
-/* 0 when a < b, all bits when not; without a branch: the verifier would follow each one both ways, at every step of a search. */
+/* 0 when a < b, all bits when not; without a branch, as above. */
 static __always_inline __u64 rules_mask_not_below(__u32 a, __u32 b)
 {
-	return (((__u64)a - b) >> 63) - 1;
+	return mapping_is_less(a, b) - 1;
 }
 
 /* The last of `n` (a power of two) entries whose offset is not above `offset`; the first is not. */

@@ -254,7 +254,8 @@ static __always_inline int unwind_step_cfa(struct unwind *unwind, const struct u
 		return SAMPLE_VERDICT_BAD_FRAME;
 	if (cfa <= sp && !unwind_may_be_goroutine_stack(cfa))
 		return SAMPLE_VERDICT_BAD_FRAME;
-	if (n_words > UNWIND_SAVED_WORDS) /* cannot be: for the verifier */
+	asm volatile("" : "+r"(n_words)); /* the compiler knows that it cannot be; the verifier must see the comparison */
+	if (n_words > UNWIND_SAVED_WORDS)
 		return SAMPLE_VERDICT_BAD_FRAME;
 	if (unwind_read(unwind->words, n_words * sizeof(__u64), cfa - n_words * sizeof(__u64)) < 0)
 		return SAMPLE_VERDICT_UNREADABLE;
