@@ -109,11 +109,14 @@ static __always_inline __u64 mapping_mtime(struct inode *inode)
 	return (__u64)BPF_CORE_READ(before, i_mtime.tv_sec) * 1000000000 + (__u64)BPF_CORE_READ(before, i_mtime.tv_nsec);
 }
 
-/*
- * The mapping that has `address`; ret->kind tells what it is. `search` is scratch memory. False when the kernel does not
- * keep its mappings as we know it.
- */
-static __always_inline bool mapping_find(struct mm_struct *mm, __u64 address, struct mapping_search *search,
+/* Before 6.1 the mappings were in a red-black tree, which we do not read. */
+static __always_inline bool mapping_can_be_found(void)
+{
+	return bpf_core_field_exists(((struct mm_struct *)NULL)->mm_mt);
+}
+
+/* The mapping that has `address`; ret->kind tells what it is. `search` is scratch memory. */
+static __always_inline void mapping_find(struct mm_struct *mm, __u64 address, struct mapping_search *search,
 		struct mapping *ret)
 {
 	struct vm_area_struct *area;
@@ -122,22 +125,20 @@ static __always_inline bool mapping_find(struct mm_struct *mm, __u64 address, st
 
 	ret->kind = MAPPING_NONE;
 	ret->start = ret->end = 0;
-	if (!bpf_core_field_exists(mm->mm_mt))
-		return false;
 	search->address = address;
 	search->entry = (__u64)BPF_CORE_READ(mm, mm_mt.ma_root);
 	bpf_loop(MAPPING_MAX_HEIGHT, mapping_descend, &search, 0);
 	if (!search->entry || search->entry & 3) /* nothing there, or an entry that only reserves its place */
-		return true;
+		return;
 	area = (struct vm_area_struct *)search->entry;
 	ret->start = BPF_CORE_READ(area, vm_start);
 	ret->end = BPF_CORE_READ(area, vm_end);
 	if (address < ret->start || address >= ret->end) {
 		ret->start = ret->end = 0;
-		return true;
+		return;
 	}
 	if (!(BPF_CORE_READ(area, vm_flags) & MAPPING_VM_EXEC))
-		return true;
+		return;
 	ret->file.generation = 0;
 	ret->file.device = 0;
 	ret->file.ino = 0;
@@ -158,5 +159,4 @@ static __always_inline bool mapping_find(struct mm_struct *mm, __u64 address, st
 	} else {
 		ret->kind = MAPPING_ANONYMOUS;
 	}
-	return true;
 }

@@ -129,8 +129,7 @@ static __always_inline struct mapping *unwind_mapping_of(struct unwind *unwind, 
 	next = unwind->next_mapping++ & (UNWIND_MAPPINGS - 1);
 	mapping = &unwind->mappings[next];
 	unwind->mapping = next;
-	if (!mapping_find(task->mm, address, &unwind->search, mapping))
-		mapping->kind = MAPPING_ANONYMOUS;
+	mapping_find(task->mm, address, &unwind->search, mapping);
 	rules_enter_mapping(mapping, &unwind->stack.key.process, address);
 	return mapping;
 }
@@ -145,7 +144,7 @@ static __always_inline int unwind_rule_at(struct unwind *unwind, __u64 address, 
 	ret->cfa = UNWIND_CFA_FRAME_POINTER;
 	ret->bx = UNWIND_SAVED_NOWHERE;
 	unwind->guess = SAMPLE_VERDICT_BAD_FRAME;
-	if (!has_tables)
+	if (!has_tables || !mapping_can_be_found())
 		return 0;
 	mapping = unwind_mapping_of(unwind, address);
 	if (mapping->kind == MAPPING_NONE)
