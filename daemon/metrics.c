@@ -32,7 +32,7 @@ struct service {
 struct metrics {
 	struct kind_totals kinds[PROFILE_N_KINDS];
 	uint64_t verdicts[SAMPLE_N_VERDICTS];
-	uint64_t n_frames, n_unnamed;
+	uint64_t n_frames, n_unnamed, n_unmapped;
 	uint64_t profile_bytes;
 	uint64_t lost_windows[METRICS_N_LOSSES];
 	uint64_t symbolize_counts[N_SYMBOLIZE_BOUNDS + 1];
@@ -168,6 +168,7 @@ int metrics_add_result(struct metrics *metrics, const struct press_result *resul
 			metrics->verdicts[i] += result->verdicts[i];
 		metrics->n_frames += result->n_frames;
 		metrics->n_unnamed += result->n_unnamed;
+		metrics->n_unmapped += result->n_unmapped;
 		if (result->error < 0) {
 			metrics->lost_windows[METRICS_LOSS_BUILD]++;
 			kind->lost_windows += result->kept;
@@ -298,6 +299,8 @@ static void print_stacks(const struct metrics *metrics, FILE *f)
 	family(f, "tsprofd_frames_total", "counter", "Frames of samples by whether they have a name.");
 	labelled(f, "tsprofd_frames_total", metrics->n_frames - metrics->n_unnamed, "named=\"true\"");
 	labelled(f, "tsprofd_frames_total", metrics->n_unnamed, "named=\"false\"");
+	family(f, "tsprofd_frames_without_mapping_total", "counter", "Frames of samples where nothing known is mapped.");
+	number(f, "tsprofd_frames_without_mapping_total", metrics->n_unmapped);
 }
 
 static void print_symbols(const struct metrics *metrics, FILE *f)

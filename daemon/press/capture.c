@@ -79,7 +79,6 @@ void capture_select(struct capture *capture, bool (*keep)(const struct image *im
 
 	for (size_t i = 0; i < stacks->samples.n; i++) {
 		const struct stacks_sample *sample = &stacks->samples.at[i];
-
 		const struct stacks_stack *stack = &stacks->stacks.at[sample->stack];
 
 		if (keep(capture->images.at[stack->process], userdata)) {
@@ -87,7 +86,7 @@ void capture_select(struct capture *capture, bool (*keep)(const struct image *im
 			continue;
 		}
 		stacks->seen -= sample->count;
-		/* One stack may end in two ways (a page that was not resident at first): it has the first one's verdict. */
+		/* The hash that tells stacks apart has the verdict in it; the bound is for the day when two hashes are equal. */
 		stacks->verdicts[stack->verdict] -= MIN(stacks->verdicts[stack->verdict], sample->count);
 	}
 	stacks->samples.n = n;

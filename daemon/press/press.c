@@ -123,6 +123,34 @@ static double percent(uint64_t part, uint64_t whole)
 	return whole ? 100.0 * part / whole : 0;
 }
 
+/* How the walks of user stacks ended, by sample. */
+static void add_verdicts_comment(struct profile *profile, const char *whose, const uint64_t verdicts[SAMPLE_N_VERDICTS])
+{
+	uint64_t n_user = 0, n_broken = 0;
+	char reasons[512] = "";
+	size_t length = 0;
+
+	for (uint32_t i = 0; i < SAMPLE_N_VERDICTS; i++) {
+		const char *reason = stacks_broken_reason(i);
+
+		if (i != SAMPLE_VERDICT_KERNEL)
+			n_user += verdicts[i];
+		if (!reason || !verdicts[i])
+			continue;
+		n_broken += verdicts[i];
+		if (length < sizeof(reasons))
+			length += snprintf(reasons + length, sizeof(reasons) - length, "%s%s %llu", length ? ", " : " (",
+					reason, (unsigned long long)verdicts[i]);
+	}
+	profile_add_comment_format(profile,
+			"user stacks of %s: complete %llu (%.2f %%), elided %llu, kernel only %llu, broken %llu%s%s", whose,
+			(unsigned long long)verdicts[SAMPLE_VERDICT_COMPLETE],
+			percent(verdicts[SAMPLE_VERDICT_COMPLETE], n_user),
+			(unsigned long long)verdicts[SAMPLE_VERDICT_ELIDED],
+			(unsigned long long)verdicts[SAMPLE_VERDICT_KERNEL], (unsigned long long)n_broken, reasons,
+			n_broken ? ")" : "");
+}
+
 static void add_window_comments(struct profile *profile, const struct capture *capture)
 {
 	const struct stacks *s = capture->stacks;
@@ -137,13 +165,7 @@ static void add_window_comments(struct profile *profile, const struct capture *c
 			whose, (unsigned long long)s->seen, (unsigned long long)(s->seen - lost), (unsigned long long)lost,
 			(unsigned long long)s->lost_ring, (unsigned long long)s->lost_namespace,
 			(unsigned long long)s->lost_frames);
-	profile_add_comment_format(profile,
-			"user stacks of %s by the end of their walk: frame pointer 0 %llu, kernel only %llu, broken pointer %llu, unreadable %llu, truncated %llu",
-			whose, (unsigned long long)s->verdicts[SAMPLE_VERDICT_COMPLETE],
-			(unsigned long long)s->verdicts[SAMPLE_VERDICT_KERNEL],
-			(unsigned long long)s->verdicts[SAMPLE_VERDICT_BAD_FRAME],
-			(unsigned long long)s->verdicts[SAMPLE_VERDICT_UNREADABLE],
-			(unsigned long long)s->verdicts[SAMPLE_VERDICT_TOO_DEEP]);
+	add_verdicts_comment(profile, whose, s->verdicts);
 	if (capture->facts.lost_life || capture->facts.lost_mappings)
 		profile_add_comment_format(profile, "events of processes lost: life %llu, mappings %llu",
 				(unsigned long long)capture->facts.lost_life,
@@ -164,8 +186,9 @@ static void add_comments(const struct press *press, const struct capture *captur
 	text_clean(service->service, name, sizeof(name));
 	profile_add_comment_format(profile, "service: %s, samples: %llu, trigger: %s", name,
 			(unsigned long long)service->n_samples, capture->trigger[0] ? capture->trigger : "schedule");
-	profile_add_comment_format(profile, "user stacks that reach the start of their thread: %.2f %%; frames without a name: %.2f %%",
-			percent(service->n_rooted, service->n_user), percent(service->n_unnamed, service->n_frames));
+	add_verdicts_comment(profile, "this file", service->verdicts);
+	profile_add_comment_format(profile, "frames without a name: %.2f %%, without mapping: %.2f %%",
+			percent(service->n_unnamed, service->n_frames), percent(service->n_unmapped, service->n_frames));
 	add_window_comments(profile, capture);
 }
 
@@ -420,6 +443,7 @@ static void press_service(struct press *press, const struct capture *capture, st
 	service->service = NULL;
 	result->n_frames += service->n_frames;
 	result->n_unnamed += service->n_unnamed;
+	result->n_unmapped += service->n_unmapped;
 	if (vec_push(&result->files, file) < 0) {
 		free(file.path);
 		free(file.service);

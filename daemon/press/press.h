@@ -14,6 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "names_cache.h"
+#include "sample.h"
 #include "store.h"
 #include "store_vacuum.h"
 #include "symbolizer_process.h"
@@ -55,8 +56,8 @@ struct press_result {
 	int error;                           /* -errno: the whole capture came to nothing */
 	uint64_t duration_nsec;              /* of the window; 0 when this is only about files kept for later */
 	uint64_t seen, kept, lost_ring, lost_namespace, lost_frames; /* of the window */
-	uint64_t verdicts[16];               /* enum sample_verdict */
-	uint64_t n_frames, n_unnamed;
+	uint64_t verdicts[SAMPLE_N_VERDICTS];
+	uint64_t n_frames, n_unnamed, n_unmapped; /* as in struct service_profile */
 	uint64_t symbolize_nsec;             /* building of profiles, names included */
 	uint64_t latency_nsec;               /* from the window's end to the last file */
 	uint64_t n_unsaved, unsaved_bytes;   /* kept for later, now */

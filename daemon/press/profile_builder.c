@@ -27,11 +27,15 @@ struct place {
 
 static const uint32_t source_none = UINT32_MAX;
 
+/* Instead of an index into origins, of frames that are no code; the offset says the rest. */
+static const uint32_t origin_broken = UINT32_MAX, origin_elided = UINT32_MAX - 1;
+
 /* A file that code came from, in this window. */
 struct origin {
 	const struct image_mapping *mapping; /* NULL: kernel, or nothing is mapped there */
-	const char *file;                    /* of the mapping in the profile */
+	const char *file;                    /* of the mapping in the profile; NULL: nothing is mapped there */
 	const char *title;                   /* what "+0xoffset" is appended to */
+	bool is_jit;                         /* made at run time: an offset would say nothing */
 	uint32_t source;
 };
 
@@ -120,11 +124,13 @@ static int make_origin(struct builder *b, const struct origin_key *key, const st
 	case ORIGIN_PERF_MAP:
 		source.kind = SYMBOL_SOURCE_PERF_MAP;
 		source.fd = image->perf_map_fd;
-		origin.file = "[jit]";
-		origin.title = "[jit]";
+		origin.file = origin.title = "[jit]";
+		origin.is_jit = true;
 		break;
 	case ORIGIN_ANONYMOUS:
-		origin.file = origin.title = "[anon]";
+		origin.file = "[anon]";
+		origin.title = "[jit]";
+		origin.is_jit = true;
 		*ret = origin;
 		return 0;
 	case ORIGIN_UNMAPPED:
@@ -199,13 +205,16 @@ static int find_place(struct builder *b, uint32_t process, uint64_t address, str
 
 /*
  * Return addresses point behind the call, which may be another line or function: the call itself is one byte before.
- * The leaf is where the processor was; so is the first user frame below kernel frames, which the kernel entered from.
+ * The leaf is where the processor was; so is the first user frame below kernel frames, which the kernel entered from, and
+ * what a signal interrupted. (A leaf may lie above 2^63: the vsyscall page does.)
  */
 static uint64_t call_address(const struct stacks_stack *stack, size_t i, uint64_t address)
 {
-	bool is_exact = i == 0 || i == stack->n_kernel;
-
-	return is_exact || !address ? address : address - 1;
+	if (i == 0 || i == stack->n_kernel || !address)
+		return address;
+	if (i > stack->n_kernel && address & SAMPLE_INTERRUPTED)
+		return address & ~SAMPLE_INTERRUPTED;
+	return address - 1;
 }
 
 static int find_places(struct builder *b)
@@ -431,21 +440,31 @@ static int add_mapping(const struct builder *b, struct profile *profile, const s
 	return r < 0 ? r : profile_add_mapping(profile, &mapping, ret);
 }
 
-static int add_unnamed(const struct builder *b, struct profile *profile, const struct place *place, uint64_t address,
-		struct profile_line *ret)
+/* A function of which there is no more than what it is called. */
+static int add_bare_line(struct profile *profile, const char *name, struct profile_line *ret)
 {
-	_cleanup_free_ char *title = NULL;
 	struct profile_function function = { 0 };
 	int r;
 
-	if (asprintf(&title, "%s+0x%llx", b->origins.at[place->origin].title, (unsigned long long)address) < 0)
-		return -ENOMEM;
-	r = add_text(profile, title, &function.name);
+	r = add_text(profile, name, &function.name);
 	if (r < 0)
 		return r;
 	function.system_name = function.name;
 	*ret = (struct profile_line){ 0 };
 	return profile_add_function(profile, &function, &ret->function);
+}
+
+static int add_unnamed(const struct builder *b, struct profile *profile, const struct place *place, uint64_t address,
+		struct profile_line *ret)
+{
+	const struct origin *origin = &b->origins.at[place->origin];
+	_cleanup_free_ char *title = NULL;
+
+	if (origin->is_jit)
+		return add_bare_line(profile, origin->title, ret);
+	if (asprintf(&title, "%s+0x%llx", origin->title, (unsigned long long)address) < 0)
+		return -ENOMEM;
+	return add_bare_line(profile, title, ret);
 }
 
 static int add_line(struct profile *profile, const struct strtab *strings, const struct names_frame *frame,
@@ -490,6 +509,26 @@ static int add_location(const struct builder *b, struct sheet *sheet, const stru
 	return profile_add_location(profile, mapping, name.address, sheet->lines.at, sheet->lines.n, ret);
 }
 
+/* A location that is no code: it has neither mapping nor address. */
+static int add_pseudo_location(struct profile *profile, const struct place *place, uint32_t *ret)
+{
+	struct profile_line line;
+	char name[64];
+	int r;
+
+	if (place->origin == origin_broken)
+		snprintf(name, sizeof(name), "[broken: %s]", stacks_broken_reason(place->offset));
+	else
+		snprintf(name, sizeof(name), "[%llu frames elided]", (unsigned long long)place->offset);
+	r = add_bare_line(profile, name, &line);
+	return r < 0 ? r : profile_add_location(profile, 0, 0, &line, 1, ret);
+}
+
+static bool is_pseudo(const struct place *place)
+{
+	return place->origin == origin_broken || place->origin == origin_elided;
+}
+
 static int find_location(const struct builder *b, struct sheet *sheet, const struct place *place, uint32_t *ret)
 {
 	struct place_key key = { .offset = place->offset, .origin = place->origin };
@@ -500,36 +539,13 @@ static int find_location(const struct builder *b, struct sheet *sheet, const str
 	if (r < 0)
 		return r;
 	if (r == 1) {
-		r = add_location(b, sheet, place, value);
+		r = is_pseudo(place) ? add_pseudo_location(sheet->out->profile, place, value) :
+				add_location(b, sheet, place, value);
 		if (r < 0)
 			return r;
 	}
 	*ret = *(uint32_t *)value;
 	return 0;
-}
-
-/*
- * Whether a stack ends where its thread began. The walk itself cannot tell: the C library calls main() from code without
- * frame pointers, so the chain ends in a value that is no frame, one frame past the beginning.
- */
-static bool is_rooted(const struct builder *b, const struct place *place)
-{
-	static const char *const roots[] = {
-		"main", "_start", "__libc_start_call_main", "__libc_start_main", "__libc_start_main_impl",
-		"start_thread", "clone", "__clone", "clone3", "__clone3", "__clone_internal",
-		"libc_start_main_stage2", "_start_c", "start_c",
-		"runtime.goexit", "runtime.mstart", "runtime.rt0_go", "_rt0_amd64",
-	};
-	struct names_cache_name name = name_of(b, place);
-	const char *function;
-
-	if (!name.n_frames)
-		return false;
-	function = strtab_get(name.strings, name.frames[name.n_frames - 1].name, NULL);
-	for (size_t i = 0; i < ARRAY_SIZE(roots); i++)
-		if (!strcmp(function, roots[i]))
-			return true;
-	return false;
 }
 
 static int add_text_label(struct profile *profile, const char *key, const char *value, struct profile_label *labels,
@@ -600,37 +616,79 @@ static int add_frame(const struct builder *b, struct sheet *sheet, const struct 
 	return r < 0 ? r : vec_push(&sheet->stack, location);
 }
 
-static int add_sample(const struct builder *b, struct sheet *sheet, const struct stacks_sample *sample)
+static int add_pseudo_frame(const struct builder *b, struct sheet *sheet, uint32_t origin, uint64_t what)
 {
-	const struct stacks_stack *stack = &b->stacks->stacks.at[sample->stack];
-	size_t n_frames = (size_t)stack->n_kernel + stack->n_user, n_labels;
-	struct profile_label labels[MAX_LABELS];
-	int64_t values[] = { sample->count, sample->count * b->stacks->period_nsec };
+	const struct place place = { .offset = what, .source = source_none, .origin = origin };
+
+	return add_frame(b, sheet, &place);
+}
+
+static void count_frame(const struct builder *b, struct service_profile *out, const struct place *place,
+		const struct names_cache_name *name, uint64_t count)
+{
+	out->n_frames += count;
+	if (!name->n_frames)
+		out->n_unnamed += count;
+	if (!b->origins.at[place->origin].file)
+		out->n_unmapped += count;
+}
+
+/* Appends frames [begin, end) of a stack. */
+static int add_frames(const struct builder *b, struct sheet *sheet, const struct stacks_stack *stack, size_t begin,
+		size_t end, uint64_t count)
+{
 	bool shows_caller = false;           /* the frame before does */
 	int r;
 
-	sheet->stack.n = 0;
-	for (size_t i = 0; i < n_frames; i++) {
+	for (size_t i = begin; i < end; i++) {
 		const struct place *place = &b->places[stack->first_frame + i];
 		struct names_cache_name name = name_of(b, place);
 		bool is_hidden = name.flags & NAMES_HIDDEN && !shows_caller;
 
 		shows_caller = name.flags & NAMES_SHOWS_CALLER;
 		/* What is hidden is told rather than nothing. */
-		if (is_hidden && (sheet->stack.n || i + 1 < n_frames))
+		if (is_hidden && (sheet->stack.n || i + 1 < end))
 			continue;
 		r = add_frame(b, sheet, place);
 		if (r < 0)
 			return r;
-		sheet->out->n_frames += sample->count;
-		if (!name.n_frames)
-			sheet->out->n_unnamed += sample->count;
+		count_frame(b, sheet->out, place, &name, count);
 	}
-	if (stack->n_user) {
-		sheet->out->n_user += sample->count;
-		if (is_rooted(b, &b->places[stack->first_frame + n_frames - 1]))
-			sheet->out->n_rooted += sample->count;
+	return 0;
+}
+
+/* All frames of a stack, and what is missing in its middle and at its end. */
+static int add_stack(const struct builder *b, struct sheet *sheet, const struct stacks_stack *stack, uint64_t count)
+{
+	size_t n_frames = (size_t)stack->n_kernel + stack->n_user, at = 0;
+	int r = 0;
+
+	sheet->stack.n = 0;
+	if (stack->n_elided) {
+		at = (size_t)stack->n_kernel + STACKS_LEAF_HALF;
+		r = add_frames(b, sheet, stack, 0, at, count);
+		if (r >= 0)
+			r = add_pseudo_frame(b, sheet, origin_elided, stack->n_elided);
 	}
+	if (r >= 0)
+		r = add_frames(b, sheet, stack, at, n_frames, count);
+	if (r >= 0 && stacks_broken_reason(stack->verdict))
+		r = add_pseudo_frame(b, sheet, origin_broken, stack->verdict);
+	return r;
+}
+
+static int add_sample(const struct builder *b, struct sheet *sheet, const struct stacks_sample *sample)
+{
+	const struct stacks_stack *stack = &b->stacks->stacks.at[sample->stack];
+	struct profile_label labels[MAX_LABELS];
+	int64_t values[] = { sample->count, sample->count * b->stacks->period_nsec };
+	size_t n_labels;
+	int r;
+
+	r = add_stack(b, sheet, stack, sample->count);
+	if (r < 0)
+		return r;
+	sheet->out->verdicts[stack->verdict] += sample->count;
 	r = make_labels(b, sheet->out->profile, sample, labels, &n_labels);
 	if (r < 0)
 		return r;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "capture.h"
+#include "sample.h"
 #include "vec.h"
 
 struct names_cache;
@@ -22,8 +23,9 @@ struct service_profile {
 	struct profile *profile;
 	uint64_t n_samples;                  /* events, not distinct stacks */
 	uint64_t cpu_nsec;                   /* what they stand for */
-	uint64_t n_frames, n_unnamed;        /* frames of its samples; those without a name */
-	uint64_t n_user, n_rooted;           /* samples with user frames; those whose last one is where threads start */
+	uint64_t n_frames;                   /* of its samples; pseudo frames (docs/formats/pprof.md) do not count */
+	uint64_t n_unnamed, n_unmapped;      /* those without a name; those where nothing known is mapped */
+	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* samples by how the walk of their user stack ended */
 };
 
 struct service_profiles {

@@ -28,3 +28,20 @@ uint64_t stacks_kept(const struct stacks *stacks)
 		kept += stacks->samples.at[i].count;
 	return kept;
 }
+
+const char *stacks_broken_reason(uint32_t verdict)
+{
+	static const char *const reasons[SAMPLE_N_VERDICTS] = {
+		[SAMPLE_VERDICT_NO_MAPPING] = "no mapping",
+		[SAMPLE_VERDICT_NO_TABLE] = "no unwind table yet",
+		[SAMPLE_VERDICT_NO_ROW] = "no unwind row",
+		[SAMPLE_VERDICT_NO_RULE] = "no unwind rule",
+		[SAMPLE_VERDICT_NO_FRAME] = "no frame pointer",
+		[SAMPLE_VERDICT_BAD_FRAME] = "bad frame",
+		[SAMPLE_VERDICT_UNREADABLE] = "unreadable page",
+		[SAMPLE_VERDICT_TOO_DEEP] = "too deep",
+		[SAMPLE_VERDICT_COMPAT] = "32-bit program",
+	};
+
+	return verdict < SAMPLE_N_VERDICTS ? reasons[verdict] : NULL;
+}

@@ -9,10 +9,13 @@
 #include "sample.h"
 #include "vec.h"
 
+enum { STACKS_LEAF_HALF = SAMPLE_MAX_USER_FRAMES / 2 };
+
 struct stacks_stack {
 	uint32_t process;                    /* index into processes */
 	uint32_t verdict;                    /* enum sample_verdict */
 	uint16_t n_kernel, n_user;
+	uint32_t n_elided;                   /* frames left out between the first STACKS_LEAF_HALF of the user and the rest */
 	size_t first_frame;                  /* index into frames: n_kernel of the kernel, then n_user, leaf first */
 };
 
@@ -25,8 +28,8 @@ struct stacks_sample {
 
 struct stacks {
 	VEC(struct process_id) processes;    /* each once */
-	VEC(struct stacks_stack) stacks;     /* each once by process and frames; one without frames has no samples */
-	VEC(uint64_t) frames;
+	VEC(struct stacks_stack) stacks;     /* each once by process, frames and verdict; one without frames has no samples */
+	VEC(uint64_t) frames;                /* those of the user may have SAMPLE_INTERRUPTED */
 	VEC(struct stacks_sample) samples;
 
 	uint64_t start_wall_nsec;            /* of the window */
@@ -38,7 +41,7 @@ struct stacks {
 	uint64_t lost_ring;                  /* neither map nor ring had room */
 	uint64_t lost_namespace;             /* processes outside our pid namespace */
 	uint64_t lost_frames;                /* counted, but the frames never arrived, or were more than we keep */
-	uint64_t verdicts[SAMPLE_N_VERDICTS];
+	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* sum: seen less lost_ring and lost_namespace */
 };
 
 struct stacks *stacks_new(void);
@@ -46,3 +49,9 @@ struct stacks *stacks_free(struct stacks *stacks);
 
 /* Sum of samples[].count. */
 uint64_t stacks_kept(const struct stacks *stacks);
+
+/*
+ * Why a stack with this verdict (enum sample_verdict) does not reach the start of its thread, in a few words for people;
+ * NULL when it does, or when there is none. Static.
+ */
+const char *stacks_broken_reason(uint32_t verdict);

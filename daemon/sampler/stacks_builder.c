@@ -2,6 +2,7 @@
 #include "stacks_builder.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "map.h"
@@ -115,16 +116,24 @@ static int take_frames(struct stacks_builder *builder, struct stacks_stack *stac
 {
 	struct stacks *stacks = builder->stacks;
 	size_t n = (size_t)header->n_kernel + header->n_user, first = stacks->frames.n;
+	size_t n_root = header->n_elided ? SAMPLE_MAX_USER_FRAMES - STACKS_LEAF_HALF : 0;
+	/* Where the half next to the root begins: it was written round and round. */
+	size_t begin = n_root ? header->n_elided % n_root : 0;
+	const uint64_t *root = frames + n - n_root;
 	int r;
 
 	if (n > builder->limits.n_frames - first)
 		return -ENOSPC;
-	r = vec_append(&stacks->frames, frames, n);
+	r = vec_reserve(&stacks->frames, first + n);
 	if (r < 0)
 		return r;
+	vec_append(&stacks->frames, frames, n - n_root);
+	vec_append(&stacks->frames, root + begin, n_root - begin);
+	vec_append(&stacks->frames, root, begin);
 	stack->first_frame = first;
 	stack->n_kernel = header->n_kernel;
 	stack->n_user = header->n_user;
+	stack->n_elided = header->n_elided;
 	stack->verdict = header->verdict;
 	return 0;
 }
@@ -159,6 +168,18 @@ static int add_loose(struct stacks_builder *builder, uint32_t stack, const struc
 	return 0;
 }
 
+static bool is_well_formed(const struct sample_stack *header, size_t size)
+{
+	size_t n_frames = (size_t)header->n_kernel + header->n_user;
+
+	if (size != sizeof(*header) + n_frames * sizeof(uint64_t) || header->n_kernel > SAMPLE_MAX_KERNEL_FRAMES ||
+			header->n_user > SAMPLE_MAX_USER_FRAMES || header->verdict >= SAMPLE_N_VERDICTS ||
+			header->n_elided > SAMPLE_MAX_DEPTH - SAMPLE_MAX_USER_FRAMES)
+		return false;
+	/* A record without frames speaks of those sent before. */
+	return !header->n_elided || !n_frames || header->n_user == SAMPLE_MAX_USER_FRAMES;
+}
+
 int stacks_builder_add_record(struct stacks_builder *builder, const void *record, size_t size,
 		const struct process_id **ret_process)
 {
@@ -171,10 +192,9 @@ int stacks_builder_add_record(struct stacks_builder *builder, const void *record
 	if (size < sizeof(header))
 		return -EBADMSG;
 	memcpy(&header, record, sizeof(header));
-	n_frames = (size_t)header.n_kernel + header.n_user;
-	if (size != sizeof(header) + n_frames * sizeof(uint64_t) || header.n_kernel > SAMPLE_MAX_KERNEL_FRAMES ||
-			header.n_user > SAMPLE_MAX_USER_FRAMES || header.verdict >= SAMPLE_N_VERDICTS)
+	if (!is_well_formed(&header, size))
 		return -EBADMSG;
+	n_frames = (size_t)header.n_kernel + header.n_user;
 	is_new = r = find_process(builder, &header.key.process, &process);
 	if (r < 0)
 		goto lost;

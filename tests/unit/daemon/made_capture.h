@@ -70,12 +70,13 @@ static inline uint32_t made_process(struct capture *capture, uint32_t pid, struc
 }
 
 /* `count` samples of one stack in the first thread of a process. Leaf first, frames of the kernel before those of the user. */
-static inline void made_sample(struct capture *capture, uint32_t process, const char *thread, uint64_t count,
-		size_t n_kernel, const uint64_t *frames, size_t n_frames)
+static inline void made_ended_sample(struct capture *capture, uint32_t process, const char *thread, uint64_t count,
+		size_t n_kernel, const uint64_t *frames, size_t n_frames, enum sample_verdict verdict, uint32_t n_elided)
 {
 	struct stacks *stacks = capture->stacks;
 	const struct stacks_stack stack = {
 		.process = process, .n_kernel = n_kernel, .n_user = n_frames - n_kernel, .first_frame = stacks->frames.n,
+		.verdict = verdict, .n_elided = n_elided,
 	};
 	struct stacks_sample sample = { .stack = stacks->stacks.n, .tid = stacks->processes.at[process].pid, .count = count };
 
@@ -85,4 +86,11 @@ static inline void made_sample(struct capture *capture, uint32_t process, const 
 	ck_assert_int_ge(vec_push(&stacks->samples, sample), 0);
 	stacks->seen += count;
 	stacks->verdicts[stack.verdict] += count;
+}
+
+static inline void made_sample(struct capture *capture, uint32_t process, const char *thread, uint64_t count,
+		size_t n_kernel, const uint64_t *frames, size_t n_frames)
+{
+	made_ended_sample(capture, process, thread, count, n_kernel, frames, n_frames,
+			n_frames > n_kernel ? SAMPLE_VERDICT_COMPLETE : SAMPLE_VERDICT_KERNEL, 0);
 }

@@ -62,6 +62,30 @@ START_TEST(nothing_may_be_left)
 }
 END_TEST
 
+START_TEST(verdicts_are_those_of_what_is_left_whatever_they_are)
+{
+	struct capture *capture = made_capture();
+	uint32_t a = made_process(capture, 1, made_image("a")), b = made_process(capture, 2, made_image("b"));
+	uint64_t frames[SAMPLE_MAX_USER_FRAMES] = { 0x1000 }, sum = 0;
+
+	for (uint32_t verdict = 0; verdict < SAMPLE_N_VERDICTS; verdict++)
+		for (uint32_t process = a; process <= b; process++)
+			made_ended_sample(capture, process, "x", 1 + 10 * verdict + process, 0, frames,
+					verdict == SAMPLE_VERDICT_ELIDED ? SAMPLE_MAX_USER_FRAMES : 1, verdict,
+					verdict == SAMPLE_VERDICT_ELIDED ? 7 : 0);
+	capture->stacks->seen += 4;
+	capture->stacks->lost_ring = 4;
+	capture_select(capture, is_service, "b");
+	for (uint32_t verdict = 0; verdict < SAMPLE_N_VERDICTS; verdict++) {
+		ck_assert_uint_eq(capture->stacks->verdicts[verdict], 1 + 10 * verdict + b);
+		sum += capture->stacks->verdicts[verdict];
+	}
+	ck_assert_uint_eq(sum, stacks_kept(capture->stacks));
+	ck_assert_uint_eq(sum, capture->stacks->seen - capture->stacks->lost_ring);
+	capture_free(capture);
+}
+END_TEST
+
 START_TEST(a_stack_that_ended_in_two_ways_takes_no_more_verdicts_than_there_are)
 {
 	struct capture *capture = three_programs();
@@ -74,4 +98,5 @@ START_TEST(a_stack_that_ended_in_two_ways_takes_no_more_verdicts_than_there_are)
 END_TEST
 
 UNIT_TESTS("capture", what_is_left_out_does_not_count, programs_that_nothing_is_known_of_can_be_chosen_too,
-	nothing_may_be_left, a_stack_that_ended_in_two_ways_takes_no_more_verdicts_than_there_are)
+	nothing_may_be_left, verdicts_are_those_of_what_is_left_whatever_they_are,
+	a_stack_that_ended_in_two_ways_takes_no_more_verdicts_than_there_are)

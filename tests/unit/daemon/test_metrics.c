@@ -36,7 +36,7 @@ static long long value(const struct metrics *metrics, const char *series)
 static struct press_result window(void)
 {
 	return (struct press_result){ .duration_nsec = NSEC_PER_SEC, .seen = 100, .kept = 90, .lost_ring = 5, .lost_namespace = 3,
-		.lost_frames = 2, .n_frames = 1000, .n_unnamed = 100, .symbolize_nsec = NSEC_PER_SEC / 5 };
+		.lost_frames = 2, .n_frames = 1000, .n_unnamed = 100, .n_unmapped = 7, .symbolize_nsec = NSEC_PER_SEC / 5 };
 }
 
 static void add(struct metrics *metrics, struct press_result *result, const struct press_file *files, size_t n)
@@ -151,6 +151,28 @@ START_TEST(seen_is_kept_and_lost)
 	ck_assert_uint_eq(metrics_samples(metrics), 300);
 	ck_assert_int_eq(value(metrics, "tsprofd_frames_total{named=\"true\"}") + value(metrics, "tsprofd_frames_total{named=\"false\"}"),
 			3000);
+	ck_assert_int_eq(value(metrics, "tsprofd_frames_without_mapping_total"), 21);
+	metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(each_way_a_walk_ends_has_a_line_of_its_own)
+{
+	static const char *const results[SAMPLE_N_VERDICTS] = {
+		"complete", "elided", "kernel", "no_mapping", "no_table", "no_row", "no_rule", "no_frame", "bad_frame", "unreadable",
+		"too_deep", "compat",
+	};
+	struct metrics *metrics = metrics_new();
+	struct press_result result = window();
+	char series[64];
+
+	for (unsigned i = 0; i < SAMPLE_N_VERDICTS; i++)
+		result.verdicts[i] = 10 + i;
+	add(metrics, &result, NULL, 0);
+	for (unsigned i = 0; i < SAMPLE_N_VERDICTS; i++) {
+		snprintf(series, sizeof(series), "tsprofd_unwind_stacks_total{result=\"%s\"}", results[i]);
+		ck_assert_int_eq(value(metrics, series), 10 + i);
+	}
 	metrics_free(metrics);
 }
 END_TEST
@@ -286,6 +308,6 @@ START_TEST(the_histogram_adds_up)
 END_TEST
 
 UNIT_TESTS("metrics", what_is_printed_is_prometheus_text_whatever_services_are_called, seen_is_kept_and_lost,
-	profiles_count_by_their_own_trigger_and_when_they_are_on_disk, services_show_the_cpu_time_of_the_last_window,
+	each_way_a_walk_ends_has_a_line_of_its_own, profiles_count_by_their_own_trigger_and_when_they_are_on_disk, services_show_the_cpu_time_of_the_last_window,
 	names_that_come_and_go_for_days_neither_grow_it_nor_keep_new_ones_out,
 	of_too_many_services_in_one_window_the_first_have_a_line, lost_windows_and_reloads_are_counted, the_histogram_adds_up)

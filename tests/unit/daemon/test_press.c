@@ -132,6 +132,61 @@ START_TEST(a_capture_becomes_a_file)
 }
 END_TEST
 
+static struct profile *read_profile(const char *path)
+{
+	struct profile *profile;
+	struct diag *diag = diag_new();
+	char *bytes;
+	size_t size;
+
+	ck_assert_int_eq(fs_read(AT_FDCWD, path, 1 << 20, &bytes, &size), 0);
+	ck_assert_int_eq(pprof_decode(bytes, size, path, NULL, diag, &profile), 0);
+	diag_free(diag);
+	free(bytes);
+	return profile;
+}
+
+static void assert_comment(const struct profile *profile, const char *expected)
+{
+	for (size_t i = 0; i < profile->comments.n; i++)
+		if (!strcmp(profile_get_string(profile, profile->comments.at[i]), expected))
+			return;
+	ck_abort_msg("no comment \"%s\"", expected);
+}
+
+START_TEST(a_file_says_how_whole_its_stacks_are_and_the_window_s)
+{
+	struct capture *capture = made_capture();
+	uint32_t a = made_process(capture, 5, made_image("a")), b = made_process(capture, 6, NULL);
+	uint64_t frame = 0x1000;
+	struct profile *profile;
+
+	start(NULL);
+	snprintf(last_path, sizeof(last_path), "%s/f.pprof", folder);
+	capture->end_nsec = clock_monotonic_nsec();
+	made_mapping(capture->images.at[a], IMAGE_MAPPING_ANONYMOUS, 0x1000, 0x1000, 0, NULL);
+	made_ended_sample(capture, a, "a", 6, 0, &frame, 1, SAMPLE_VERDICT_COMPLETE, 0);
+	made_ended_sample(capture, a, "a", 1, 0, &frame, 1, SAMPLE_VERDICT_NO_TABLE, 0);
+	made_ended_sample(capture, b, "b", 1, 0, &frame, 1, SAMPLE_VERDICT_NO_MAPPING, 0);
+	made_ended_sample(capture, b, "b", 5, 1, &frame, 1, SAMPLE_VERDICT_KERNEL, 0);
+	/* The frames of two never came. */
+	capture->stacks->verdicts[SAMPLE_VERDICT_COMPLETE] += 2;
+	capture->stacks->seen += 2;
+	capture->stacks->lost_frames += 2;
+	set_output(NULL, last_path);
+	ck_assert_int_eq(press_submit_take(press, capture), 0);
+	press_finish(press);
+	profile = read_profile(last_path);
+	assert_comment(profile, "user stacks of this file: complete 6 (75.00 %), elided 0, kernel only 5, "
+			"broken 2 (no mapping 1, no unwind table yet 1)");
+	assert_comment(profile, "user stacks of the host: complete 8 (80.00 %), elided 0, kernel only 5, "
+			"broken 2 (no mapping 1, no unwind table yet 1)");
+	assert_comment(profile, "frames without a name: 100.00 %, without mapping: 46.15 %");
+	profile_free(profile);
+	finish();
+}
+END_TEST
+
 START_TEST(results_come_through_the_loop_too)
 {
 	start("out");
@@ -346,7 +401,7 @@ END_TEST
 int main(int argc, char **argv)
 {
 	const TTest *const tests[] = {
-		a_capture_becomes_a_file, results_come_through_the_loop_too, a_change_of_output_takes_its_turn,
+		a_capture_becomes_a_file, a_file_says_how_whole_its_stacks_are_and_the_window_s, results_come_through_the_loop_too, a_change_of_output_takes_its_turn,
 		what_the_disk_refuses_is_kept_and_written_later_in_order, one_service_without_a_folder_does_not_hold_up_the_others,
 		a_full_disk_loses_nothing, more_windows_than_may_wait_are_refused, a_press_can_go_with_captures_and_profiles_left,
 		a_device_is_written_to_and_not_replaced, one_file_is_replaced_whole_and_belongs_to_who_is_asked_for,

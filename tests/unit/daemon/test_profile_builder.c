@@ -13,7 +13,6 @@
 #include "symbolizer_process.h"
 
 /* What the tests look up: the file of this program has their names. */
-int main(int argc, char **argv);
 void known_leaf(void);
 void known_caller(void);
 __attribute__((noinline)) void known_leaf(void)
@@ -123,6 +122,7 @@ START_TEST(what_has_no_name_is_file_and_offset)
 			"[unknown]+0x900000");
 	ck_assert_uint_eq(profiles.profiles.at[0].n_frames, 2);
 	ck_assert_uint_eq(profiles.profiles.at[0].n_unnamed, 2);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_unmapped, 1);
 	finish(&profiles);
 }
 END_TEST
@@ -203,6 +203,7 @@ START_TEST(a_process_that_nothing_is_known_of_is_called_as_its_thread)
 	ck_assert_uint_eq(profiles.profiles.n, 2);
 	ck_assert_str_eq(profiles.profiles.at[0].service, "shortlived");
 	ck_assert_str_eq(profiles.profiles.at[1].service, "unknown");
+	ck_assert_uint_eq(profiles.profiles.at[0].n_unmapped, 2);
 	finish(&profiles);
 }
 END_TEST
@@ -300,22 +301,106 @@ START_TEST(return_addresses_are_looked_up_a_byte_back_and_exact_ones_are_not)
 }
 END_TEST
 
-START_TEST(stacks_that_reach_main_are_rooted)
+START_TEST(what_a_signal_interrupted_is_looked_up_exactly)
+{
+	const uint64_t base = 0x500000000000, vsyscall = UINT64_C(0xffffffffff600400);
+	struct capture *capture = made_capture();
+	struct image *image = image_of_us("us", base, made_binary("/usr/bin/us", 1, own_open()));
+	uint32_t process = made_process(capture, 5, image);
+	/* The first instruction of known_leaf() was interrupted: a byte before it is another function. */
+	uint64_t frames[] = {
+		kernel_address, kernel_address + 32, base + own_offset(known_caller), (base + own_offset(known_leaf)) | SAMPLE_INTERRUPTED,
+		base + own_offset(known_caller) + 1,
+	};
+	struct service_profiles profiles;
+	const struct profile *profile;
+
+	made_sample(capture, process, "us", 1, 2, frames, 5);
+	made_sample(capture, process, "us", 1, 0, &vsyscall, 1);
+	profiles = build(capture, 8);
+	profile = profiles.profiles.at[0].profile;
+	ck_assert_uint_eq(profile->locations.at[at(profile, 0, 1) - 1].address, kernel_address + 31);
+	ck_assert_uint_eq(profile->locations.at[at(profile, 0, 3) - 1].address, own_address(known_leaf));
+	ck_assert_str_eq(function_name(profile, at(profile, 0, 3)), "known_leaf");
+	ck_assert_uint_eq(profile->locations.at[at(profile, 0, 4) - 1].address, own_address(known_caller));
+	/* A leaf is what it is. */
+	ck_assert_uint_eq(profile->locations.at[at(profile, 1, 0) - 1].address, vsyscall);
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(a_broken_stack_ends_in_why)
 {
 	const uint64_t base = 0x500000000000;
 	struct capture *capture = made_capture();
 	struct image *image = image_of_us("us", base, made_binary("/usr/bin/us", 1, own_open()));
 	uint32_t process = made_process(capture, 5, image);
-	uint64_t rooted[] = { base + own_offset(known_leaf), base + own_offset((void (*)(void))(uintptr_t)main) + 4 };
+	uint64_t leaf = base + own_offset(known_leaf);
 	struct service_profiles profiles;
+	const struct profile *profile;
 
-	made_sample(capture, process, "us", 3, 0, rooted, 2);
-	made_sample(capture, process, "us", 2, 0, rooted, 1);
-	made_sample(capture, process, "us", 4, 1, &kernel_address, 1);
+	for (uint32_t verdict = 0; verdict < SAMPLE_N_VERDICTS; verdict++)
+		if (verdict != SAMPLE_VERDICT_ELIDED)
+			made_ended_sample(capture, process, "us", 1 + verdict, 0, &leaf, 1, verdict, 0);
+	/* Ends in the same way elsewhere. */
+	made_ended_sample(capture, process, "us", 1, 1, &kernel_address, 1, SAMPLE_VERDICT_NO_TABLE, 0);
 	profiles = build(capture, 8);
-	ck_assert_uint_eq(profiles.profiles.at[0].n_user, 5);
-	ck_assert_uint_eq(profiles.profiles.at[0].n_rooted, 3);
-	ck_assert_uint_eq(profiles.profiles.at[0].n_samples, 9);
+	profile = profiles.profiles.at[0].profile;
+	/* Those that are not broken are one sample. */
+	ck_assert_uint_eq(profile->samples.at[0].n_locations, 1);
+	ck_assert_uint_eq(profile->samples.n, 1 + SAMPLE_N_VERDICTS - 3 + 1);
+	for (size_t i = 1; i < profile->samples.n; i++) {
+		const struct profile_location *end = &profile->locations.at[at(profile, i, 1) - 1];
+
+		ck_assert_uint_eq(profile->samples.at[i].n_locations, 2);
+		ck_assert_uint_eq(end->mapping, 0);
+		ck_assert_uint_eq(end->address, 0);
+		ck_assert_uint_eq(end->n_lines, 1);
+	}
+	ck_assert_str_eq(function_name(profile, at(profile, 1, 1)), "[broken: no mapping]");
+	ck_assert_str_eq(function_name(profile, at(profile, 2, 1)), "[broken: no unwind table yet]");
+	ck_assert_uint_eq(at(profile, 2, 1), at(profile, profile->samples.n - 1, 1));
+	/* Places: known_leaf, the kernel's, and one for each reason; no mapping but those of the first two. */
+	ck_assert_uint_eq(profile->locations.n, 2 + SAMPLE_N_VERDICTS - 3);
+	ck_assert_uint_eq(profile->mappings.n, 2);
+	/* Nobody's name is missing. */
+	ck_assert_uint_eq(profiles.profiles.at[0].n_frames, profiles.profiles.at[0].n_samples);
+	ck_assert_uint_le(profiles.profiles.at[0].n_unnamed, 1);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_unmapped, 0);
+	ck_assert_uint_eq(profiles.profiles.at[0].verdicts[SAMPLE_VERDICT_COMPLETE], 1);
+	ck_assert_uint_eq(profiles.profiles.at[0].verdicts[SAMPLE_VERDICT_NO_TABLE], 1 + SAMPLE_VERDICT_NO_TABLE + 1);
+	ck_assert_uint_eq(profiles.profiles.at[0].verdicts[SAMPLE_VERDICT_COMPAT], 1 + SAMPLE_VERDICT_COMPAT);
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(what_was_left_out_is_told_in_its_place)
+{
+	const uint64_t base = 0x500000000000;
+	static uint64_t frames[1 + SAMPLE_MAX_USER_FRAMES];
+	struct capture *capture = made_capture();
+	struct image *image = image_of_us("us", base, made_binary("/usr/bin/us", 1, own_open()));
+	uint32_t process = made_process(capture, 5, image);
+	struct service_profiles profiles;
+	const struct profile *profile;
+
+	frames[0] = kernel_address;
+	for (size_t i = 1; i <= SAMPLE_MAX_USER_FRAMES; i++)
+		frames[i] = base + own_offset(i <= SAMPLE_MAX_USER_FRAMES / 2 ? known_leaf : known_caller) + 1;
+	made_ended_sample(capture, process, "us", 3, 1, frames, 1 + SAMPLE_MAX_USER_FRAMES, SAMPLE_VERDICT_ELIDED, 12);
+	made_ended_sample(capture, process, "us", 2, 1, frames, 1 + SAMPLE_MAX_USER_FRAMES, SAMPLE_VERDICT_TOO_DEEP, 7168);
+	profiles = build(capture, 8);
+	profile = profiles.profiles.at[0].profile;
+	ck_assert_uint_eq(profile->samples.n, 2);
+	ck_assert_uint_eq(profile->samples.at[0].n_locations, 1 + SAMPLE_MAX_USER_FRAMES + 1);
+	ck_assert_str_eq(function_name(profile, at(profile, 0, 512)), "known_leaf");
+	ck_assert_str_eq(function_name(profile, at(profile, 0, 513)), "[12 frames elided]");
+	ck_assert_str_eq(function_name(profile, at(profile, 0, 514)), "known_caller");
+	ck_assert_str_eq(function_name(profile, at(profile, 1, 513)), "[7168 frames elided]");
+	ck_assert_str_eq(function_name(profile, at(profile, 1, 1 + SAMPLE_MAX_USER_FRAMES + 1)), "[broken: too deep]");
+	ck_assert_uint_eq(profile->locations.at[at(profile, 0, 513) - 1].mapping, 0);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_frames, 5 * (1 + SAMPLE_MAX_USER_FRAMES));
+	ck_assert_uint_eq(profiles.profiles.at[0].n_unmapped, 0);
 	finish(&profiles);
 }
 END_TEST
@@ -346,8 +431,9 @@ START_TEST(code_of_a_jit_is_named_by_the_map_of_its_process)
 {
 	static const char map[] = "7000 100 jit_one\n";
 	struct capture *capture = made_capture();
-	uint64_t frame = 0x7010;
+	uint64_t frames[] = { 0x7010, 0x7801 };
 	struct service_profiles profiles;
+	const struct profile *profile;
 
 	for (size_t i = 0; i < 2; i++) {
 		struct image *image = made_image("jit");
@@ -357,12 +443,22 @@ START_TEST(code_of_a_jit_is_named_by_the_map_of_its_process)
 			image->perf_map_fd = memfd_create("map", MFD_CLOEXEC);
 			ck_assert_int_eq(write(image->perf_map_fd, map, sizeof(map) - 1), sizeof(map) - 1);
 		}
-		made_sample(capture, made_process(capture, 5 + i, image), "jit", 1, 0, &frame, 1);
+		made_sample(capture, made_process(capture, 5 + i, image), "jit", 1, 0, frames, 2);
 	}
 	profiles = build(capture, 8);
-	ck_assert_str_eq(function_name(profiles.profiles.at[0].profile, at(profiles.profiles.at[0].profile, 0, 0)), "jit_one");
-	ck_assert_str_eq(function_name(profiles.profiles.at[0].profile, at(profiles.profiles.at[0].profile, 1, 0)),
-			"[anon]+0x7010");
+	profile = profiles.profiles.at[0].profile;
+	ck_assert_str_eq(function_name(profile, at(profile, 0, 0)), "jit_one");
+	/* One function, wherever it is; the places stay apart. */
+	for (size_t i = 0; i < 3; i++) {
+		uint32_t location = at(profile, i > 0, i != 1);
+
+		ck_assert_str_eq(function_name(profile, location), "[jit]");
+		ck_assert_uint_eq(profile->locations.at[location - 1].address, i == 1 ? 0x7010 : 0x7800);
+		ck_assert_uint_ne(profile->locations.at[location - 1].mapping, 0);
+	}
+	ck_assert_uint_eq(profile->functions.n, 2);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_unnamed, 3);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_unmapped, 0);
 	finish(&profiles);
 }
 END_TEST
@@ -376,7 +472,8 @@ int main(int argc, char **argv)
 		a_process_that_nothing_is_known_of_is_called_as_its_thread,
 		beyond_the_limit_services_are_together_but_those_in_depth,
 		with_no_room_for_services_all_but_those_in_depth_are_together, together_there_is_one_profile_even_of_nothing,
-		return_addresses_are_looked_up_a_byte_back_and_exact_ones_are_not, stacks_that_reach_main_are_rooted,
+		return_addresses_are_looked_up_a_byte_back_and_exact_ones_are_not, what_a_signal_interrupted_is_looked_up_exactly,
+		a_broken_stack_ends_in_why, what_was_left_out_is_told_in_its_place,
 		the_first_mapping_is_the_main_program, code_of_a_jit_is_named_by_the_map_of_its_process,
 	};
 

@@ -7,7 +7,7 @@
 #include "main.h"
 #include "stacks_builder.h"
 
-static const struct stacks_limits roomy = { .n_frames = 1000, .n_stacks = 100, .n_samples = 100 };
+static const struct stacks_limits roomy = { .n_frames = 100000, .n_stacks = 100, .n_samples = 100 };
 
 struct record {
 	struct sample_stack header;
@@ -221,6 +221,104 @@ START_TEST(a_malformed_record_is_refused)
 }
 END_TEST
 
+struct deep_record {
+	struct sample_stack header;
+	uint64_t frames[2 + SAMPLE_MAX_USER_FRAMES];
+};
+
+/* As the walk writes a stack of 2 frames of the kernel and `depth` of the program, which are 1, 2, 3 ... from the leaf on. */
+static struct deep_record deep_record_of(uint64_t stack, uint32_t depth)
+{
+	const uint32_t half = SAMPLE_MAX_USER_FRAMES / 2;
+	struct deep_record record = { .header = { .key = key_of(stack, 10, 10), .n_kernel = 2, .loose = 1 } };
+
+	for (uint32_t i = 0; i < depth; i++)
+		record.frames[2 + (i < half ? i : half + (i - half) % half)] = i + 1;
+	record.header.n_user = depth < SAMPLE_MAX_USER_FRAMES ? depth : SAMPLE_MAX_USER_FRAMES;
+	record.header.n_elided = depth - record.header.n_user;
+	record.header.verdict = record.header.n_elided ? SAMPLE_VERDICT_ELIDED : SAMPLE_VERDICT_COMPLETE;
+	return record;
+}
+
+static int add_deep(struct stacks_builder *builder, const struct deep_record *record)
+{
+	const struct process_id *process;
+
+	return stacks_builder_add_record(builder, record, sizeof(record->header) +
+			(record->header.n_kernel + record->header.n_user) * sizeof(uint64_t), &process);
+}
+
+START_TEST(the_half_next_to_the_root_is_brought_in_order)
+{
+	static const uint32_t depths[] = { 1000, 1024, 1025, 1535, 1536, 1537, 3000, 8191, 8192 };
+
+	for (size_t i = 0; i < sizeof(depths) / sizeof(depths[0]); i++) {
+		const struct deep_record record = deep_record_of(1, depths[i]);
+		struct stacks_builder *builder = new_builder(&roomy);
+		const struct stacks_stack *stack;
+		struct stacks *stacks;
+		const uint64_t *user;
+
+		ck_assert_int_ge(add_deep(builder, &record), 0);
+		stacks = stacks_builder_finish_take(builder);
+		stack = &stacks->stacks.at[0];
+		ck_assert_uint_eq(stack->n_elided, depths[i] > 1024 ? depths[i] - 1024 : 0);
+		ck_assert_uint_eq(stack->n_kernel, 2);
+		ck_assert_uint_eq(stacks->frames.n, 2 + stack->n_user);
+		user = stacks->frames.at + stack->first_frame + 2;
+		for (uint32_t j = 0; j < stack->n_user; j++)
+			ck_assert_uint_eq(user[j], j + 1 + (j < STACKS_LEAF_HALF ? 0 : stack->n_elided));
+		stacks_free(stacks);
+	}
+}
+END_TEST
+
+START_TEST(stacks_that_differ_only_in_what_was_left_out_are_two)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct deep_record record = deep_record_of(1, 2000);
+	struct stacks *stacks;
+
+	add_deep(builder, &record);
+	record.header.key.stack = 2; /* the hash is of all frames walked */
+	record.header.n_elided += 512;
+	add_deep(builder, &record);
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks->stacks.n, 2);
+	ck_assert_uint_eq(stacks->stacks.at[0].n_elided, 976);
+	ck_assert_uint_eq(stacks->stacks.at[1].n_elided, 976 + 512);
+	ck_assert_uint_eq(stacks_kept(stacks), 2);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(a_record_that_left_out_what_it_cannot_have_is_refused)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct deep_record record = deep_record_of(1, 8192);
+
+	record.header.n_elided++;
+	ck_assert_int_eq(add_deep(builder, &record), -EBADMSG);
+	record.header.n_elided = 1;
+	record.header.n_user--;
+	ck_assert_int_eq(add_deep(builder, &record), -EBADMSG);
+	/* Its frames were sent before. */
+	record.header.n_user = record.header.n_kernel = 0;
+	ck_assert_int_ge(add_deep(builder, &record), 0);
+	stacks_builder_free(builder);
+}
+END_TEST
+
+START_TEST(every_way_to_end_early_has_a_reason)
+{
+	for (uint32_t i = 0; i < SAMPLE_N_VERDICTS; i++)
+		ck_assert_int_eq(!stacks_broken_reason(i),
+				i == SAMPLE_VERDICT_COMPLETE || i == SAMPLE_VERDICT_ELIDED || i == SAMPLE_VERDICT_KERNEL);
+	ck_assert_str_eq(stacks_broken_reason(SAMPLE_VERDICT_COMPAT), "32-bit program");
+	ck_assert_ptr_null(stacks_broken_reason(SAMPLE_N_VERDICTS));
+}
+END_TEST
+
 START_TEST(a_thread_name_without_an_end_gets_one)
 {
 	struct stacks_builder *builder = new_builder(&roomy);
@@ -238,4 +336,6 @@ END_TEST
 UNIT_TESTS("stacks", an_empty_window_has_nothing, counts_meet_their_frames, a_process_is_told_once,
 		a_process_starts_at_a_whole_tick, the_same_stack_of_two_processes_is_two, frames_sent_twice_are_kept_once,
 		loose_samples_add_up_with_the_map, counts_whose_frames_never_came_are_lost, what_is_beyond_the_limits_is_counted,
-		a_malformed_record_is_refused, a_thread_name_without_an_end_gets_one)
+		a_malformed_record_is_refused, the_half_next_to_the_root_is_brought_in_order,
+		stacks_that_differ_only_in_what_was_left_out_are_two, a_record_that_left_out_what_it_cannot_have_is_refused,
+		every_way_to_end_early_has_a_reason, a_thread_name_without_an_end_gets_one)
