@@ -7,5 +7,8 @@
  */
 #include "resolve.h"
 
-/* Reads the descriptor, of a file that is too large its end. RESOLVE_E_NONE when it has no entry. */
+/*
+ * Reads the descriptor, of a file that is too large its end. RESOLVE_E_NONE when it has no entry. A jitdump, which
+ * serves the same end and is told by its first bytes, is opened as such (resolve_jitdump.h).
+ */
 int resolve_perfmap_open(int fd, struct resolver *ret);

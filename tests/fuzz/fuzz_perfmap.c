@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A perf map, which any runtime of any user writes. */
+/* A perf map or jitdump, which any runtime of any user writes. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
