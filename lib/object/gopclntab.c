@@ -17,6 +17,10 @@ enum {
 	FUNCDATA_INLINE_TREE = 3,            /* FUNCDATA_InlTree */
 };
 
+enum {
+	FLAG_TOP_FRAME = 1, FLAG_SP_WRITE = 2, /* internal/abi/symtab.go FuncFlag: the same since 1.17 */
+};
+
 /* What differs between the two layouts. */
 struct layout {
 	uint8_t function_size, start_line, function_id, n_funcdata; /* _func: size and offsets; start_line 0: none */
@@ -48,8 +52,8 @@ struct gopclntab {
 struct function {
 	uint32_t at;                         /* of the _func in pclntable */
 	uint32_t entry, end;                 /* relative to text */
-	uint32_t name, file_values, line_values, n_pcdata, unit, start_line;
-	uint8_t id, n_funcdata;
+	uint32_t name, depth_values, file_values, line_values, n_pcdata, unit, start_line;
+	uint8_t id, flags, n_funcdata;
 };
 
 static uint32_t u32_at(const struct reader *bytes, uint64_t offset)
@@ -102,7 +106,8 @@ static bool function_read(const struct gopclntab *tab, uint32_t i, struct functi
 
 	f.entry = reader_u32(&r);
 	f.name = reader_u32(&r);
-	reader_skip(&r, 12);                 /* args, deferreturn, pcsp */
+	reader_skip(&r, 8);                  /* args, deferreturn */
+	f.depth_values = reader_u32(&r);
 	f.file_values = reader_u32(&r);
 	f.line_values = reader_u32(&r);
 	f.n_pcdata = reader_u32(&r);
@@ -110,7 +115,8 @@ static bool function_read(const struct gopclntab *tab, uint32_t i, struct functi
 	if (tab->layout->start_line)
 		f.start_line = reader_u32(&r);
 	f.id = reader_u8(&r);
-	reader_skip(&r, 2);
+	f.flags = reader_u8(&r);
+	reader_skip(&r, 1);
 	f.n_funcdata = reader_u8(&r);
 	/* What findfunctab finds is what the function says of itself, else the table belongs to other code. */
 	if (!reader_ok(&r) || f.entry != entry_of(tab, i) || f.end < f.entry)
@@ -350,6 +356,48 @@ int gopclntab_lookup(const struct gopclntab *tab, uint64_t address, struct gopcl
 		return GOPCLNTAB_E_CORRUPT;
 	*ret_n = n;
 	return 0;
+}
+
+/* --- all functions --------------------------------------------------------------------------------------------- */
+
+size_t gopclntab_n_functions(const struct gopclntab *tab)
+{
+	return tab->n_functions;
+}
+
+int gopclntab_function(const struct gopclntab *tab, size_t i, struct gopclntab_function *ret)
+{
+	struct reader names;
+	struct function f;
+
+	if (i >= tab->n_functions || !function_read(tab, i, &f) || f.end > tab->end)
+		return GOPCLNTAB_E_CORRUPT;
+	names = part_from(&tab->names, f.name, (uint64_t)f.name + GOPCLNTAB_MAX_NAME);
+	*ret = (struct gopclntab_function){
+		.name = string_at(&names, 0),
+		.start = tab->text + f.entry,
+		.end = tab->text + f.end,
+		.is_top = f.flags & FLAG_TOP_FRAME,
+		.writes_sp = f.flags & FLAG_SP_WRITE,
+		.depths = f.depth_values,
+	};
+	return 0;
+}
+
+void gopclntab_walk_depths(const struct gopclntab *tab, const struct gopclntab_function *function,
+		bool (*add)(void *userdata, uint64_t start, uint64_t end, int32_t depth), void *userdata)
+{
+	struct value_walk walk = { .at = part_from(&tab->values, function->depths, UINT64_MAX), .value = UINT32_MAX };
+	uint64_t size = function->end - function->start, start = 0;
+
+	/* Each step goes on by a byte at least: none of the linker's stands still. */
+	while (function->depths && start < size && value_step(&walk) && walk.pc > start) {
+		uint64_t end = MIN(walk.pc, size);
+
+		if (!add(userdata, function->start + start, function->start + end, (int32_t)walk.value))
+			return;
+		start = end;
+	}
 }
 
 /* --- the table ------------------------------------------------------------------------------------------------- */

@@ -63,6 +63,28 @@ bool gopclntab_has_inline(const struct gopclntab *tab);
  */
 int gopclntab_lookup(const struct gopclntab *tab, uint64_t address, struct gopclntab_frame *frames, size_t max, size_t *ret_n);
 
+/* A function as it lies in the program; what was inlined into it is in its code. */
+struct gopclntab_function {
+	const char *name;                    /* NULL: unknown, or longer than GOPCLNTAB_MAX_NAME */
+	uint64_t start, end;                 /* addresses of the file; the end is the next one's start */
+	bool is_top;                         /* the outermost of a stack: the runtime's traceback ends in it (funcFlag TOPFRAME) */
+	bool writes_sp;                      /* assembly that sets rsp by hand: its depths do not tell where the stack is (SPWRITE) */
+	uint32_t depths;                     /* for gopclntab_walk_depths() */
+};
+
+/* Numbers of functions, in the order of their addresses. */
+size_t gopclntab_n_functions(const struct gopclntab *tab);
+/* 0, or GOPCLNTAB_E_CORRUPT when the entry makes no sense: others may. */
+int gopclntab_function(const struct gopclntab *tab, size_t i, struct gopclntab_function *ret);
+
+/*
+ * How far rsp is below what it was at a function's entry, for each of its instructions from the start on (pcsp,
+ * runtime/symtab.go funcspdelta): calls `add` for each stretch of code, and stops when it returns false. What is behind the
+ * last stretch is padding. No stretch at all: code that the Go linker knows nothing of (C that it linked in).
+ */
+void gopclntab_walk_depths(const struct gopclntab *tab, const struct gopclntab_function *function,
+	bool (*add)(void *userdata, uint64_t start, uint64_t end, int32_t depth), void *userdata);
+
 /*
  * A function's name as the runtime prints it: type arguments as "[...]" (funcNameForPrint of runtime/symtab.go).
  * Returns `name` itself when there are none, else `buffer`, cut to its size.
@@ -71,4 +93,5 @@ const char *gopclntab_print_name(const char *name, char *buffer, size_t size);
 
 #define GOPCLNTAB_MAX_SIZE (UINT64_C(128) << 20)   /* of a table: kubelet's has 30 MiB */
 #define GOPCLNTAB_MAX_SCAN (UINT64_C(128) << 20)   /* bytes searched where no section tells; each one counts as resident */
+#define GOPCLNTAB_MAX_NAME 4096U                   /* where all functions are asked: a hostile table may have them share one name of its size */
 #define GOPCLNTAB_MAX_STEPS (UINT32_C(8) << 20)    /* of all pc-value tables for one lookup; the largest functions have 100 k */
