@@ -24,7 +24,7 @@ struct unwind_rows_row {
 };
 
 struct unwind_rows_stats {
-	size_t n_functions;                  /* FDEs and Go functions that were read */
+	size_t n_functions;                  /* FDEs that were read */
 	size_t n_unsupported;                /* places whose rule we cannot follow: rule UNWIND_CFA_UNKNOWN */
 	size_t n_corrupt;                    /* entries that make no sense: left out */
 };
