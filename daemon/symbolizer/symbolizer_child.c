@@ -15,6 +15,8 @@
 #include "sandbox.h"
 #include "symbolizer.h"
 #include "symbolizer_protocol.h"
+#include "unwind_image.h"
+#include "unwind_rows.h"
 
 /* What the largest programs need to be named, three times over (a browser's debug file: 160 MiB). */
 #define MAX_MEMORY (UINT64_C(512) << 20)
@@ -78,26 +80,30 @@ static int receive(struct child *child, int *ret_fd)
 	return symbolizer_protocol_get_question(child->record.bytes, n, &child->question) ? -EPROTO : 1;
 }
 
-/* The build id of a file comes with its names: an empty question has an answer. */
-static struct build_id build_id_of(struct symbolizer *symbolizer)
+static bool has_section(const struct elf_image *image, const char *name)
 {
-	struct build_id id = {0};
-	struct names *names;
+	const struct elf_section *section = elf_image_section(image, name);
 
-	if (symbolizer_resolve(symbolizer, NULL, 0, &names) == 0) {
-		id = names->build_id;
-		names_free(names);
-	}
-	return id;
+	return section && section->size > 0 && elf_image_section_is_here(image, section);
+}
+
+/* Go describes its frames in its own tables, whether a linker added others or not. */
+static bool lacks_frames(const struct elf_image *image)
+{
+	return !has_section(image, ".eh_frame") && !has_section(image, ".debug_frame") && !has_section(image, ".gopclntab") &&
+		!has_section(image, ".data.rel.ro.gopclntab");
 }
 
 static int answer_opened(struct child *child, struct symbolizer *symbolizer, int status)
 {
+	const struct elf_image *image = symbolizer ? symbolizer_image(symbolizer) : NULL;
 	struct symbolizer_opened opened = { .status = status };
 
-	if (symbolizer) {
-		opened.build_id = build_id_of(symbolizer);
+	if (symbolizer)
 		symbolizer_wants(symbolizer, &opened.wants);
+	if (image) {
+		opened.build_id = elf_image_build_id(image);
+		opened.lacks_frames = lacks_frames(image);
 	}
 	symbolizer_protocol_put_opened(&child->record, &opened);
 	return send_record(child, &child->record);
@@ -124,6 +130,33 @@ static int answer_names(struct child *child, struct symbolizer *symbolizer)
 	return r;
 }
 
+static int make_table(struct symbolizer *symbolizer, void **ret, size_t *ret_size)
+{
+	const struct elf_image *image = symbolizer_image(symbolizer);
+	struct unwind_rows rows = {0};
+	int r;
+
+	if (!image)
+		return -EINVAL;
+	r = unwind_rows_build(image, symbolizer_debug_image(symbolizer), &rows);
+	if (!r)
+		r = unwind_image_encode(&rows, ret, ret_size);
+	unwind_rows_deinit(&rows);
+	return r;
+}
+
+static int answer_table(struct child *child, struct symbolizer *symbolizer)
+{
+	_cleanup_free_ void *bytes = NULL;
+	size_t size = 0;
+	int status;
+
+	if (!symbolizer)
+		return -EPROTO;
+	status = make_table(symbolizer, &bytes, &size);
+	return symbolizer_protocol_put_table(status, bytes, size, send_record, child);
+}
+
 static int answer(struct child *child, int fd)
 {
 	struct symbolizer **slot = &child->slots[child->question.slot];
@@ -140,6 +173,8 @@ static int answer(struct child *child, int fd)
 		return *slot ? answer_opened(child, *slot, symbolizer_add_supplement(*slot, fd)) : -EPROTO;
 	case SYMBOLIZER_RESOLVE:
 		return answer_names(child, *slot);
+	case SYMBOLIZER_TABLE:
+		return answer_table(child, *slot);
 	case SYMBOLIZER_CLOSE:
 		*slot = symbolizer_free(*slot);
 		return answer_closed(child);

@@ -28,6 +28,7 @@
 #include "map.h"
 #include "symbolizer_child.h"
 #include "symbolizer_protocol.h"
+#include "unwind_image.h"
 
 #define SOCKET_FD 3                          /* of the process, as symbolizer_process.h says */
 
@@ -35,6 +36,7 @@
 #define KERNEL_CPU_SECONDS 10                /* nobody's trap, needed by all, 200,000 lines; 0.1 s here */
 #define KERNEL_NSEC (600 * NSEC_PER_SEC)     /* BPF programs come and go without a trace: its symbols are read again then */
 #define BYTES_PER_CPU_SECOND (UINT64_C(50) << 20)  /* what libdw reads in half a second here: twice that for slow machines */
+#define TABLE_BYTES_PER_CPU_SECOND (UINT64_C(256) << 20) /* node, 100 MiB, takes a fraction of a second here; most of a file is not read */
 #define WALL_FACTOR 10                       /* wall time for each second of CPU time: it competes with what we profile */
 #define STALLED_NSEC (NSEC_PER_SEC)          /* without CPU time, asleep or stopped, while we wait for an answer */
 #define START_NSEC (20 * NSEC_PER_SEC)       /* to be confined: 5 ms on an idle machine, seconds on a starved virtual one */
@@ -72,12 +74,14 @@ struct slot {
 	struct identity identity;
 	struct build_id build_id;
 	uint64_t n_bytes;                    /* of the file and its debug files: how long it may take */
+	uint64_t bytes_per_cpu_second;
 	uint64_t last_used;                  /* count of questions */
 	uint64_t memory;                     /* by how much the process grew for it */
 };
 
 struct symbolizer_process {
 	const char *const *debug_directories;
+	const char *purpose;
 	uint64_t cpu_nsec_per_file;
 
 	int socket;                          /* -1: no process */
@@ -91,6 +95,7 @@ struct symbolizer_process {
 
 	pthread_mutex_t lock;                /* of the rest: others may ask for stats */
 	pid_t pid;                           /* 0: none. It is ours to reap, so the number is not reused under us */
+	bool cancelled;
 	struct symbolizer_stats stats;
 	uint64_t cpu_nsec_of_dead;
 
@@ -152,6 +157,16 @@ static void count(struct symbolizer_process *process, uint64_t *counter, uint64_
 	pthread_mutex_unlock(&process->lock);
 }
 
+static bool is_cancelled(struct symbolizer_process *process)
+{
+	bool cancelled;
+
+	pthread_mutex_lock(&process->lock);
+	cancelled = process->cancelled;
+	pthread_mutex_unlock(&process->lock);
+	return cancelled;
+}
+
 /* Ends the process, if there is one, and forgets what it had open. Returns its wait status, 0 when there was none. */
 static int stop(struct symbolizer_process *process)
 {
@@ -178,9 +193,9 @@ static int stop(struct symbolizer_process *process)
 }
 
 /* posix_spawn() is safe in a process with threads: nothing of ours runs between fork and exec. */
-static int spawn(int socket, pid_t *ret)
+static int spawn(int socket, const char *purpose, pid_t *ret)
 {
-	char *const argv[] = { (char *)"tsprofd-symbolizer", NULL };
+	char *const argv[] = { (char *)"tsprofd-symbolizer", (char *)purpose, NULL };
 	/* Nothing of the environment is its business; sanitizers of test builds read theirs from it. */
 	char *const envp[] = { (char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1", NULL };
 	posix_spawn_file_actions_t actions;
@@ -396,7 +411,7 @@ static int start(struct symbolizer_process *process)
 		return -errno;
 	ours = pair[0];
 	theirs = pair[1];
-	r = spawn(theirs, &pid);
+	r = spawn(theirs, process->purpose, &pid);
 	if (r < 0) {
 		log_print(LOG_ERR, "symbolizer: can't be started: %s", strerror(-r));
 		process->no_start_until_nsec = clock_monotonic_nsec() + RETRY_START_NSEC;
@@ -408,10 +423,13 @@ static int start(struct symbolizer_process *process)
 	process->pid = pid;
 	process->stats.starts++;
 	pthread_mutex_unlock(&process->lock);
-	r = greet(process);
+	/* Cancelled meanwhile: by who saw no process to kill. */
+	r = is_cancelled(process) ? -ECANCELED : greet(process);
 	if (!r)
 		return 0;
 	status = stop(process);
+	if (is_cancelled(process))
+		return -ECANCELED;
 	log_print(LOG_ERR, "symbolizer: could not confine itself (wait status %#x); addresses stay without names for now", status);
 	process->no_start_until_nsec = clock_monotonic_nsec() + RETRY_START_NSEC;
 	return r < 0 ? r : -EIO;
@@ -422,6 +440,8 @@ static int ensure_started(struct symbolizer_process *process)
 {
 	siginfo_t info = {0};
 
+	if (is_cancelled(process))
+		return -ECANCELED;
 	if (process->pid > 0 && waitid(P_PID, process->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid) {
 		/* Between two questions: no file is to blame. */
 		count(process, &process->stats.deaths, 1);
@@ -539,9 +559,9 @@ static int open_candidate(const char *path, uint64_t *ret_bytes)
 	return take_fd(&fd);
 }
 
-static uint64_t cpu_limit_nsec(const struct symbolizer_process *process, uint64_t n_bytes)
+static uint64_t cpu_limit_nsec(const struct symbolizer_process *process, const struct slot *slot)
 {
-	return process->cpu_nsec_per_file + n_bytes * NSEC_PER_SEC / BYTES_PER_CPU_SECOND;
+	return process->cpu_nsec_per_file + slot->n_bytes * NSEC_PER_SEC / slot->bytes_per_cpu_second;
 }
 
 /* Offers candidates until one is taken. *ret_taken is its path, to be freed, or NULL. */
@@ -557,7 +577,7 @@ static int offer(struct symbolizer_process *process, enum symbolizer_record_type
 		if (fd < 0)
 			continue;
 		process->slots[slot].n_bytes += n_bytes;
-		deadline->cpu_limit_nsec = cpu_limit_nsec(process, process->slots[slot].n_bytes);
+		deadline->cpu_limit_nsec = cpu_limit_nsec(process, &process->slots[slot]);
 		r = ask_opened(process, type, slot, fd, deadline, &answer);
 		if (r)
 			return r;
@@ -570,22 +590,29 @@ static int offer(struct symbolizer_process *process, enum symbolizer_record_type
 	return 0;
 }
 
+/* The debug file that is wanted, if there is one: *ret_path is its path, to be freed, or NULL. */
+static int add_debug_file(struct symbolizer_process *process, size_t slot, const char *path, struct deadline *deadline,
+		struct symbolizer_opened *opened, char **ret_path)
+{
+	_cleanup_(debug_file_paths_deinit) struct debug_file_paths files = {0};
+	int r;
+
+	if (!opened->wants.debug_file)
+		return 0;
+	r = debug_file_candidates(&opened->wants, path, process->debug_directories, &files);
+	return r ? r : offer(process, SYMBOLIZER_ADD_DEBUG_FILE, slot, &files, deadline, opened, ret_path);
+}
+
 static int add_debug_files(struct symbolizer_process *process, size_t slot, const char *path, struct deadline *deadline,
 		struct symbolizer_opened *opened)
 {
-	_cleanup_(debug_file_paths_deinit) struct debug_file_paths files = {0}, supplements = {0};
+	_cleanup_(debug_file_paths_deinit) struct debug_file_paths supplements = {0};
 	_cleanup_free_ char *debug_file = NULL, *supplement = NULL;
 	int r;
 
-	if (opened->wants.debug_file) {
-		r = debug_file_candidates(&opened->wants, path, process->debug_directories, &files);
-		if (!r)
-			r = offer(process, SYMBOLIZER_ADD_DEBUG_FILE, slot, &files, deadline, opened, &debug_file);
-		if (r)
-			return r;
-	}
-	if (!opened->wants.supplement)
-		return 0;
+	r = add_debug_file(process, slot, path, deadline, opened, &debug_file);
+	if (r || !opened->wants.supplement)
+		return r;
 	r = debug_file_supplement_candidates(&opened->wants, debug_file ? debug_file : path, process->debug_directories, &supplements);
 	if (r)
 		return r;
@@ -607,24 +634,32 @@ static enum symbolizer_kind kind_of(enum symbol_source_kind kind)
 	}
 }
 
+static int open_file(struct symbolizer_process *process, size_t slot, const struct symbol_source *source, int fd,
+		struct deadline *deadline, struct symbolizer_opened *ret)
+{
+	int r;
+
+	process->question.kind = kind_of(source->kind);
+	process->n_files++;
+	r = ask_opened(process, SYMBOLIZER_OPEN, slot, fd, deadline, ret);
+	if (r)
+		return r;
+	if (ret->status)
+		return TALK_E_REFUSED;
+	process->slots[slot].used = true;
+	process->slots[slot].build_id = ret->build_id;
+	return 0;
+}
+
 /* Opens a source in a slot, with all debug files that can be found for it. */
 static int open_source(struct symbolizer_process *process, size_t slot, const struct symbol_source *source, int fd,
-		const struct identity *identity, uint64_t n_bytes, struct deadline *deadline)
+		struct deadline *deadline)
 {
 	struct symbolizer_opened opened;
 	int r;
 
-	process->slots[slot] = (struct slot){ .identity = *identity, .n_bytes = n_bytes };
-	process->question.kind = kind_of(source->kind);
-	process->n_files++;
-	r = ask_opened(process, SYMBOLIZER_OPEN, slot, fd, deadline, &opened);
-	if (r)
-		return r;
-	if (opened.status)
-		return TALK_E_REFUSED;
-	process->slots[slot].used = true;
-	process->slots[slot].build_id = opened.build_id;
-	return add_debug_files(process, slot, source->path, deadline, &opened);
+	r = open_file(process, slot, source, fd, deadline, &opened);
+	return r ? r : add_debug_files(process, slot, source->path, deadline, &opened);
 }
 
 static int resolve_some(struct symbolizer_process *process, size_t slot, const uint64_t *offsets, size_t n,
@@ -654,6 +689,12 @@ static int resolve_some(struct symbolizer_process *process, size_t slot, const u
 	return !r && status ? TALK_E_REFUSED : r;
 }
 
+/* Whether the file in the slot is another one than the caller speaks of. */
+static bool is_other_file(const struct symbolizer_process *process, size_t slot, const struct symbol_source *source)
+{
+	return source->build_id.size && !build_id_equal(&source->build_id, &process->slots[slot].build_id);
+}
+
 static int resolve_all(struct symbolizer_process *process, const struct symbol_source *source, int fd,
 		const struct identity *identity, uint64_t n_bytes, const uint64_t *offsets, size_t n, struct names *names)
 {
@@ -664,16 +705,20 @@ static int resolve_all(struct symbolizer_process *process, const struct symbol_s
 	int r;
 
 	slot = find_slot(process, identity, &is_open);
-	deadline = deadline_new(process, cpu_limit_nsec(process, is_open ? process->slots[slot].n_bytes : n_bytes));
+	if (!is_open)
+		process->slots[slot] = (struct slot){
+			.identity = *identity, .n_bytes = n_bytes, .bytes_per_cpu_second = BYTES_PER_CPU_SECOND,
+		};
+	deadline = deadline_new(process, cpu_limit_nsec(process, &process->slots[slot]));
 	if (source->kind == SYMBOL_SOURCE_KERNEL)
 		deadline.cpu_limit_nsec = MAX(deadline.cpu_limit_nsec, KERNEL_CPU_SECONDS * NSEC_PER_SEC);
 	if (!is_open) {
-		r = open_source(process, slot, source, fd, identity, n_bytes, &deadline);
+		r = open_source(process, slot, source, fd, &deadline);
 		if (r)
 			return r;
 	}
 	process->slots[slot].last_used = ++process->n_questions;
-	if (source->build_id.size && !build_id_equal(&source->build_id, &process->slots[slot].build_id))
+	if (is_other_file(process, slot, source))
 		return TALK_E_WRONG_FILE;
 	do {
 		size_t part = MIN(n - done, (size_t)SYMBOLIZER_OFFSETS_MAX);
@@ -686,9 +731,83 @@ static int resolve_all(struct symbolizer_process *process, const struct symbol_s
 	return r;
 }
 
+static int receive_table(struct symbolizer_process *process, size_t slot, struct deadline *deadline, void **ret, size_t *ret_size)
+{
+	_cleanup_(symbolizer_table_reader_deinit) struct symbolizer_table_reader reader = {0};
+	struct unwind_image image;
+	bool complete = false;
+	int32_t status = 0;
+	int r;
+
+	process->question.type = SYMBOLIZER_TABLE;
+	process->question.slot = slot;
+	r = ask(process, -1, deadline);
+	while (!r && !complete) {
+		r = receive_record(process, deadline);
+		if (!r)
+			r = symbolizer_table_reader_add(&reader, process->record.bytes, process->record.size, &complete, &status);
+		if (r == SYMBOLIZER_PROTOCOL_E_MALFORMED)
+			r = TALK_E_LIAR;
+	}
+	if (r || status)
+		return r ? r : TALK_E_REFUSED;
+	r = unwind_image_open(reader.bytes, reader.size, &image);
+	if (r)
+		return r < 0 ? r : TALK_E_LIAR;
+	*ret = TAKE(reader.bytes);
+	*ret_size = reader.size;
+	return 0;
+}
+
+/*
+ * Opens, asks, closes: a table is asked for once. A debug file is worth its time only where the file itself says nothing
+ * of its frames: with .eh_frame, .debug_frame has next to nothing to add.
+ */
+static int make_table(struct symbolizer_process *process, const struct symbol_source *source,
+		const struct identity *identity, uint64_t n_bytes, void **ret, size_t *ret_size)
+{
+	_cleanup_free_ char *debug_file = NULL;
+	_cleanup_free_ void *bytes = NULL;
+	struct symbolizer_opened opened;
+	struct deadline deadline;
+	size_t slot, size = 0;
+	bool is_open;
+	int r, closed;
+
+	slot = find_slot(process, identity, &is_open);
+	process->slots[slot] = (struct slot){
+		.identity = *identity, .n_bytes = n_bytes, .bytes_per_cpu_second = TABLE_BYTES_PER_CPU_SECOND,
+	};
+	deadline = deadline_new(process, cpu_limit_nsec(process, &process->slots[slot]));
+	r = open_file(process, slot, source, source->fd, &deadline, &opened);
+	if (r)
+		return r;
+	if (is_other_file(process, slot, source))
+		r = TALK_E_WRONG_FILE;
+	if (!r && opened.lacks_frames)
+		r = add_debug_file(process, slot, source->path, &deadline, &opened, &debug_file);
+	if (!r)
+		r = receive_table(process, slot, &deadline, &bytes, &size);
+	if (r && r != TALK_E_REFUSED && r != TALK_E_WRONG_FILE)
+		return r;
+	closed = ask_close(process, slot, &deadline);
+	if (closed)
+		return closed;
+	if (!r) {
+		*ret = TAKE(bytes);
+		*ret_size = size;
+	}
+	return r;
+}
+
 /* --- afterwards ------------------------------------------------------------------------------------------------ */
 
-static void log_loss(struct symbolizer_process *process, const struct symbol_source *source, int talk, int wait_status)
+/* What is asked for, for who reads the log. */
+static const char names_are_missing[] = "its addresses stay without names for a while";
+static const char table_is_missing[] = "stacks may end in its code for a while";
+
+static void log_loss(struct symbolizer_process *process, const struct symbol_source *source, int talk, int wait_status,
+		const char *missing)
 {
 	static const char *const reasons[] = {
 		[TALK_E_DEAD] = "died of", [TALK_E_TIMEOUT] = "took too long for", [TALK_E_LIAR] = "answered nonsense about",
@@ -698,8 +817,8 @@ static void log_loss(struct symbolizer_process *process, const struct symbol_sou
 	if (process->logged_nsec && now - process->logged_nsec < LOG_INTERVAL_NSEC)
 		return;
 	process->logged_nsec = now;
-	log_print(LOG_WARNING, "symbolizer: %s %s (wait status %#x); its addresses stay without names for a while",
-			reasons[talk], source->path ? source->path : "a file without a name", wait_status);
+	log_print(LOG_WARNING, "symbolizer: %s %s (wait status %#x); %s", reasons[talk],
+			source->path ? source->path : "a file without a name", wait_status, missing);
 }
 
 /*
@@ -707,18 +826,20 @@ static void log_loss(struct symbolizer_process *process, const struct symbol_sou
  * somebody else, for the first time with this question.
  */
 static bool lose(struct symbolizer_process *process, const struct symbol_source *source, const struct identity *identity,
-		int talk, bool first)
+		int talk, const char *missing, bool first)
 {
 	int status = stop(process);
 	/* Our own SIGKILL ends a liar, a hang and one that was dead already alike: what it died of by itself tells more. */
 	bool was_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 	bool by_itself = talk == TALK_E_DEAD && !was_killed;
 
+	if (is_cancelled(process))
+		return true;
 	count(process, talk == TALK_E_TIMEOUT ? &process->stats.timeouts : &process->stats.deaths, 1);
 	if (talk == TALK_E_DEAD && was_killed && first)
 		return true;
 	refuse(process, identity, by_itself || talk == TALK_E_LIAR ? REFUSED_NSEC : BLAMELESS_NSEC);
-	log_loss(process, source, talk, status);
+	log_loss(process, source, talk, status, missing);
 	return false;
 }
 
@@ -761,6 +882,35 @@ static void count_names(struct symbolizer_process *process, const struct names *
 /* ASK_AGAIN: of a new process, which is only said when `first`. */
 enum { ASK_AGAIN = 100 };
 
+/* What the end of a talk, other than 0, means for its source. */
+static int settle(struct symbolizer_process *process, const struct symbol_source *source, const struct identity *identity,
+		int talk, const char *missing, bool first)
+{
+	bool again;
+
+	switch (talk) {
+	case TALK_E_REFUSED:
+		refuse(process, identity, REFUSED_NSEC);
+		break;
+	case TALK_E_WRONG_FILE:
+		count(process, &process->stats.files_refused, 1);
+		break;
+	case TALK_E_DEAD:
+	case TALK_E_TIMEOUT:
+	case TALK_E_LIAR:
+		again = lose(process, source, identity, talk, missing, first);
+		if (is_cancelled(process))
+			return -ECANCELED;
+		return again ? ASK_AGAIN : SYMBOLIZER_E_UNAVAILABLE;
+	default:
+		/* In the middle of an answer nobody reads on. */
+		stop(process);
+		return talk;
+	}
+	trim(process);
+	return SYMBOLIZER_E_UNAVAILABLE;
+}
+
 static int ask_names(struct symbolizer_process *process, const struct symbol_source *source, int fd,
 		const struct identity *identity, uint64_t n_bytes, const uint64_t *offsets, size_t n, bool first,
 		struct names **ret)
@@ -775,30 +925,12 @@ static int ask_names(struct symbolizer_process *process, const struct symbol_sou
 	if (!names)
 		return -ENOMEM;
 	r = resolve_all(process, source, fd, identity, n_bytes, offsets, n, names);
-	switch (r) {
-	case 0:
-		count_names(process, names);
-		*ret = TAKE(names);
-		break;
-	case TALK_E_REFUSED:
-		refuse(process, identity, REFUSED_NSEC);
-		r = SYMBOLIZER_E_UNAVAILABLE;
-		break;
-	case TALK_E_WRONG_FILE:
-		count(process, &process->stats.files_refused, 1);
-		r = SYMBOLIZER_E_UNAVAILABLE;
-		break;
-	case TALK_E_DEAD:
-	case TALK_E_TIMEOUT:
-	case TALK_E_LIAR:
-		return lose(process, source, identity, r, first) ? ASK_AGAIN : SYMBOLIZER_E_UNAVAILABLE;
-	default:
-		/* In the middle of an answer nobody reads on. */
-		stop(process);
-		return r;
-	}
+	if (r)
+		return settle(process, source, identity, r, names_are_missing, first);
+	count_names(process, names);
+	*ret = TAKE(names);
 	trim(process);
-	return r;
+	return 0;
 }
 
 static int resolve_with(struct symbolizer_process *process, const struct symbol_source *source, int fd,
@@ -838,7 +970,59 @@ int symbolizer_process_resolve(struct symbolizer_process *process, const struct 
 	return resolve_with(process, source, fd, offsets, n, ret);
 }
 
+static int ask_table(struct symbolizer_process *process, const struct symbol_source *source,
+		const struct identity *identity, uint64_t n_bytes, bool first, void **ret, size_t *ret_size)
+{
+	int r;
+
+	r = ensure_started(process);
+	if (r < 0)
+		return r;
+	r = make_table(process, source, identity, n_bytes, ret, ret_size);
+	if (r)
+		return settle(process, source, identity, r, table_is_missing, first);
+	trim(process);
+	return 0;
+}
+
+int symbolizer_process_table(struct symbolizer_process *process, const struct symbol_source *source,
+		void **ret, size_t *ret_size)
+{
+	struct identity identity;
+	uint64_t n_bytes = 0;
+	int r;
+
+	if (source->kind != SYMBOL_SOURCE_ELF && source->kind != SYMBOL_SOURCE_VDSO)
+		return -EINVAL;
+	count(process, &process->stats.requests, 1);
+	r = identify(source, source->fd, &identity, &n_bytes);
+	if (r < 0)
+		return r;
+	if (is_refused(process, &identity)) {
+		count(process, &process->stats.files_refused, 1);
+		return SYMBOLIZER_E_UNAVAILABLE;
+	}
+	r = ask_table(process, source, &identity, n_bytes, true, ret, ret_size);
+	if (r == ASK_AGAIN)
+		r = ask_table(process, source, &identity, n_bytes, false, ret, ret_size);
+	return r;
+}
+
 /* --- life ------------------------------------------------------------------------------------------------------ */
+
+void symbolizer_process_rest(struct symbolizer_process *process)
+{
+	stop(process);
+}
+
+void symbolizer_process_cancel(struct symbolizer_process *process)
+{
+	pthread_mutex_lock(&process->lock);
+	process->cancelled = true;
+	if (process->pid > 0)
+		kill(process->pid, SIGKILL);
+	pthread_mutex_unlock(&process->lock);
+}
 
 int symbolizer_process_new(const struct symbolizer_options *options, struct symbolizer_process **ret)
 {
@@ -848,6 +1032,7 @@ int symbolizer_process_new(const struct symbolizer_options *options, struct symb
 	if (!process)
 		return -ENOMEM;
 	process->debug_directories = options->debug_directories ? options->debug_directories : no_directories;
+	process->purpose = options->purpose;
 	process->cpu_nsec_per_file =
 		(options->cpu_seconds_per_file ? options->cpu_seconds_per_file : DEFAULT_CPU_SECONDS) * NSEC_PER_SEC;
 	process->socket = -1;

@@ -5,7 +5,7 @@
  * files, perf maps) and is given nothing but read-only descriptors. This is its owner's side; it may be killed at any
  * time, which costs the answer in flight and nothing else.
  *
- * Used by one thread at a time: the press.
+ * Used by one thread at a time: each room that has questions has one of its own (press: names; tables: unwind tables).
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -31,7 +31,9 @@ struct symbol_source {
 
 struct symbolizer_options {
 	const char *const *debug_directories; /* NULL-terminated; outlives the process */
-	uint32_t cpu_seconds_per_file;        /* 0: default 2 s, and 1 s more for each 50 MiB of file and debug file */
+	/* 0: default 2 s, and for each 50 MiB of file and debug file (names) or 256 MiB (table) 1 s more. */
+	uint32_t cpu_seconds_per_file;
+	const char *purpose;                  /* a word that ps(1) shows, to tell several of them apart; NULL: none */
 };
 
 struct symbolizer_stats {
@@ -54,6 +56,19 @@ struct symbolizer_process *symbolizer_process_free(struct symbolizer_process *pr
 int symbolizer_process_resolve(struct symbolizer_process *process, const struct symbol_source *source,
 		const uint64_t *offsets, size_t n, struct names **ret);
 enum { SYMBOLIZER_E_UNAVAILABLE = 1 };
+
+/*
+ * The unwind table of an ELF file or of the vdso. Blocks likewise. 0 with bytes to free(3) that unwind_image_open()
+ * accepts; SYMBOLIZER_E_UNAVAILABLE, remembered likewise; -errno. The file is not kept open in there.
+ */
+int symbolizer_process_table(struct symbolizer_process *process, const struct symbol_source *source,
+		void **ret, size_t *ret_size);
+
+/* No question is expected for a while: ends the process, which gives all its memory back. The next question starts one. */
+void symbolizer_process_rest(struct symbolizer_process *process);
+
+/* By any thread: a question in flight fails soon (-ECANCELED), and so does every later one. For who must not wait. */
+void symbolizer_process_cancel(struct symbolizer_process *process);
 
 /* May be asked by another thread. */
 struct symbolizer_stats symbolizer_process_stats(const struct symbolizer_process *process);

@@ -152,7 +152,7 @@ int symbolizer_protocol_get_question(const void *data, size_t size, struct symbo
 	ret->slot = reader_u32(&r);
 	kind = reader_u32(&r);
 	ret->n_offsets = reader_u32(&r);
-	if (ret->type < SYMBOLIZER_OPEN || ret->type > SYMBOLIZER_CLOSE || ret->slot >= SYMBOLIZER_SLOTS ||
+	if (((ret->type < SYMBOLIZER_OPEN || ret->type > SYMBOLIZER_CLOSE) && ret->type != SYMBOLIZER_TABLE) || ret->slot >= SYMBOLIZER_SLOTS ||
 	    kind > SYMBOLIZER_PERF_MAP || ret->n_offsets > SYMBOLIZER_OFFSETS_MAX)
 		return SYMBOLIZER_PROTOCOL_E_MALFORMED;
 	ret->kind = kind;
@@ -195,6 +195,7 @@ void symbolizer_protocol_put_opened(struct symbolizer_record *record, const stru
 	put_u8(record, wants->supplement);
 	put_build_id(record, &wants->supplement_build_id);
 	put_text(record, wants->supplement_path, sizeof(wants->supplement_path));
+	put_u8(record, opened->lacks_frames);
 }
 
 int symbolizer_protocol_get_opened(const void *data, size_t size, struct symbolizer_opened *ret)
@@ -212,6 +213,7 @@ int symbolizer_protocol_get_opened(const void *data, size_t size, struct symboli
 	wants->supplement = get_bool(&r);
 	get_build_id(&r, &wants->supplement_build_id);
 	get_text(&r, wants->supplement_path, sizeof(wants->supplement_path));
+	ret->lacks_frames = get_bool(&r);
 	return finished(&r);
 }
 
@@ -603,4 +605,90 @@ int symbolizer_names_reader_add(struct symbolizer_names_reader *reader, const vo
 	if (*ret_complete && reader->n_frames_used != reader->n_frames)
 		return SYMBOLIZER_PROTOCOL_E_MALFORMED;
 	return 0;
+}
+
+/* --- unwind tables --------------------------------------------------------------------------------------------- */
+
+int symbolizer_protocol_put_table(int32_t status, const void *bytes, size_t size,
+		int (*emit)(void *userdata, const struct symbolizer_record *record), void *userdata)
+{
+	_cleanup_free_ struct symbolizer_record *record = malloc(sizeof(*record));
+	size_t done = 0;
+	int r;
+
+	if (!record)
+		return -ENOMEM;
+	if (!status && size > SYMBOLIZER_TABLE_MAX)
+		status = -EFBIG;
+	if (status)
+		size = 0;
+	begin(record, SYMBOLIZER_TABLE_ANSWER);
+	put_u32(record, status);
+	put_u32(record, size);
+	r = emit(userdata, record);
+	while (r >= 0 && done < size) {
+		size_t n;
+
+		begin(record, SYMBOLIZER_TABLE_BYTES);
+		n = MIN(size - done, room(record));
+		put_bytes(record, (const uint8_t *)bytes + done, n);
+		done += n;
+		r = emit(userdata, record);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* Memory is taken with the first bytes: who announces the most and sends nothing gets none. */
+static int take_table_bytes(struct symbolizer_table_reader *reader, struct reader *r)
+{
+	size_t n = reader_left(r);
+
+	/* An empty record would let an answer go on for ever. */
+	if (!n || n > reader->size - reader->n)
+		return SYMBOLIZER_PROTOCOL_E_MALFORMED;
+	if (!reader->bytes)
+		reader->bytes = malloc(reader->size);
+	if (!reader->bytes)
+		return -ENOMEM;
+	memcpy(reader->bytes + reader->n, reader_bytes(r, n), n);
+	reader->n += n;
+	return 0;
+}
+
+static int take_table_answer(struct symbolizer_table_reader *reader, struct reader *r)
+{
+	uint32_t size;
+
+	reader->status = reader_i32(r);
+	size = reader_u32(r);
+	/* Nothing is no table. */
+	if (!reader_ok(r) || size > SYMBOLIZER_TABLE_MAX || (reader->status == 0) != (size > 0))
+		return SYMBOLIZER_PROTOCOL_E_MALFORMED;
+	reader->size = size;
+	reader->begun = true;
+	return finished(r);
+}
+
+int symbolizer_table_reader_add(struct symbolizer_table_reader *reader, const void *data, size_t size,
+		bool *ret_complete, int32_t *ret_status)
+{
+	struct reader r = reader_of(data, size);
+	uint32_t type = reader_u32(&r);
+	int result;
+
+	if (!reader_ok(&r) || size > SYMBOLIZER_RECORD_MAX ||
+	    type != (reader->begun ? SYMBOLIZER_TABLE_BYTES : SYMBOLIZER_TABLE_ANSWER))
+		return SYMBOLIZER_PROTOCOL_E_MALFORMED;
+	result = reader->begun ? take_table_bytes(reader, &r) : take_table_answer(reader, &r);
+	if (result)
+		return result;
+	*ret_complete = reader->n == reader->size;
+	*ret_status = reader->status;
+	return 0;
+}
+
+void symbolizer_table_reader_deinit(struct symbolizer_table_reader *reader)
+{
+	free(reader->bytes);
+	reader->bytes = NULL;
 }

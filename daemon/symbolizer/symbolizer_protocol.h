@@ -10,6 +10,9 @@
  *	core          OPEN slot kind, descriptor    ADD slot, descriptor     RESOLVE slot offsets     CLOSE slot
  *	symbolizer    OPENED status, wants          OPENED                   ANSWER, STRINGS...,      CLOSED
  *	                                                                     FRAMES..., LOCATIONS...
+ *
+ *	core          TABLE slot
+ *	symbolizer    TABLE_ANSWER status, size     TABLE_BYTES...
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,6 +21,7 @@
 #include "debug_file.h"
 #include "names.h"
 #include "symbolizer.h"
+#include "unwind_image.h"
 #include "vec.h"
 
 #define SYMBOLIZER_RECORD_MAX 65536U
@@ -26,6 +30,7 @@
 #define SYMBOLIZER_STRINGS_MAX (4U << 20)    /* bytes of all strings of one answer: 1 KiB an offset, ten times what is usual */
 #define SYMBOLIZER_N_STRINGS_MAX (1U << 20)  /* three a frame, were all different */
 #define SYMBOLIZER_SEGMENTS_MAX 64U          /* executable ones; programs have one to three */
+#define SYMBOLIZER_TABLE_MAX UNWIND_IMAGE_MAX_SIZE
 
 enum symbolizer_record_type {
 	SYMBOLIZER_HELLO = 1,                /* confined and ready; comes unasked, once */
@@ -40,6 +45,9 @@ enum symbolizer_record_type {
 	SYMBOLIZER_STRINGS,
 	SYMBOLIZER_FRAMES,
 	SYMBOLIZER_LOCATIONS,
+	SYMBOLIZER_TABLE,
+	SYMBOLIZER_TABLE_ANSWER,
+	SYMBOLIZER_TABLE_BYTES,
 };
 
 enum { SYMBOLIZER_PROTOCOL_E_MALFORMED = 1 };
@@ -75,6 +83,7 @@ struct symbolizer_opened {
 	int32_t status;                      /* of symbolizer_open() or symbolizer_add_*() */
 	struct build_id build_id;            /* of the file; size 0: none */
 	struct debug_file_wants wants;       /* what is wanted now */
+	bool lacks_frames;                   /* nothing in the file tells its frames: its debug file may (.debug_frame) */
 };
 
 void symbolizer_protocol_put_hello(struct symbolizer_record *record, const struct symbolizer_hello *hello);
@@ -109,3 +118,25 @@ struct symbolizer_names_reader *symbolizer_names_reader_free(struct symbolizer_n
  */
 int symbolizer_names_reader_add(struct symbolizer_names_reader *reader, const void *data, size_t size,
 		bool *ret_complete, int32_t *ret_status);
+
+/* --- unwind tables --------------------------------------------------------------------------------------------- */
+
+/*
+ * Sends the bytes of unwind_image_encode() as an answer, record by record. With a status other than 0, or more than
+ * SYMBOLIZER_TABLE_MAX bytes (status -EFBIG), it has none. 0, or the negative result of `emit`.
+ */
+int symbolizer_protocol_put_table(int32_t status, const void *bytes, size_t size,
+		int (*emit)(void *userdata, const struct symbolizer_record *record), void *userdata);
+
+/* An answer being put together. Zero-initialise before first use. */
+struct symbolizer_table_reader {
+	bool begun;
+	int32_t status;
+	uint8_t *bytes;                      /* to be freed, or taken; aligned as malloc(3) does */
+	size_t size, n;                      /* n: of them that are there */
+};
+
+/* As symbolizer_names_reader_add(). What the bytes say is not looked at: unwind_image_open() does. */
+int symbolizer_table_reader_add(struct symbolizer_table_reader *reader, const void *data, size_t size,
+		bool *ret_complete, int32_t *ret_status);
+void symbolizer_table_reader_deinit(struct symbolizer_table_reader *reader);

@@ -232,6 +232,16 @@ int symbolizer_add_supplement(struct symbolizer *s, int fd)
 	return 0;
 }
 
+const struct elf_image *symbolizer_image(const struct symbolizer *s)
+{
+	return s->image;
+}
+
+const struct elf_image *symbolizer_debug_image(const struct symbolizer *s)
+{
+	return s->debug;
+}
+
 /* Takes what a resolver's open returned; what has nothing for it (RESOLVE_E_NONE) is left out. */
 static int add_resolver(struct symbolizer *s, int r)
 {

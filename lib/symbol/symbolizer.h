@@ -19,6 +19,7 @@
 #include "debug_file.h"
 #include "names.h"
 
+struct elf_image;
 struct symbolizer;
 
 enum symbolizer_kind {
@@ -51,6 +52,10 @@ void symbolizer_wants(const struct symbolizer *symbolizer, struct debug_file_wan
 int symbolizer_add_debug_file(struct symbolizer *symbolizer, int fd);
 /* The same for the dwz supplement, by the build id that .gnu_debugaltlink names. */
 int symbolizer_add_supplement(struct symbolizer *symbolizer, int fd);
+
+/* The file and its separate debug file as they were opened, for other questions than names. NULL: none. Live as long as the symbolizer. */
+const struct elf_image *symbolizer_image(const struct symbolizer *symbolizer);
+const struct elf_image *symbolizer_debug_image(const struct symbolizer *symbolizer);
 
 /*
  * Names n offsets, in order: each has its location, named or not. 0 or -errno.

@@ -2,7 +2,7 @@
 /*
  * What comes from the symbolizer process, should an attacker have it: a list of records, each a length (16 bits) and
  * its bytes, after a byte that says how many offsets were asked about. Each is read as a short answer, too, and as a
- * question, as the other side reads it.
+ * question, as the other side reads it; and all of them as an unwind table.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "names.h"
 #include "reader.h"
 #include "symbolizer_protocol.h"
+#include "unwind_image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -28,6 +29,28 @@ static void check_names(const struct names *names)
 			abort();
 }
 
+/* The bytes of an answer are looked at as the core does. */
+static void read_table(struct reader r)
+{
+	struct symbolizer_table_reader reader = {0};
+	struct unwind_image image;
+	bool complete = false;
+	int32_t status = 0;
+	int failed = 0;
+
+	while (reader_left(&r) >= 2 && !failed && !complete) {
+		size_t length = reader_u16(&r);
+
+		length = length < reader_left(&r) ? length : reader_left(&r);
+		failed = symbolizer_table_reader_add(&reader, reader_bytes(&r, length), length, &complete, &status);
+		if (reader.n > reader.size || reader.size > SYMBOLIZER_TABLE_MAX)
+			abort();
+	}
+	if (!failed && complete && !status && unwind_image_open(reader.bytes, reader.size, &image) == 0)
+		unwind_image_find(&image, image.table.begin);
+	symbolizer_table_reader_deinit(&reader);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint64_t offsets[256];
@@ -41,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!names)
 		return 0;
+	read_table(r);
 	reader = symbolizer_names_reader_new(names, offsets, n);
 	while (reader && reader_left(&r) >= 2 && !failed && !complete) {
 		size_t length = reader_u16(&r);

@@ -17,9 +17,12 @@
 
 #include "../main.h"
 #include "clock.h"
+#include "elf_image.h"
 #include "fs.h"
 #include "names.h"
 #include "symbolizer_process.h"
+#include "unwind_image.h"
+#include "unwind_rows.h"
 
 /* What the tests ask about: a function of this file. */
 __attribute__((noinline)) int function_with_a_known_name(int x);
@@ -727,6 +730,315 @@ START_TEST(a_debug_file_is_found_unless_it_is_private)
 }
 END_TEST
 
+/* --- unwind tables --------------------------------------------------------------------------------------------- */
+
+static int table_of(struct symbolizer_process *process, int fd, void **ret, size_t *ret_size)
+{
+	const struct symbol_source source = { .kind = SYMBOL_SOURCE_ELF, .fd = fd, .path = "/some/program" };
+
+	return symbolizer_process_table(process, &source, ret, ret_size);
+}
+
+/* Asks for this program's table, and fails unless it is that which is made here. */
+static void assert_has_own_table(struct symbolizer_process *process)
+{
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct unwind_rows rows = {0};
+	const struct unwind_rule *rule;
+	struct unwind_image opened;
+	struct elf_image *image;
+	void *expected, *got;
+	size_t n_expected, n_got;
+
+	ck_assert_int_eq(elf_image_open(fd, &image), 0);
+	ck_assert_int_eq(unwind_rows_build(image, NULL, &rows), 0);
+	ck_assert_int_eq(unwind_image_encode(&rows, &expected, &n_expected), 0);
+	ck_assert_int_eq(table_of(process, fd, &got, &n_got), 0);
+	ck_assert_uint_eq(n_got, n_expected);
+	ck_assert(!memcmp(got, expected, n_got));
+	ck_assert_int_eq(unwind_image_open(got, n_got, &opened), 0);
+	rule = unwind_image_find(&opened, offset_of((void *)(uintptr_t)function_with_a_known_name));
+	ck_assert_ptr_nonnull(rule);
+	ck_assert_int_eq(rule->cfa, UNWIND_CFA_REGISTER);
+	ck_assert_int_eq(rule->reg, UNWIND_REGISTER_SP);
+	ck_assert_int_eq(rule->offset, 8);
+	free(got);
+	free(expected);
+	unwind_rows_deinit(&rows);
+	elf_image_free(image);
+	close(fd);
+}
+
+START_TEST(a_program_has_a_table)
+{
+	struct symbolizer_process *process = start();
+	struct symbolizer_stats stats;
+
+	for (int i = 0; i < 20; i++)
+		assert_has_own_table(process);
+	/* One process can do both; the file is opened anew. */
+	assert_names_itself(process);
+	assert_has_own_table(process);
+	assert_names_itself(process);
+	stats = symbolizer_process_stats(process);
+	ck_assert_uint_eq(stats.starts, 1);
+	ck_assert_uint_eq(stats.deaths, 0);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+START_TEST(the_vdso_has_a_table)
+{
+	const struct symbol_source source = { .kind = SYMBOL_SOURCE_VDSO, .fd = -1 };
+	const uint8_t *vdso = (const uint8_t *)(uintptr_t)getauxval(AT_SYSINFO_EHDR);
+	struct symbolizer_process *process = start();
+	struct unwind_image image;
+	Elf64_Ehdr header;
+	size_t size;
+	void *bytes;
+
+	ck_assert_int_eq(symbolizer_process_table(process, &source, &bytes, &size), 0);
+	ck_assert_int_eq(unwind_image_open(bytes, size, &image), 0);
+	memcpy(&header, vdso, sizeof(header));
+	for (unsigned i = 0; i < header.e_phnum; i++) {
+		Elf64_Phdr segment;
+
+		memcpy(&segment, vdso + header.e_phoff + i * sizeof(segment), sizeof(segment));
+		if (segment.p_type == PT_LOAD && segment.p_flags & PF_X)
+			ck_assert_uint_ge(image.table.end, segment.p_offset + 1);
+	}
+	free(bytes);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+START_TEST(what_has_no_table_is_told_and_remembered)
+{
+	const struct symbol_source other = {
+		.kind = SYMBOL_SOURCE_ELF, .fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), .path = "/x",
+		.build_id = { .size = 20, .bytes = { 1, 2, 3 } },
+	};
+	const struct symbol_source kernel = { .kind = SYMBOL_SOURCE_KERNEL, .fd = -1 };
+	struct symbolizer_process *process = start();
+	int fd = file_of("#!/bin/sh\n", 10);
+	size_t size;
+	void *bytes;
+
+	for (int i = 0; i < 5; i++)
+		ck_assert_int_eq(table_of(process, fd, &bytes, &size), SYMBOLIZER_E_UNAVAILABLE);
+	ck_assert_uint_eq(symbolizer_process_stats(process).files_refused, 4);
+	ck_assert_int_eq(symbolizer_process_table(process, &other, &bytes, &size), SYMBOLIZER_E_UNAVAILABLE);
+	ck_assert_int_eq(symbolizer_process_table(process, &kernel, &bytes, &size), -EINVAL);
+	assert_has_own_table(process);
+	ck_assert_uint_eq(symbolizer_process_stats(process).deaths, 0);
+	close(other.fd);
+	close(fd);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+/* The most memory that the only child ever had resident. */
+static uint64_t peak_of_child(void)
+{
+	unsigned long long kib = 0;
+	char path[64], *text;
+	size_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", child_pid());
+	ck_assert_int_eq(fs_read(AT_FDCWD, path, 65536, &text, &n), 0);
+	ck_assert_int_eq(sscanf(strstr(text, "VmHWM:"), "VmHWM: %llu", &kib), 1);
+	free(text);
+	return kib << 10;
+}
+
+START_TEST(the_table_of_a_gigabyte_takes_little)
+{
+	struct symbolizer_process *process = start();
+	int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), fd;
+	uint64_t begun = clock_monotonic_nsec();
+	struct symbolizer_stats stats;
+	char *whole;
+	size_t size;
+	void *bytes;
+
+	ck_assert_int_eq(fs_read_fd(self, 256 << 20, &whole, &size), 0);
+	fd = file_of(whole, size);
+	ck_assert_int_eq(ftruncate(fd, 1 << 30), 0);
+	/* One segment over all of it: data of an executable that is one. */
+	for (unsigned i = 0; i < ((Elf64_Ehdr *)(void *)whole)->e_phnum; i++) {
+		uint64_t at = ((Elf64_Ehdr *)(void *)whole)->e_phoff + i * sizeof(Elf64_Phdr);
+		Elf64_Phdr segment;
+
+		memcpy(&segment, whole + at, sizeof(segment));
+		if (segment.p_type != PT_LOAD || !(segment.p_flags & PF_X))
+			continue;
+		segment.p_filesz = segment.p_memsz = (1 << 30) - segment.p_offset;
+		ck_assert_int_eq(pwrite(fd, &segment, sizeof(segment), (off_t)at), sizeof(segment));
+	}
+	ck_assert_int_eq(table_of(process, fd, &bytes, &size), 0);
+	ck_assert_uint_lt(clock_monotonic_nsec() - begun, 5 * NSEC_PER_SEC);
+	/* The code is searched for signal trampolines, as far as that goes: pages of the file. */
+	ck_assert_uint_lt(peak_of_child(), 128 << 20);
+	/* The file is closed in there. */
+	stats = symbolizer_process_stats(process);
+	ck_assert_uint_lt(stats.memory_bytes, 32 << 20);
+	ck_assert_uint_lt(stats.cpu_nsec, 4 * NSEC_PER_SEC);
+	free(bytes);
+	free(whole);
+	close(fd);
+	close(self);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+START_TEST(corrupt_files_have_sound_tables_or_none)
+{
+	struct symbolizer_process *process = start();
+	int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	unsigned n_made = 0;
+	char *whole;
+	size_t size;
+
+	ck_assert_int_eq(fs_read_fd(self, 256 << 20, &whole, &size), 0);
+	srand(2);
+	for (int i = 0; i < 200; i++) {
+		char *damaged = malloc(size);
+		struct unwind_image image;
+		size_t table_size;
+		void *bytes;
+		int fd, r;
+
+		memcpy(damaged, whole, size);
+		for (int j = 0; j < 1 + i % 200; j++)
+			damaged[(size_t)rand() % (i % 3 && j % 3 == 0 ? 1024 : size)] = (char)rand();
+		fd = file_of(damaged, i % 10 == 9 ? (size_t)rand() % size : size);
+		r = table_of(process, fd, &bytes, &table_size);
+		ck_assert(r == 0 || r == SYMBOLIZER_E_UNAVAILABLE);
+		if (!r) {
+			ck_assert_int_eq(unwind_image_open(bytes, table_size, &image), 0);
+			free(bytes);
+			n_made++;
+		}
+		free(damaged);
+		close(fd);
+	}
+	ck_assert_uint_gt(n_made, 20);
+	assert_has_own_table(process);
+	/* No damage is worse than a table that is wrong. */
+	ck_assert_uint_eq(symbolizer_process_stats(process).deaths, 0);
+	ck_assert_uint_eq(symbolizer_process_stats(process).timeouts, 0);
+	free(whole);
+	close(self);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+START_TEST(a_process_at_rest_has_ended_and_comes_back)
+{
+	struct symbolizer_process *process = start();
+	struct symbolizer_stats stats;
+
+	symbolizer_process_rest(process);
+	assert_has_own_table(process);
+	ck_assert_int_gt(child_pid(), 0);
+	stats = symbolizer_process_stats(process);
+	symbolizer_process_rest(process);
+	ck_assert_int_eq(child_pid(), 0);
+	ck_assert_uint_eq(symbolizer_process_stats(process).memory_bytes, 0);
+	ck_assert_uint_ge(symbolizer_process_stats(process).cpu_nsec + NSEC_PER_MSEC, stats.cpu_nsec);
+	assert_has_own_table(process);
+	stats = symbolizer_process_stats(process);
+	ck_assert_uint_eq(stats.starts, 2);
+	ck_assert_uint_eq(stats.deaths, 0);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+static void *cancel_later(void *process)
+{
+	usleep(200000);
+	symbolizer_process_cancel(process);
+	return NULL;
+}
+
+START_TEST(a_question_in_flight_can_be_cancelled)
+{
+	struct symbolizer_process *process = start();
+	int fd = other_file();
+	uint64_t begun;
+	pthread_t thread;
+	size_t size;
+	void *bytes;
+
+	assert_has_own_table(process);
+	kill(child_pid(), SIGSTOP);
+	begun = clock_monotonic_nsec();
+	pthread_create(&thread, NULL, cancel_later, process);
+	ck_assert_int_eq(table_of(process, fd, &bytes, &size), -ECANCELED);
+	ck_assert_uint_lt(clock_monotonic_nsec() - begun, 700 * NSEC_PER_MSEC);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(table_of(process, fd, &bytes, &size), -ECANCELED);
+	ck_assert_int_eq(child_pid(), 0);
+	close(fd);
+	symbolizer_process_free(process);
+}
+END_TEST
+
+/* The rule inside of the program's only function, 0 when there is no table. */
+static struct unwind_rule rule_in_program(const char *path, const char *debug_directory)
+{
+	const char *const directories[] = { debug_directory, NULL };
+	const struct symbol_source source = { .kind = SYMBOL_SOURCE_ELF, .fd = open(path, O_RDONLY | O_CLOEXEC), .path = path };
+	struct symbolizer_process *process;
+	const struct unwind_rule *found;
+	struct unwind_rule rule = {0};
+	struct unwind_image image;
+	size_t size;
+	void *bytes;
+
+	ck_assert_int_eq(symbolizer_process_new(&(struct symbolizer_options){ .debug_directories = directories }, &process), 0);
+	ck_assert_int_eq(symbolizer_process_table(process, &source, &bytes, &size), 0);
+	ck_assert_int_eq(unwind_image_open(bytes, size, &image), 0);
+	/* Its entry, where -nostdlib puts the function: "sub $0x1000, %rsp", 7 bytes, comes first. */
+	found = unwind_image_find(&image, 0x1000 + 7);
+	ck_assert_ptr_nonnull(found);
+	rule = *found;
+	free(bytes);
+	close(source.fd);
+	symbolizer_process_free(process);
+	return rule;
+}
+
+START_TEST(frames_that_only_the_debug_file_tells_are_found)
+{
+	static const char source[] =
+		".globl _start\n_start:\n.cfi_sections .debug_frame\n.cfi_startproc\nsub $0x1000, %%rsp\n"
+		".cfi_def_cfa_offset 0x1008\nnop\nadd $0x1000, %%rsp\n.cfi_def_cfa_offset 8\nret\n.cfi_endproc\n";
+	char folder[] = "/tmp/tsprof-test-frames-XXXXXX", command[4096];
+	struct unwind_rule rule;
+
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	snprintf(command, sizeof(command),
+		"cd %s && printf '%s' > p.s && cc -nostdlib -static -Wl,-Ttext-segment=0x400000 -Wl,-z,separate-code -o p p.s && "
+		"objcopy --only-keep-debug p p.debug && strip --strip-all p && objcopy --add-gnu-debuglink=p.debug p && chmod 644 p.debug",
+		folder, source);
+	ck_assert_int_eq(system(command), 0);
+	snprintf(command, sizeof(command), "%s/p", folder);
+	rule = rule_in_program(command, folder);
+	ck_assert_int_eq(rule.cfa, UNWIND_CFA_REGISTER);
+	ck_assert_int_eq(rule.reg, UNWIND_REGISTER_SP);
+	ck_assert_int_eq(rule.offset, 0x1008);
+	/* Without it, frame pointers are all there is. */
+	snprintf(command, sizeof(command), "rm %s/p.debug", folder);
+	ck_assert_int_eq(system(command), 0);
+	snprintf(command, sizeof(command), "%s/p", folder);
+	rule = rule_in_program(command, folder);
+	ck_assert_int_ne(rule.cfa, UNWIND_CFA_REGISTER);
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	const TTest *const tests[] = {
@@ -737,6 +1049,9 @@ int main(int argc, char **argv)
 		another_file_than_the_one_expected_is_refused, corrupt_files_cost_nothing_else, a_sparse_gigabyte_takes_little,
 		no_descriptor_is_left_behind, a_perf_map_that_grows_is_read_again, the_process_ends_with_its_owner,
 		a_debug_file_is_found_unless_it_is_private,
+		a_program_has_a_table, the_vdso_has_a_table, what_has_no_table_is_told_and_remembered, the_table_of_a_gigabyte_takes_little,
+		corrupt_files_have_sound_tables_or_none, a_process_at_rest_has_ended_and_comes_back,
+		a_question_in_flight_can_be_cancelled, frames_that_only_the_debug_file_tells_are_found,
 	};
 
 	if (argc > 0 && !strcmp(argv[0], "tsprofd-symbolizer"))

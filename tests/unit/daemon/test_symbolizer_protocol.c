@@ -258,6 +258,7 @@ START_TEST(wants_arrive_and_cut_ones_do_not)
 	struct symbolizer_opened opened = {
 		.status = -5, .build_id = { .size = 20 },
 		.wants = { .debug_file = true, .link = "name.debug", .link_crc = 7, .supplement = true, .supplement_path = "../x" },
+		.lacks_frames = true,
 	}, got;
 	struct symbolizer_record *r = malloc(sizeof(*r));
 
@@ -267,6 +268,7 @@ START_TEST(wants_arrive_and_cut_ones_do_not)
 	ck_assert_str_eq(got.wants.link, "name.debug");
 	ck_assert_str_eq(got.wants.supplement_path, "../x");
 	ck_assert_uint_eq(got.wants.link_crc, 7);
+	ck_assert(got.lacks_frames);
 	for (size_t size = 0; size < r->size; size++)
 		ck_assert_int_eq(symbolizer_protocol_get_opened(r->bytes, size, &got), SYMBOLIZER_PROTOCOL_E_MALFORMED);
 	r->bytes[r->size++] = 0;
@@ -292,6 +294,135 @@ START_TEST(names_that_are_no_text_become_text)
 }
 END_TEST
 
-UNIT_TESTS("symbolizer_protocol", an_answer_arrives_as_it_was_sent, a_failure_arrives_as_its_status, several_answers_are_appended,
+static uint8_t *some_bytes(size_t n)
+{
+	uint8_t *bytes = malloc(n + 1);
+
+	for (size_t i = 0; i < n; i++)
+		bytes[i] = (uint8_t)(i * 7 + i / 251);
+	return bytes;
+}
+
+/* Reads up to the first failure. */
+static int play_table(const struct recorded *recorded, struct symbolizer_table_reader *reader, bool *complete, int32_t *status)
+{
+	int r = 0;
+
+	*complete = false;
+	for (size_t i = 0; i < recorded->records.n && !r; i++) {
+		ck_assert_msg(!*complete, "record %zu comes after the last", i);
+		r = symbolizer_table_reader_add(reader, recorded->records.at[i]->bytes, recorded->records.at[i]->size, complete, status);
+	}
+	return r;
+}
+
+START_TEST(a_table_arrives_as_it_was_sent)
+{
+	static const size_t sizes[] = { 1, SYMBOLIZER_RECORD_MAX - 5, SYMBOLIZER_RECORD_MAX - 4, SYMBOLIZER_RECORD_MAX, 1234567, SYMBOLIZER_TABLE_MAX };
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct symbolizer_table_reader reader = {0};
+		uint8_t *bytes = some_bytes(sizes[i]);
+		struct recorded recorded = {0};
+		int32_t status = -1;
+		bool complete;
+
+		ck_assert_int_eq(symbolizer_protocol_put_table(0, bytes, sizes[i], record, &recorded), 0);
+		ck_assert_int_eq(play_table(&recorded, &reader, &complete, &status), 0);
+		ck_assert(complete);
+		ck_assert_int_eq(status, 0);
+		ck_assert_uint_eq(reader.size, sizes[i]);
+		ck_assert(!memcmp(reader.bytes, bytes, sizes[i]));
+		symbolizer_table_reader_deinit(&reader);
+		recorded_deinit(&recorded);
+		free(bytes);
+	}
+}
+END_TEST
+
+START_TEST(a_table_that_is_too_large_or_none_arrives_as_a_status)
+{
+	uint8_t *bytes = some_bytes(10);
+	const struct { int32_t status, expected; size_t size; } cases[] = {
+		{ 1, 1, 0 }, { -ENOMEM, -ENOMEM, 10 }, { 0, -EFBIG, SYMBOLIZER_TABLE_MAX + 1 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct symbolizer_table_reader reader = {0};
+		struct recorded recorded = {0};
+		int32_t status = 0;
+		bool complete;
+
+		ck_assert_int_eq(symbolizer_protocol_put_table(cases[i].status, bytes, cases[i].size, record, &recorded), 0);
+		ck_assert_int_eq(play_table(&recorded, &reader, &complete, &status), 0);
+		ck_assert(complete);
+		ck_assert_int_eq(status, cases[i].expected);
+		ck_assert_ptr_null(reader.bytes);
+		recorded_deinit(&recorded);
+	}
+	free(bytes);
+}
+END_TEST
+
+/* Of a table of 100,000 bytes in two records. */
+static void assert_malformed_table(size_t which, size_t at, uint32_t value, ssize_t grow)
+{
+	struct symbolizer_table_reader reader = {0};
+	uint8_t *bytes = some_bytes(100000);
+	struct recorded recorded = {0};
+	int32_t status;
+	bool complete;
+
+	ck_assert_int_eq(symbolizer_protocol_put_table(0, bytes, 100000, record, &recorded), 0);
+	ck_assert_uint_eq(recorded.records.n, 3);
+	memcpy(recorded.records.at[which]->bytes + at, &value, sizeof(value));
+	recorded.records.at[which]->size += grow;
+	ck_assert_msg(play_table(&recorded, &reader, &complete, &status) == SYMBOLIZER_PROTOCOL_E_MALFORMED, "record %zu, byte %zu = %u, %zd more",
+		which, at, value, grow);
+	symbolizer_table_reader_deinit(&reader);
+	recorded_deinit(&recorded);
+	free(bytes);
+}
+
+START_TEST(a_lie_about_a_table_is_seen)
+{
+	assert_malformed_table(0, 0, SYMBOLIZER_TABLE_BYTES, 0);     /* another record first */
+	assert_malformed_table(0, 0, SYMBOLIZER_ANSWER, 0);
+	assert_malformed_table(0, 4, 1, 0);                          /* a status, and bytes */
+	assert_malformed_table(0, 8, 0, 0);                          /* neither */
+	assert_malformed_table(0, 8, SYMBOLIZER_TABLE_MAX + 1, 0);
+	assert_malformed_table(0, 8, UINT32_MAX, 0);
+	assert_malformed_table(0, 8, 99999, 0);                      /* more than announced */
+	assert_malformed_table(0, 8, 100000, -1);                    /* cut, long */
+	assert_malformed_table(0, 8, 100000, 1);
+	assert_malformed_table(1, 0, SYMBOLIZER_TABLE_ANSWER, 0);    /* twice */
+	assert_malformed_table(2, 0, SYMBOLIZER_TABLE_BYTES, 1);
+	assert_malformed_table(1, 0, SYMBOLIZER_TABLE_BYTES, 4 - SYMBOLIZER_RECORD_MAX); /* an empty one */
+}
+END_TEST
+
+START_TEST(a_question_for_a_table_arrives)
+{
+	struct symbolizer_question *question = calloc(1, sizeof(*question)), *got = calloc(1, sizeof(*got));
+	struct symbolizer_record *r = malloc(sizeof(*r));
+
+	*question = (struct symbolizer_question){ .type = SYMBOLIZER_TABLE, .slot = 3, .n_offsets = 9 };
+	symbolizer_protocol_put_question(r, question);
+	ck_assert_int_eq(symbolizer_protocol_get_question(r->bytes, r->size, got), 0);
+	ck_assert_int_eq(got->type, SYMBOLIZER_TABLE);
+	ck_assert_uint_eq(got->slot, 3);
+	for (uint32_t type = SYMBOLIZER_CLOSE + 1; type < SYMBOLIZER_TABLE_BYTES + 3; type++) {
+		memcpy(r->bytes, &type, 4);
+		if (type != SYMBOLIZER_TABLE)
+			ck_assert_int_eq(symbolizer_protocol_get_question(r->bytes, r->size, got), SYMBOLIZER_PROTOCOL_E_MALFORMED);
+	}
+	free(question);
+	free(got);
+	free(r);
+}
+END_TEST
+
+UNIT_TESTS("symbolizer_protocol", a_table_arrives_as_it_was_sent, a_table_that_is_too_large_or_none_arrives_as_a_status,
+	a_lie_about_a_table_is_seen, a_question_for_a_table_arrives, an_answer_arrives_as_it_was_sent, a_failure_arrives_as_its_status, several_answers_are_appended,
 	more_strings_than_allowed_are_left_out_not_the_frames, a_lie_is_seen, a_question_arrives_and_a_wrong_one_does_not,
 	wants_arrive_and_cut_ones_do_not, names_that_are_no_text_become_text)
