@@ -10,23 +10,27 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 struct unwind_file found = {0};
 __u32 is_found = 0;
 
+static struct mapping_search search;      /* one caller at a time */
+
 SEC("raw_tp")
 int identify(struct bpf_raw_tracepoint_args *context)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct mapping_search search = {0};
 	struct vm_area_struct *area;
 	struct mapping mapping = {0};
 	struct inode *inode;
 	struct file *file;
 
 	is_found = 0;
-	if (!mapping_find(BPF_CORE_READ(task, mm), context->args[0], &search, &mapping) || !search.entry || search.entry & 3)
+	if (!mapping_can_be_found())
 		return 0;
-	/* It is not mapped to be executed: the search went as far as the area. */
+	mapping_find(BPF_CORE_READ(task, mm), context->args[0], &search, &mapping);
+	if (mapping.start != context->args[0])
+		return 0;
+	/* It is not executable, so that is all we are told; but the search went as far as the area. */
 	area = (struct vm_area_struct *)search.entry;
 	file = BPF_CORE_READ(area, vm_file);
-	if (!file || BPF_CORE_READ(area, vm_start) != context->args[0])
+	if (!file)
 		return 0;
 	inode = BPF_CORE_READ(file, f_inode);
 	found.ino = BPF_CORE_READ(inode, i_ino);
