@@ -35,7 +35,7 @@ struct image {
 	struct labels labels;                /* of env_label */
 	bool in_depth;                       /* matched by `targets:` of the configuration */
 	bool is_followed;                    /* targets_follow() named it, or the process it came from */
-	int perf_map_fd;                     /* of /tmp/perf-PID.map; -1 when there is none or no mapping needs it */
+	int perf_map_fd;                     /* of /tmp/perf-PID.map or a jitdump; -1 when there is none or no mapping needs it */
 };
 
 struct image *image_free(struct image *image);

@@ -57,6 +57,22 @@ static int copy_string(const char *from, char **ret)
 	return from && !*ret ? -ENOMEM : 0;
 }
 
+/* What its runtime tells of code made at run time: its perf map, or else the jitdump that it has mapped. */
+static int duplicate_perf_map(struct programs *programs, struct program *program, const struct image *image)
+{
+	const struct identity *identity = program->identity;
+	int fd = perf_maps_duplicate(programs->perf_maps, &program->perf_map);
+
+	for (size_t i = 0; fd < 0 && i < image->mappings.n; i++) {
+		const struct binary *binary = image->mappings.at[i].binary;
+
+		if (binary && binary->fd >= 0 && perf_maps_is_dump(binary->path))
+			fd = perf_maps_duplicate_dump(programs->perf_maps, &program->perf_map, binary->fd, identity->has_uid,
+					identity->uid);
+	}
+	return fd;
+}
+
 DEFINE_CLEANUP(struct image, image_free);
 
 int image_make(struct programs *programs, struct program *program, bool with_perf_map, struct image **ret)
@@ -81,7 +97,7 @@ int image_make(struct programs *programs, struct program *program, bool with_per
 	if (r < 0)
 		return r;
 	if (needs_perf_map && with_perf_map)
-		image->perf_map_fd = perf_maps_duplicate(programs->perf_maps, &program->perf_map);
+		image->perf_map_fd = duplicate_perf_map(programs, program, image);
 	*ret = TAKE(image);
 	return 0;
 }

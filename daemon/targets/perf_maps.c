@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -16,6 +17,8 @@
 enum {
 	/* What a JIT writes is a few MB. */
 	MAX_SIZE = 64 << 20,
+	/* It has the code itself, too. */
+	MAX_DUMP_SIZE = 256 << 20,
 	/* Of programs that ran in the last windows; a machine has some dozens with a JIT. */
 	MAX_OPEN = 256,
 	/* The rest is for executables and for what windows in flight hold. */
@@ -107,12 +110,12 @@ static int open_map(const struct perf_maps *maps, const struct perf_maps_query *
 	return stat.st_size > MAX_SIZE ? -EFBIG : take_fd(&fd);
 }
 
-static void refuse(struct perf_maps *maps, struct perf_map *map, int reason)
+static void refuse(struct perf_maps *maps, int *refusal, int reason)
 {
 	/* Looked at again and again: not to be counted as often. */
-	if (map->refusal != reason)
+	if (*refusal != reason)
 		maps->refused++;
-	map->refusal = reason;
+	*refusal = reason;
 }
 
 void perf_maps_look(struct perf_maps *maps, struct perf_map *map, const struct perf_maps_query *query)
@@ -124,7 +127,7 @@ void perf_maps_look(struct perf_maps *maps, struct perf_map *map, const struct p
 	if (fd == -ENOENT)
 		return;
 	if (fd < 0) {
-		refuse(maps, map, fd);
+		refuse(maps, &map->refusal, fd);
 		return;
 	}
 	map->refusal = 0;
@@ -148,11 +151,41 @@ int perf_maps_duplicate(struct perf_maps *maps, struct perf_map *map)
 		return -1;
 	/* It may have grown since. */
 	if (fstat(map->fd, &stat) < 0 || stat.st_size > MAX_SIZE) {
-		refuse(maps, map, -EFBIG);
+		refuse(maps, &map->refusal, -EFBIG);
 		return -1;
 	}
 	/* -1 when there are too many: then it is as if there were no map. */
 	return fcntl(map->fd, F_DUPFD_CLOEXEC, 0);
+}
+
+bool perf_maps_is_dump(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t digits;
+
+	if (strncmp(name, "jit-", 4) != 0)
+		return false;
+	digits = strspn(name + 4, "0123456789");
+	return digits > 0 && !strcmp(name + 4 + digits, ".dump");
+}
+
+int perf_maps_duplicate_dump(struct perf_maps *maps, struct perf_map *map, int fd, bool has_uid, uid_t uid)
+{
+	struct stat stat;
+	int reason = 0;
+
+	if (fstat(fd, &stat) < 0)
+		reason = -errno;
+	else if (!has_uid || (stat.st_uid != uid && stat.st_uid != 0))
+		reason = -EPERM;
+	else if (stat.st_size > MAX_DUMP_SIZE)
+		reason = -EFBIG;
+	if (reason < 0) {
+		refuse(maps, &map->dump_refusal, reason);
+		return -1;
+	}
+	map->dump_refusal = 0;
+	return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
 uint64_t perf_maps_refused(const struct perf_maps *maps)

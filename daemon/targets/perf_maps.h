@@ -2,7 +2,8 @@
 #pragma once
 /*
  * The perf maps that JIT compilers write (/tmp/perf-PID.map, as its process sees it), opened while they are there: many
- * a JIT removes its map when it exits, which is before the window with its samples ends.
+ * a JIT removes its map when it exits, which is before the window with its samples ends. Jitdump files serve the same end;
+ * they may be anywhere, but their process maps them to be found, so that binaries.h has them open already.
  *
  * Anyone may write anything to /tmp: only a plain file of the process's own user or of root is taken, and nothing of it
  * is read here. The number of descriptors kept is bounded; the one looked at longest ago goes first.
@@ -17,7 +18,7 @@ struct perf_maps;
 /* The map of one program. Embedded; only perf_maps_*() write to it. */
 struct perf_map {
 	int fd;                              /* -1: none (yet) */
-	int refusal;                         /* why the last one that was found was not taken; 0 */
+	int refusal, dump_refusal;           /* why the last one that was found was not taken; 0 */
 	uint64_t interval_nsec, next_look_nsec;
 	struct perf_map *newer, *older;      /* those with a descriptor, the one looked at last in front */
 };
@@ -50,5 +51,13 @@ bool perf_map_is_due(const struct perf_map *map, uint64_t now_nsec);
 /* A descriptor to give away, or -1 when there is none or the file has become too large. */
 int perf_maps_duplicate(struct perf_maps *maps, struct perf_map *map);
 
-/* Maps not taken, ever: no plain file, wrong owner, too large. Each program's once for each reason in a row. */
+/* Whether a mapped file is called as jitdump files are: jit-PID.dump. */
+bool perf_maps_is_dump(const char *path);
+/*
+ * A descriptor of such a file, which is open as `fd` (borrowed), to give away; -1 when it is too large, or not of the
+ * process's user (as that of the query) or of root.
+ */
+int perf_maps_duplicate_dump(struct perf_maps *maps, struct perf_map *map, int fd, bool has_uid, uid_t uid);
+
+/* Maps and dumps not taken, ever: no plain file, wrong owner, too large. Each program's once for each reason in a row. */
 uint64_t perf_maps_refused(const struct perf_maps *maps);

@@ -44,6 +44,22 @@ def a_node_program_has_the_names_of_its_functions():
     check_measured(total(named) >= 0.5 * total(samples) > 200, "JavaScript functions are not named")
 
 
+@test
+def a_node_program_has_them_by_its_jitdump_too():
+    node = need_tool("node")
+    script = os.path.join(TOP, "tests", "targets", "node", "shares.js")
+    if not os.path.exists(script):
+        raise Skip("tests/targets/node/shares.js is not there")
+    daemon = Daemon(cpu_config("2s", rate=499))
+    # Node.js 20 writes it to its working directory.
+    target = Target(node, "--perf-prof", script, 6, cwd=tempdir())
+    truth = target.truth()
+    samples = daemon.samples_of(truth["pid"], until_nsec=time.time_ns())
+    named = [s for s in samples if any(re.search(rf"^JS:.*\b({'|'.join(truth['cpu_ns'])})\b", n) for n in s.names)]
+    note(f"{total(named)} of {total(samples)} are in a function of the script")
+    check_measured(total(named) >= 0.5 * total(samples) > 200, "JavaScript functions are not named")
+
+
 @test_each(["c-plt", "c-plt-now", "c-plt-ibt"])
 def a_stub_is_named_by_what_it_calls(name):
     daemon = Daemon(cpu_config("2s", rate=1999))

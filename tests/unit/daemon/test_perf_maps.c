@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -143,6 +144,48 @@ START_TEST(a_map_that_has_grown_too_large_is_not_given_away)
 }
 END_TEST
 
+START_TEST(a_dump_is_told_by_its_name)
+{
+	ck_assert(perf_maps_is_dump("/home/x/.debug/jit/llvm-1/jit-4711.dump"));
+	ck_assert(perf_maps_is_dump("jit-1.dump"));
+	ck_assert(!perf_maps_is_dump("/tmp/jit-.dump"));
+	ck_assert(!perf_maps_is_dump("/tmp/jit-1.dump.so"));
+	ck_assert(!perf_maps_is_dump("/tmp/ajit-1.dump"));
+	ck_assert(!perf_maps_is_dump("/tmp/jit-1.dump/x"));
+	ck_assert(!perf_maps_is_dump(""));
+}
+END_TEST
+
+START_TEST(a_dump_of_another_user_or_too_large_is_refused_and_counted_once)
+{
+	int fd = memfd_create("jit-12.dump", MFD_CLOEXEC), given;
+	struct perf_map map;
+
+	begin(0);
+	perf_map_init(&map);
+	given = perf_maps_duplicate_dump(maps, &map, fd, true, geteuid());
+	ck_assert_int_ge(given, 0);
+	close(given);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(perf_maps_duplicate_dump(maps, &map, fd, false, geteuid()), -1);
+		/* Root's may be anyone's. */
+		if (geteuid() != 0)
+			ck_assert_int_eq(perf_maps_duplicate_dump(maps, &map, fd, true, geteuid() + 1), -1);
+	}
+	ck_assert_uint_eq(perf_maps_refused(maps), 1);
+	if (fchown(fd, 12345, 12345) == 0) {
+		ck_assert_int_eq(perf_maps_duplicate_dump(maps, &map, fd, true, 54321), -1);
+		ck_assert_int_eq(fchown(fd, geteuid(), getegid()), 0);
+	}
+	ck_assert_uint_eq(perf_maps_refused(maps), 1);
+	ck_assert_int_eq(ftruncate(fd, (256 << 20) + 1), 0);
+	ck_assert_int_eq(perf_maps_duplicate_dump(maps, &map, fd, true, geteuid()), -1);
+	ck_assert_uint_eq(perf_maps_refused(maps), 2);
+	close(fd);
+	end();
+}
+END_TEST
+
 START_TEST(the_number_of_descriptors_is_bounded)
 {
 	enum { N = 5, MAX_OPEN = 2 };
@@ -194,4 +237,5 @@ END_TEST
 
 UNIT_TESTS("perf_maps", a_map_is_kept_after_its_file_is_gone,
 	what_is_no_plain_file_of_the_process_is_refused_and_counted_once,
-	a_map_that_has_grown_too_large_is_not_given_away, the_number_of_descriptors_is_bounded, looks_become_seldom)
+	a_map_that_has_grown_too_large_is_not_given_away, a_dump_is_told_by_its_name,
+	a_dump_of_another_user_or_too_large_is_refused_and_counted_once, the_number_of_descriptors_is_bounded, looks_become_seldom)
