@@ -79,6 +79,8 @@ struct unwind {
 	__u32 n_kernel;
 	__u32 verdict;
 	__u32 guess;                     /* verdict if the frame pointer, taken for want of better, leads nowhere */
+	__u32 has_guessed;               /* for a table that is not made yet: where that led says nothing */
+	__u32 zero;
 	__u64 words[UNWIND_WORDS];       /* of the stack, being looked at */
 #ifndef UNWIND_NATIVE
 	struct mapping mappings[UNWIND_MAPPINGS]; /* met in this walk; */
@@ -155,6 +157,7 @@ static __always_inline int unwind_rule_at(struct unwind *unwind, __u64 address, 
 	}
 	if (mapping->state == UNWIND_FILE_WANTED) {
 		unwind->guess = SAMPLE_VERDICT_NO_TABLE;
+		unwind->has_guessed = true;
 		return 0;
 	}
 	return rules_of_table(mapping->state, address - mapping->start + mapping->file_offset, ret);
@@ -357,6 +360,7 @@ static __always_inline void unwind_user(struct unwind *unwind, __u64 salt)
 	struct unwind_context context = { .unwind = unwind, .salt = salt };
 
 	unwind->n = 0;
+	unwind->has_guessed = false;
 	unwind->verdict = SAMPLE_VERDICT_TOO_DEEP; /* unless a step says otherwise */
 #ifndef UNWIND_NATIVE
 #pragma unroll
@@ -365,6 +369,8 @@ static __always_inline void unwind_user(struct unwind *unwind, __u64 salt)
 	unwind->next_mapping = 0;
 #endif
 	unwind_loop(SAMPLE_MAX_DEPTH, unwind_frame, &context);
+	if (unwind->verdict != SAMPLE_VERDICT_COMPLETE && unwind->has_guessed)
+		unwind->verdict = SAMPLE_VERDICT_NO_TABLE;
 	if (unwind->verdict == SAMPLE_VERDICT_COMPLETE && unwind->n > SAMPLE_MAX_USER_FRAMES)
 		unwind->verdict = SAMPLE_VERDICT_ELIDED;
 }

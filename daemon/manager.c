@@ -32,7 +32,9 @@
 #include "sampler_cpu.h"
 #include "schedule.h"
 #include "stacks.h"
+#include "tables.h"
 #include "targets.h"
+#include "unwind_maps.h"
 
 /* Scrapers look every 15 s or so. */
 static const uint64_t metrics_every_usec = 15 * USEC_PER_SEC;
@@ -46,6 +48,8 @@ struct manager {
 	sd_event *loop;
 	struct runtime *runtime;
 	struct targets *targets;
+	struct unwind_maps *unwind_maps;
+	struct tables *tables;
 	struct sampler *sampler;             /* NULL when CPU profiles are off */
 	struct sampler_options sampler_options; /* it was asked for with */
 	bool uses_cycles;                    /* it could have them */
@@ -225,6 +229,7 @@ static int open_sampler(struct manager *manager, uint32_t rate)
 		.rate = rate,
 		.cycles = manager->config->cpu.event == CONFIG_EVENT_CYCLES,
 		.all_processes = manager->config->host.enabled,
+		.unwind_maps = manager->unwind_maps,
 		.n_entries = manager->options->test_entries,
 		.ring_bytes = manager->options->test_ring_bytes,
 	};
@@ -243,6 +248,37 @@ static int open_sampler(struct manager *manager, uint32_t rate)
 		return r;
 	manager->uses_cycles = options.cycles;
 	return replay_in_depth(manager);
+}
+
+/* A fourth of what we may use. 8 MiB hold the tables of some 100 files, as many as a host runs at a time. */
+static uint64_t unwind_bytes_of(const struct config *config)
+{
+	return MIN(MAX(config->budget.memory_bytes / 4, UINT64_C(8) << 20), UINT64_C(64) << 20);
+}
+
+static struct binary *find_binary(const struct process_id *process, uint64_t address, void *userdata)
+{
+	struct manager *manager = userdata;
+
+	return targets_binary_at(manager->targets, process, address);
+}
+
+/* Once for all samplers to come: a table is made once. */
+static int open_tables(struct manager *manager)
+{
+	struct tables_options options = {
+		.cache_directory = getenv("CACHE_DIRECTORY"), /* systemd.exec(5) CacheDirectory= */
+		.debug_directories = manager->first_config->symbols.debug_directories.at,
+		.find = find_binary,
+		.userdata = manager,
+	};
+	int r;
+
+	r = unwind_maps_new(unwind_bytes_of(manager->config), &manager->unwind_maps);
+	if (r < 0)
+		return r;
+	options.maps = manager->unwind_maps;
+	return tables_new(manager->loop, &options, &manager->tables);
 }
 
 static struct sampler *sampler_free(struct sampler *sampler)
@@ -294,6 +330,8 @@ static void write_metrics(struct manager *manager)
 {
 	struct metrics_now now = {
 		.targets = targets_stats(manager->targets),
+		.tables = tables_stats(manager->tables),
+		.unwind_maps = unwind_maps_stats(manager->unwind_maps),
 		.core_cpu_nsec = core_cpu_nsec(),
 		.core_memory_bytes = core_memory_bytes(),
 		.sampler_memory_bytes = manager->sampler ? manager->sampler->ops->memory(manager->sampler) : 0,
@@ -516,6 +554,9 @@ static int start(struct manager *manager)
 	r = targets_new(manager->loop, manager->config, on_target_change, manager, &manager->targets);
 	if (r < 0)
 		return explain(r, "follow processes");
+	r = open_tables(manager);
+	if (r < 0)
+		return explain(r, "keep unwind tables");
 	manager->window = next_window(manager);
 	r = open_sampler(manager, manager->window.rate);
 	if (r < 0)
@@ -556,6 +597,8 @@ struct manager *manager_free(struct manager *manager)
 		return NULL;
 	sampler_free(manager->sampler);
 	press_free(manager->press);
+	tables_free(manager->tables);
+	unwind_maps_free(manager->unwind_maps);
 	targets_free(manager->targets);
 	sd_event_source_disable_unref(manager->window_timer);
 	sd_event_source_disable_unref(manager->metrics_timer);

@@ -375,16 +375,40 @@ static void print_targets(const struct targets_stats *targets, FILE *f)
 	number(f, "tsprofd_perf_maps_refused_total", targets->perf_maps_refused);
 }
 
+static void print_tables(const struct tables_stats *tables, const struct unwind_maps_stats *maps, FILE *f)
+{
+	family(f, "tsprofd_unwind_tables", "gauge", "Unwind tables in the kernel.");
+	number(f, "tsprofd_unwind_tables", maps->n_tables);
+	family(f, "tsprofd_unwind_files", "gauge", "Files that the kernel side has a table for, or knows to have none.");
+	number(f, "tsprofd_unwind_files", maps->n_files);
+	family(f, "tsprofd_unwind_rows", "gauge", "Rows of the tables.");
+	number(f, "tsprofd_unwind_rows", tables->n_rows);
+	family(f, "tsprofd_unwind_tables_wanted_total", "counter", "Files met without a table.");
+	number(f, "tsprofd_unwind_tables_wanted_total", tables->wanted);
+	family(f, "tsprofd_unwind_tables_total", "counter", "What came of it.");
+	labelled(f, "tsprofd_unwind_tables_total", tables->made, "result=\"made\"");
+	labelled(f, "tsprofd_unwind_tables_total", tables->cached, "result=\"cached\"");
+	labelled(f, "tsprofd_unwind_tables_total", tables->failed, "result=\"failed\"");
+	labelled(f, "tsprofd_unwind_tables_total", tables->evicted, "result=\"evicted\"");
+	family(f, "tsprofd_unwind_tables_waiting", "gauge", "Tables that are still to be made.");
+	number(f, "tsprofd_unwind_tables_waiting", tables->n_waiting);
+	family(f, "tsprofd_unwind_tables_seconds_total", "counter", "Time that making tables took.");
+	number(f, "tsprofd_unwind_tables_seconds_total", (double)tables->make_nsec / NSEC_PER_SEC);
+}
+
 static void print_cost(const struct metrics *metrics, const struct metrics_now *now, FILE *f)
 {
 	family(f, "tsprofd_cpu_seconds_total", "counter", "CPU time of the daemon's processes.");
 	labelled(f, "tsprofd_cpu_seconds_total", (double)now->core_cpu_nsec / NSEC_PER_SEC, "process=\"core\"");
 	labelled(f, "tsprofd_cpu_seconds_total", (double)metrics->last.symbolizer.cpu_nsec / NSEC_PER_SEC,
 			"process=\"symbolizer\"");
+	labelled(f, "tsprofd_cpu_seconds_total", (double)now->tables.cpu_nsec / NSEC_PER_SEC, "process=\"tables\"");
 	family(f, "tsprofd_memory_bytes", "gauge", "Memory by who holds it.");
 	labelled(f, "tsprofd_memory_bytes", now->core_memory_bytes, "part=\"core\"");
 	labelled(f, "tsprofd_memory_bytes", metrics->last.symbolizer.memory_bytes, "part=\"symbolizer\"");
 	labelled(f, "tsprofd_memory_bytes", now->sampler_memory_bytes + now->targets.memory_bytes, "part=\"bpf\"");
+	labelled(f, "tsprofd_memory_bytes", now->unwind_maps.memory_bytes, "part=\"unwind\"");
+	labelled(f, "tsprofd_memory_bytes", now->tables.helper_memory_bytes, "part=\"tables\"");
 	labelled(f, "tsprofd_memory_bytes", metrics->last.names.bytes, "part=\"names\"");
 }
 
@@ -415,6 +439,7 @@ void metrics_print(const struct metrics *metrics, const struct metrics_now *now,
 	print_symbols(metrics, f);
 	print_storage(metrics, f);
 	print_targets(&now->targets, f);
+	print_tables(&now->tables, &now->unwind_maps, f);
 	print_cost(metrics, now, f);
 	print_services(metrics, f);
 }

@@ -9,7 +9,9 @@
 #include <stdio.h>
 
 #include "press.h"
+#include "tables.h"
 #include "targets.h"
+#include "unwind_maps.h"
 
 /* What the manager adds up. */
 struct metrics;
@@ -33,6 +35,8 @@ void metrics_set_reload(struct metrics *metrics, bool successful);
 /* What is asked for at the moment of writing. */
 struct metrics_now {
 	struct targets_stats targets;
+	struct tables_stats tables;
+	struct unwind_maps_stats unwind_maps;
 	uint64_t core_cpu_nsec, core_memory_bytes; /* of this process */
 	uint64_t sampler_memory_bytes;             /* kernel maps and rings */
 };

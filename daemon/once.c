@@ -25,12 +25,20 @@
 #include "privileges.h"
 #include "sampler_cpu.h"
 #include "stacks.h"
+#include "tables.h"
 #include "targets.h"
+#include "unwind_maps.h"
+
+enum {
+	UNWIND_BYTES = 32 << 20,
+};
 
 struct once {
 	const struct options_once *wanted;
 	sd_event *loop;
 	struct targets *targets;
+	struct unwind_maps *unwind_maps;
+	struct tables *tables;
 	struct sampler *sampler;
 	struct press *press;
 	struct command *command;
@@ -194,12 +202,36 @@ static int start_press(struct once *once, const struct config *config)
 	return r;
 }
 
+static struct binary *find_binary(const struct process_id *process, uint64_t address, void *userdata)
+{
+	struct once *once = userdata;
+
+	return targets_binary_at(once->targets, process, address);
+}
+
+static int start_tables(struct once *once, const struct config *config)
+{
+	struct tables_options options = {
+		.debug_directories = config->symbols.debug_directories.at,
+		.find = find_binary,
+		.userdata = once,
+	};
+	int r;
+
+	r = unwind_maps_new(UNWIND_BYTES, &once->unwind_maps);
+	if (r < 0)
+		return r;
+	options.maps = once->unwind_maps;
+	return tables_new(once->loop, &options, &once->tables);
+}
+
 static int start_sampler(struct once *once)
 {
 	const struct sampler_options options = {
 		.rate = once->wanted->rate,
 		/* Children of the command are known only once they are there: everything is sampled and then chosen from. */
 		.all_processes = !once->wanted->pid,
+		.unwind_maps = once->unwind_maps,
 	};
 	int r;
 
@@ -271,6 +303,9 @@ static int run(struct once *once, const struct config *config)
 	r = start_press(once, config);
 	if (r < 0)
 		return explain(r, "start the symbolizer");
+	r = start_tables(once, config);
+	if (r < 0)
+		return explain(r, "keep unwind tables");
 	r = start_sampler(once);
 	if (r < 0)
 		return explain(r, "sample CPUs");
@@ -310,6 +345,8 @@ int once_run(const struct options *options, const struct config *config)
 	if (once.sampler)
 		once.sampler->ops->free(once.sampler);
 	press_free(once.press);
+	tables_free(once.tables);
+	unwind_maps_free(once.unwind_maps);
 	targets_free(once.targets);
 	command_free(once.command);
 	close_fd(once.pid_fd);

@@ -11,11 +11,13 @@
 struct process_id;
 struct sampler;
 struct stacks;
+struct unwind_maps;
 
 struct sampler_options {
 	uint32_t rate;                       /* samples a second and CPU */
 	bool cycles;                         /* sampler_cpu: by the processor's counter instead of a clock */
 	bool all_processes;                  /* else only those named by sampler_set_target() */
+	const struct unwind_maps *unwind_maps;/* borrowed while it is made; NULL: stacks by frame pointers alone */
 	uint32_t n_entries;                  /* of the map of counts; 0: default. Small ones are for tests. */
 	uint32_t ring_bytes;                 /* power of two; 0: default */
 };

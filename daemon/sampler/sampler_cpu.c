@@ -24,6 +24,7 @@
 #include "sample.h"
 #include "stacks.h"
 #include "stacks_builder.h"
+#include "unwind_maps.h"
 
 enum {
 	/* 99 samples a second for 30 s on 2 CPUs are 6,000 samples: if each were another stack, 12,000 entries. */
@@ -276,8 +277,10 @@ static uint64_t all_memory(const struct sampler_cpu *cpu)
 	uint64_t bytes = 0;
 	struct bpf_map *map;
 
+	/* Those of unwind_maps are not ours alone: counted there. */
 	bpf_object__for_each_map(map, cpu->bpf->obj)
-		bytes += map_memory(bpf_map__fd(map));
+		if (strncmp(bpf_map__name(map), "unwind_", strlen("unwind_")) != 0)
+			bytes += map_memory(bpf_map__fd(map));
 	for (size_t i = 0; i < SAMPLE_EPOCHS; i++)
 		bytes += map_memory(cpu->epochs[i].counts_fd);
 	return bytes;
@@ -422,7 +425,10 @@ static int load(struct sampler_cpu *cpu, const struct sampler_options *options, 
 	bpf->rodata->salt = salt | 1;
 	bpf->rodata->all_processes = options->all_processes;
 	bpf->rodata->pid_namespace = pid_namespace;
+	bpf->rodata->has_tables = !!options->unwind_maps;
 	r = bpf_map__set_max_entries(bpf->maps.ring, ring_bytes);
+	if (r >= 0 && options->unwind_maps)
+		r = unwind_maps_share(options->unwind_maps, bpf->obj);
 	if (r >= 0 && !options->all_processes)
 		r = bpf_map__set_max_entries(bpf->maps.target_pids, MAX_TARGETS);
 	if (r >= 0)

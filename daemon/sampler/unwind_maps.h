@@ -17,10 +17,9 @@ struct unwind_image;
 struct unwind_maps;
 
 struct unwind_maps_stats {
-	size_t n_tables, n_files;            /* now */
+	size_t n_tables, n_files;            /* now; files: those bound */
 	uint64_t page_bytes;                 /* of tables */
 	uint64_t memory_bytes;               /* of all maps */
-	uint64_t lost_wants;                 /* wants that the ring had no room for; each is asked again later */
 };
 
 /* max_bytes bounds the pages. 0, -errno. */

@@ -144,3 +144,10 @@ int address_space_add_take(struct binaries *binaries, struct address_space **spa
 	(*space)->ranges.n = n_kept - (last - first) + n_parts;
 	return 0;
 }
+
+const struct address_range *address_space_find(const struct address_space *space, uint64_t address)
+{
+	size_t i = find_behind(space, address);
+
+	return i < space->ranges.n && space->ranges.at[i].start <= address ? &space->ranges.at[i] : NULL;
+}

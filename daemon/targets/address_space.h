@@ -35,3 +35,6 @@ struct address_space *address_space_unref(struct binaries *binaries, struct addr
  * copied first: *space may change. 0, -ENOMEM, or -E2BIG when there are too many.
  */
 int address_space_add_take(struct binaries *binaries, struct address_space **space, const struct address_range *range);
+
+/* The range that holds an address, or NULL. */
+const struct address_range *address_space_find(const struct address_space *space, uint64_t address);

@@ -13,6 +13,28 @@
 #include "image.h"
 #include "programs.h"
 
+static struct binary *program_binary(struct binaries *binaries, const struct program *program,
+		const struct address_range *range)
+{
+	const struct binaries_query query = {
+		.pid = program->is_alive ? program->id.pid : 0,
+		.start = range->start,
+		.end = range->end,
+		.root = program->root,
+		.path = binaries_file_path(range->file),
+		.time_nsec = program->is_alive ? clock_monotonic_nsec() : program->end_nsec,
+	};
+
+	return binaries_file_binary(binaries, range->file, &query);
+}
+
+struct binary *image_binary_at(struct binaries *binaries, const struct program *program, uint64_t address)
+{
+	const struct address_range *range = program->space ? address_space_find(program->space, address) : NULL;
+
+	return range && range->file ? program_binary(binaries, program, range) : NULL;
+}
+
 static int copy_mappings(struct binaries *binaries, const struct program *program, struct image *image,
 		bool *ret_needs_perf_map)
 {
@@ -29,16 +51,7 @@ static int copy_mappings(struct binaries *binaries, const struct program *progra
 		};
 
 		if (range->file) {
-			const struct binaries_query query = {
-				.pid = program->is_alive ? program->id.pid : 0,
-				.start = range->start,
-				.end = range->end,
-				.root = program->root,
-				.path = binaries_file_path(range->file),
-				.time_nsec = program->is_alive ? clock_monotonic_nsec() : program->end_nsec,
-			};
-
-			mapping.binary = binaries_file_binary(binaries, range->file, &query);
+			mapping.binary = program_binary(binaries, program, range);
 			if (!mapping.binary)
 				return -ENOMEM;
 		}

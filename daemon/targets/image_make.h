@@ -3,7 +3,10 @@
 /* Makes an image of a program: what is known of it in the table, as a value of its own that outlives it there. */
 
 #include <stdbool.h>
+#include <stdint.h>
 
+struct binaries;
+struct binary;
 struct image;
 struct program;
 struct programs;
@@ -13,3 +16,6 @@ struct programs;
  * 0 or -ENOMEM.
  */
 int image_make(struct programs *programs, struct program *program, bool with_perf_map, struct image **ret);
+
+/* A reference to the file whose code a program has at `address`; NULL when that is in no file, or not known. */
+struct binary *image_binary_at(struct binaries *binaries, const struct program *program, uint64_t address);

@@ -322,6 +322,26 @@ int targets_image(struct targets *targets, const struct process_id *id, struct i
 	return image_make(&targets->programs, program, targets->config->jit.perf_map, ret);
 }
 
+struct binary *targets_binary_at(struct targets *targets, const struct process_id *id, uint64_t address)
+{
+	struct program *program;
+	struct binary *binary;
+
+	targets_seen(targets, id);
+	program = programs_find(&targets->programs, id);
+	binary = program ? image_binary_at(targets->binaries, program, address) : NULL;
+	if (binary || !program)
+		return binary;
+	/* Mapped just now, or told in an event that was lost. */
+	read_events(targets);
+	program = programs_find(&targets->programs, id);
+	if (program && program->is_alive) {
+		program->is_read = false;
+		(void)inspector_look(targets->inspector, program);
+	}
+	return program ? image_binary_at(targets->binaries, program, address) : NULL;
+}
+
 void targets_release(struct targets *targets, uint64_t window_end_nsec)
 {
 	struct program *program = programs_first(&targets->programs, PROGRAM_LIST_ENDED_SEEN), *next;

@@ -11,6 +11,7 @@
 #include "location.h"
 
 struct targets;
+struct binary;
 struct config;
 struct image;
 
@@ -52,6 +53,12 @@ int targets_catch_up(struct targets *targets);
 /* What is known of a program; TARGETS_E_UNKNOWN when nothing is. The caller frees it. */
 int targets_image(struct targets *targets, const struct process_id *process, struct image **ret);
 enum { TARGETS_E_UNKNOWN = 1 };
+
+/*
+ * The file whose code a program has at an address: a reference, or NULL. An address that is not known is looked up in
+ * the process once more, if it lives: call it as seldom as that may cost.
+ */
+struct binary *targets_binary_at(struct targets *targets, const struct process_id *process, uint64_t address);
 
 /* The window that ended at this monotonic time has all its images: what exited before may be forgotten. */
 void targets_release(struct targets *targets, uint64_t window_end_nsec);
