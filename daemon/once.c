@@ -31,6 +31,9 @@
 
 enum {
 	UNWIND_BYTES = 32 << 20,
+	WARM_UP_QUIET_MSEC = 150,            /* fifteen samples of a busy program */
+	WARM_UP_MOST_MSEC = 1500,
+	WARM_UP_STEP_USEC = 10000,
 };
 
 struct once {
@@ -146,9 +149,14 @@ static int set_end(struct once *once)
 				once);
 	if (r >= 0 && once->command)
 		r = sd_event_add_child(once->loop, NULL, command_pid(once->command), WEXITED, on_command_exit, once);
-	if (r >= 0 && once->pid_fd >= 0)
-		r = sd_event_add_io(once->loop, NULL, once->pid_fd, EPOLLIN, on_pid_exit, once);
 	return r;
+}
+
+static int watch_pid(struct once *once)
+{
+	if (once->pid_fd < 0)
+		return 0;
+	return sd_event_add_io(once->loop, NULL, once->pid_fd, EPOLLIN, on_pid_exit, once);
 }
 
 static bool is_directory(const char *path)
@@ -241,6 +249,40 @@ static int start_sampler(struct once *once)
 	return r;
 }
 
+/*
+ * The first sample of each file asks for its unwind table, and until it is made stacks end there. In a daemon that is a
+ * part of the first window; here it would be a part of all there is. So we begin with samples that are thrown away, until
+ * no table has been asked for in a while: the next library is met when the one before can be walked through.
+ */
+static int warm_up(struct once *once)
+{
+	uint64_t now = clock_monotonic_nsec(), most = now + WARM_UP_MOST_MSEC * NSEC_PER_MSEC, quiet = now;
+	uint64_t n_wanted = 0;
+	struct stacks *stacks;
+	int r;
+
+	while (now < most && now < quiet + WARM_UP_QUIET_MSEC * NSEC_PER_MSEC) {
+		struct tables_stats stats;
+
+		r = sd_event_run(once->loop, WARM_UP_STEP_USEC);
+		if (r < 0)
+			return r;
+		/* It ends: what was sampled until now is all there will be. */
+		if (sd_event_get_state(once->loop) == SD_EVENT_FINISHED)
+			return 0;
+		now = clock_monotonic_nsec();
+		stats = tables_stats(once->tables);
+		if (stats.n_waiting || stats.wanted != n_wanted)
+			quiet = now;
+		n_wanted = stats.wanted;
+	}
+	r = once->sampler->ops->drain(once->sampler, once->wanted->rate, &stacks);
+	if (r < 0)
+		return r;
+	stacks_free(stacks);
+	return 0;
+}
+
 static bool is_wanted(const struct image *image, const void *userdata)
 {
 	const struct options_once *wanted = userdata;
@@ -309,12 +351,16 @@ static int run(struct once *once, const struct config *config)
 	r = start_sampler(once);
 	if (r < 0)
 		return explain(r, "sample CPUs");
-	r = set_end(once);
+	r = watch_pid(once);
+	if (r >= 0 && !once->command)
+		r = warm_up(once);
+	if (r >= 0)
+		r = set_end(once);
 	if (r >= 0 && once->command)
 		r = command_begin(once->command);
 	if (r > 0)
 		return r;
-	if (r >= 0)
+	if (r >= 0 && sd_event_get_state(once->loop) != SD_EVENT_FINISHED)
 		r = sd_event_loop(once->loop);
 	if (r >= 0 && !once->has_ended)
 		r = finish(once);
