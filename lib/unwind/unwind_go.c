@@ -39,7 +39,7 @@ struct builder {
 	uint64_t text, text_end;             /* of the segment that the code is in: addresses, and its place in the file */
 	uint64_t text_offset;
 	uint64_t next;                       /* address: functions behind are still to come */
-	int32_t wrapper_depth;               /* of what calls asmcgocall, where it does; 0: unknown */
+	int32_t cgocall_depth;               /* of runtime.cgocall where it calls asmcgocall; 0: unknown */
 	/* A row that is not told yet, as the next one may continue it. */
 	uint64_t start, end;
 	struct unwind_rule rule;
@@ -308,8 +308,8 @@ static void rows_of_systemstack(struct builder *b, const struct function *f, uin
 }
 
 /*
- * asmcgocall until 1.20. It switches from a goroutine's stack in its first half: compiled code calls it through a
- * wrapper between the ABIs, of whose frame rbp and size are known. In the second half, on a system stack, it keeps the old rsp on the stack.
+ * asmcgocall until 1.20. It switches from a goroutine's stack in its first half: who calls it there is
+ * runtime.cgocall, of whose frame rbp and size are known. In the second half, on a system stack, it keeps the old rsp on the stack.
  */
 static void rows_of_asmcgocall(struct builder *b, const struct function *f, uint32_t end)
 {
@@ -318,7 +318,7 @@ static void rows_of_asmcgocall(struct builder *b, const struct function *f, uint
 	uint32_t aligned = find_code(f, back, end, and_sp, sizeof(and_sp)), last = after_switch(f, aligned, end);
 	uint32_t kept = find_code(f, aligned, last, keep, sizeof(keep)), offset = kept < last ? code_u32(f, kept + 4) & 0xff : 0;
 	struct unwind_rule by_caller = {
-		.cfa = UNWIND_CFA_REGISTER, .reg = UNWIND_REGISTER_BP, .bx = UNWIND_SAVED_NOWHERE, .offset = 8 - b->wrapper_depth,
+		.cfa = UNWIND_CFA_REGISTER, .reg = UNWIND_REGISTER_BP, .bx = UNWIND_SAVED_NOWHERE, .offset = 8 - b->cgocall_depth,
 	};
 	struct unwind_rule by_slot = {
 		.cfa = UNWIND_CFA_DEREFERENCE, .reg = UNWIND_REGISTER_SP, .bx = UNWIND_SAVED_NOWHERE, .inner = offset, .addend = 8,
@@ -327,7 +327,7 @@ static void rows_of_asmcgocall(struct builder *b, const struct function *f, uint
 	if (kept == last)
 		kept = find_code(f, aligned, last, keep_0, sizeof(keep_0));
 	rows_by_depth(b, f, 0, there);
-	row(b, f, there, back, b->wrapper_depth ? by_caller : rule_by_frame(f, there));
+	row(b, f, there, back, b->cgocall_depth ? by_caller : rule_by_frame(f, there));
 	rows_by_depth(b, f, back, aligned);
 	/* In between rsp is neither the old one nor is that kept: by the caller's frame. */
 	row(b, f, aligned, kept, rule_by_frame(f, aligned));
@@ -456,14 +456,14 @@ static void rows_of_function(struct builder *b, const struct function *f)
 		rows_by_depth(b, f, 0, end);
 }
 
-/* The deepest that asmcgocall's wrapper of the same name is, which is where it calls; 0 when there is none. */
-static int32_t find_wrapper_depth(const struct builder *b, const struct gopclntab *tab, const struct elf_image *image,
+/* The deepest that runtime.cgocall is, which is where it calls; 0 when there is no such function. */
+static int32_t find_cgocall_depth(const struct builder *b, const struct gopclntab *tab, const struct elf_image *image,
 		struct function *f)
 {
 	int32_t depth = 0;
 
 	for (size_t i = 0; i < gopclntab_n_functions(tab); i++) {
-		if (gopclntab_function(tab, i, &f->table) || f->table.writes_sp || !name_is(f, "runtime.asmcgocall") ||
+		if (gopclntab_function(tab, i, &f->table) || !name_is(f, "runtime.cgocall") ||
 		    function_read(b, tab, image, i, f))
 			continue;
 		for (size_t j = 0; j < f->spans.n; j++)
@@ -507,7 +507,7 @@ int unwind_go_rows(const struct elf_image *image,
 		return r < 0 ? r : UNWIND_GO_E_NONE;
 	if (!find_text(image, tab, &b))
 		return UNWIND_GO_E_NONE;
-	b.wrapper_depth = find_wrapper_depth(&b, tab, image, &f);
+	b.cgocall_depth = find_cgocall_depth(&b, tab, image, &f);
 	for (size_t i = 0; i < gopclntab_n_functions(tab) && r >= 0; i++) {
 		r = function_read(&b, tab, image, i, &f);
 		if (r)

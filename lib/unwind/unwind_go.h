@@ -10,7 +10,7 @@
  *   - Functions that set rsp by hand are flagged (SPWRITE): runtime.systemstack, asmcgocall, cgocallback, and those that
  *     call into the vdso. With a frame, their rbp is kept while rsp is elsewhere, and leads from the system stack
  *     back to the goroutine's, and through C to the Go code below it. Until 1.20 the first two have no frame: there
- *     rbp is the caller's, which is skipped (systemstack), or found by the size of its frame (asmcgocall's wrapper).
+ *     rbp is the caller's, which is skipped (systemstack), or found by the size of its frame (runtime.cgocall).
  *   - Stacks end in functions that the runtime calls outermost (TOPFRAME: goexit, mstart, rt0_go), and where a goroutine
  *     is left for good or for later, as in the runtime's traceback: mcall, morestack, gogo after their switch.
  *

@@ -52,14 +52,14 @@ struct table {
 
 /* Where the fields of the first function are, for those who damage them. */
 struct places {
-	size_t functions, first_function, file_values, index_values;
+	size_t functions, first_function, file_values, index_values, depth_values;
 };
 
 static struct table make(bool go_118, struct places *ret)
 {
 	struct bytes names = {0}, units = {0}, files = {0}, pcs = {0}, functions = {0};
 	struct table t = {0};
-	uint32_t outer, middle, inner, second, file_table, line_table, index_table, second_lines;
+	uint32_t outer, middle, inner, second, depth_table, file_table, line_table, index_table, second_lines;
 	size_t offsets[5], at = 72;
 	const struct bytes *const parts[] = { &names, &units, &files, &pcs, &functions };
 
@@ -78,6 +78,8 @@ static struct table make(bool go_118, struct places *ret)
 	file_table = values(&pcs, 3, (const int32_t[][2]){ { 1, 0x80 }, { 2, 0x40 }, { 1, 0x40 } });
 	line_table = values(&pcs, 5, (const int32_t[][2]){ { 10, 0x20 }, { 15, 0x20 }, { 305, 0x40 }, { 402, 0x40 }, { 12, 0x40 } });
 	index_table = values(&pcs, 4, (const int32_t[][2]){ { -1, 0x40 }, { 0, 0x40 }, { 1, 0x40 }, { -1, 0x40 } });
+	/* A frame from its second byte to the byte before its last, and padding. */
+	depth_table = values(&pcs, 3, (const int32_t[][2]){ { 0, 1 }, { 64, 0xee }, { 0, 1 } });
 	second_lines = values(&pcs, 1, (const int32_t[][2]){ { 77, 0x50 } });
 
 	/* Inlined calls: middle is called at 0x20 (line 15 of a.go), inner at 0x44 in middle. */
@@ -108,14 +110,14 @@ static struct table make(bool go_118, struct places *ret)
 	u32(&functions, outer);
 	u32(&functions, 0);
 	u32(&functions, 0);
-	u32(&functions, 0);
+	u32(&functions, depth_table);
 	u32(&functions, file_table);
 	u32(&functions, line_table);
 	u32(&functions, 3);                  /* npcdata */
 	u32(&functions, 0);                  /* cuOffset */
 	if (!go_118)
 		u32(&functions, 9);          /* startLine */
-	u32(&functions, 4u << 24);           /* funcID, flag, pad, nfuncdata */
+	u32(&functions, 4u << 24 | 2u << 8); /* funcID, flag (SPWRITE), pad, nfuncdata */
 	u32(&functions, 0);
 	u32(&functions, 0);
 	u32(&functions, index_table);
@@ -149,6 +151,7 @@ static struct table make(bool go_118, struct places *ret)
 	ret->functions = offsets[4];
 	ret->file_values = offsets[3] + file_table;
 	ret->index_values = offsets[3] + index_table;
+	ret->depth_values = offsets[3] + depth_table;
 	for (size_t i = 0; i < 5; i++) {
 		ck_assert_int_eq(vec_append(&t.all.b, parts[i]->b.at, parts[i]->b.n), 0);
 		free(parts[i]->b.at);
@@ -399,6 +402,89 @@ START_TEST(a_function_of_other_code_is_not_believed)
 }
 END_TEST
 
+struct depths {
+	size_t n;
+	struct { uint64_t start, end; int32_t depth; } at[8];
+};
+
+static bool add_depth(void *userdata, uint64_t start, uint64_t end, int32_t depth)
+{
+	struct depths *depths = userdata;
+
+	ck_assert_uint_lt(depths->n, 8);
+	depths->at[depths->n].start = start;
+	depths->at[depths->n].end = end;
+	depths->at[depths->n++].depth = depth;
+	return true;
+}
+
+static void assert_depth(const struct depths *depths, size_t i, uint64_t start, uint64_t end, int32_t depth)
+{
+	ck_assert_uint_lt(i, depths->n);
+	ck_assert_uint_eq(depths->at[i].start, start);
+	ck_assert_uint_eq(depths->at[i].end, end);
+	ck_assert_int_eq(depths->at[i].depth, depth);
+}
+
+START_TEST(each_function_tells_its_code_and_how_deep_it_is)
+{
+	for (int go_118 = 0; go_118 < 2; go_118++) {
+		struct gopclntab_function f;
+		struct depths depths = {0};
+		struct places places;
+		struct table t = make(go_118, &places);
+		struct gopclntab *tab;
+
+		ck_assert_int_eq(open_table(&t, &tab), 0);
+		ck_assert_uint_eq(gopclntab_n_functions(tab), 2);
+		ck_assert_int_eq(gopclntab_function(tab, 0, &f), 0);
+		ck_assert_str_eq(f.name, "main.outer");
+		ck_assert_uint_eq(f.start, 0x401000);
+		ck_assert_uint_eq(f.end, 0x401100);
+		ck_assert(f.writes_sp && !f.is_top);
+		gopclntab_walk_depths(tab, &f, add_depth, &depths);
+		ck_assert_uint_eq(depths.n, 3);
+		assert_depth(&depths, 0, 0x401000, 0x401001, 0);
+		assert_depth(&depths, 1, 0x401001, 0x4010ef, 64);
+		assert_depth(&depths, 2, 0x4010ef, 0x4010f0, 0);
+		/* Without a table: code of another linker. */
+		ck_assert_int_eq(gopclntab_function(tab, 1, &f), 0);
+		ck_assert_str_eq(f.name, "main.(*T).second");
+		ck_assert_uint_eq(f.end, 0x401150);
+		ck_assert(!f.writes_sp && !f.is_top);
+		gopclntab_walk_depths(tab, &f, add_depth, &depths);
+		ck_assert_uint_eq(depths.n, 3);
+		ck_assert_int_eq(gopclntab_function(tab, 2, &f), GOPCLNTAB_E_CORRUPT);
+		gopclntab_free(tab);
+		table_deinit(&t);
+	}
+}
+END_TEST
+
+START_TEST(depths_end_with_their_function_and_where_they_stand_still)
+{
+	struct gopclntab_function f;
+	struct depths depths = {0};
+	struct places places;
+	struct table t = make(false, &places);
+	struct gopclntab *tab;
+
+	/* 0 for 1 byte, 64 for 0x100 bytes: one more than there are. */
+	memcpy(t.all.b.at + places.depth_values, (const uint8_t[]){ 2, 1, 0x80, 1, 0x80, 2 }, 6);
+	ck_assert_int_eq(open_table(&t, &tab), 0);
+	ck_assert_int_eq(gopclntab_function(tab, 0, &f), 0);
+	gopclntab_walk_depths(tab, &f, add_depth, &depths);
+	ck_assert_uint_eq(depths.n, 2);
+	assert_depth(&depths, 1, 0x401001, 0x401100, 64);
+	memcpy(t.all.b.at + places.depth_values, (const uint8_t[]){ 2, 1, 2, 0, 2, 0 }, 6);
+	depths.n = 0;
+	gopclntab_walk_depths(tab, &f, add_depth, &depths);
+	ck_assert_uint_eq(depths.n, 1);
+	gopclntab_free(tab);
+	table_deinit(&t);
+}
+END_TEST
+
 START_TEST(names_are_printed_as_the_runtime_prints_them)
 {
 	char buffer[64], small[8];
@@ -417,4 +503,5 @@ UNIT_TESTS("gopclntab", an_address_has_its_function_and_what_is_inlined, code_ou
 	a_short_answer_keeps_the_physical_function, without_inline_trees_the_function_is_still_named,
 	the_file_of_a_function_is_that_of_its_own_code, a_circle_of_inlined_calls_ends,
 	a_table_that_contradicts_itself_is_refused, a_cut_table_is_refused_or_answers, a_function_of_other_code_is_not_believed,
+	each_function_tells_its_code_and_how_deep_it_is, depths_end_with_their_function_and_where_they_stand_still,
 	names_are_printed_as_the_runtime_prints_them)
