@@ -455,9 +455,15 @@ static bool set_cfa(struct run *run, uint64_t reg, int64_t offset)
 	return true;
 }
 
+/*
+ * A register or an offset told after an expression: DWARF forbids it, but the assembly of CRYPTOGAMS (OpenSSL, libgcrypt) does
+ * so, counting on the unwinder of GCC (unwind-dw2.c), which keeps the offset from before the expression.
+ */
 static bool set_cfa_offset(struct run *run, int64_t offset)
 {
-	return !run->state.cfa_is_expression && set_cfa(run, run->state.cfa_register, offset);
+	run->state.cfa_offset = offset;
+	run->changed = true;
+	return true;
 }
 
 /* What the row says holds up to `location`. */
@@ -550,7 +556,7 @@ static bool change(struct run *run, uint8_t op, struct reader *r)
 		reg = reader_uleb128(r);
 		return factor(run, reader_sleb128(r), &offset) && set_cfa(run, reg, offset);
 	case DW_CFA_def_cfa_register:
-		return !run->state.cfa_is_expression && set_cfa(run, reader_uleb128(r), run->state.cfa_offset);
+		return set_cfa(run, reader_uleb128(r), run->state.cfa_offset);
 	case DW_CFA_def_cfa_offset:
 		return set_cfa_offset(run, (int64_t)reader_uleb128(r));
 	case DW_CFA_def_cfa_offset_sf:

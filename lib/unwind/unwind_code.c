@@ -129,8 +129,10 @@ int unwind_code_entry(const struct elf_image *image, unwind_code_add add, void *
 	if (!entry || !elf_image_offset_of_address(image, entry, &offset))
 		return 0;
 	code = elf_image_bytes_at(image, entry, SIZE_MAX);
+	if (!reader_ok(&code))
+		return 0;
 	size = MIN(entry_size(code), code.size);
-	return size ? add(userdata, offset, offset + size, &rule) : 0;
+	return add(userdata, offset, offset + size, &rule);
 }
 
 /* --- Stubs --- */
