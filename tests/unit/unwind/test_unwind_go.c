@@ -26,6 +26,7 @@
 #include "cleanup.h"
 #include "elf_image.h"
 #include "gopclntab.h"
+#include "made_go.h"
 #include "unwind_go.h"
 #include "vec.h"
 
@@ -587,7 +588,7 @@ START_TEST(each_instruction_of_a_running_program_can_be_walked_from)
 	const char *steps = getenv("TSPROF_TEST_STEPS");
 
 	for (size_t i = 0; i < n_binaries; i++)
-		run(&binaries[i], steps ? strtoul(steps, NULL, 10) : 60000);
+		run(&binaries[i], steps ? strtoul(steps, NULL, 10) : 40000);
 }
 END_TEST
 
@@ -610,10 +611,185 @@ START_TEST(a_program_of_c_has_no_rows)
 }
 END_TEST
 
+/* --- code made here: by instruction --------------------------------------------------------------------------------- */
+
+/* Rows from this offset of the code on. */
+struct expected {
+	uint32_t at;
+	struct unwind_rule rule;
+};
+
+#define BY_SP(depth, saved_bp, saved_bx) \
+	{ .cfa = UNWIND_CFA_REGISTER, .reg = UNWIND_REGISTER_SP, .bp = saved_bp, .bx = saved_bx, .offset = (depth) + 8 }
+#define BY_BP(off, saved_bp) \
+	{ .cfa = UNWIND_CFA_REGISTER, .reg = UNWIND_REGISTER_BP, .bp = saved_bp, .bx = UNWIND_SAVED_NOWHERE, .offset = off }
+#define NO UNWIND_SAVED_NOWHERE
+#define CODE(...) .code = (const uint8_t[]){ __VA_ARGS__ }, .size = sizeof((const uint8_t[]){ __VA_ARGS__ })
+#define DEPTHS(...) .depths = (const struct made_go_depth[]){ __VA_ARGS__ }, \
+	.n_depths = ARRAY_SIZE(((const struct made_go_depth[]){ __VA_ARGS__ }))
+
+static const uint8_t start_code[16];
+static const struct made_go_function start_function = { .name = "_rt0_amd64_linux", .code = start_code, .size = 16, DEPTHS({ 16, 0 }) };
+
+/* The rows of one function, behind one that ends walks. */
+static void assert_rows(struct made_go_function function, const struct expected *expected, size_t n)
+{
+	const struct made_go_function functions[] = { start_function, function };
+	struct made_go file = made_go(functions, 2, 0);
+	struct elf_image *image;
+	struct rows rows = {0};
+
+	ck_assert_int_eq(elf_image_open_memory(file.b.at, file.b.n, &image), 0);
+	ck_assert_int_eq(unwind_go_rows(image, add_row, &rows), 0);
+	ck_assert(!rows.overlap);
+	for (size_t i = 0; i < MIN(n, rows.v.n - 1); i++) {
+		const struct go_row *row = &rows.v.at[i + 1];
+
+		ck_assert_msg(row->start == MADE_GO_OFFSET + 16 + expected[i].at, "%s: row %zu is at %#" PRIx64 ", not %#x", function.name, i,
+			row->start - MADE_GO_OFFSET - 16, expected[i].at);
+		ck_assert_msg(!memcmp(&row->rule, &expected[i].rule, sizeof(row->rule)), "%s: row %zu: cfa %d reg %d offset %d bp %d bx %d",
+			function.name, i, row->rule.cfa, row->rule.reg, row->rule.offset, row->rule.bp, row->rule.bx);
+	}
+	ck_assert_uint_eq(rows.v.n, n + 1);
+	ck_assert_uint_eq(rows.v.at[0].rule.cfa, UNWIND_CFA_END);
+	ck_assert_uint_eq(rows.v.at[n].end, MADE_GO_OFFSET + 16 + function.size);
+	vec_deinit(&rows.v);
+	elf_image_free(image);
+	vec_deinit(&file.b);
+}
+
+#define ASSERT_ROWS(function, ...) \
+	assert_rows(function, (const struct expected[]){ __VA_ARGS__ }, ARRAY_SIZE(((const struct expected[]){ __VA_ARGS__ })))
+
+START_TEST(a_frame_is_known_from_its_first_push)
+{
+	/* nop; push rbp; mov rbp, rsp; sub rsp, 16; nop; add rsp, 16; pop rbp; ret; nop of padding */
+	ASSERT_ROWS(((struct made_go_function){ .name = "main.f",
+		CODE(0x90, 0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 16, 0x90, 0x48, 0x83, 0xc4, 16, 0x5d, 0xc3, 0x90),
+		DEPTHS({ 2, 0 }, { 7, 8 }, { 5, 24 }, { 1, 8 }, { 1, 0 }) }),
+		{ 0, BY_SP(0, 0, NO) }, { 2, BY_SP(8, -2, NO) }, { 9, BY_SP(24, -2, NO) }, { 14, BY_SP(8, -2, NO) }, { 15, BY_SP(0, 0, NO) });
+}
+END_TEST
+
+START_TEST(a_frame_of_older_versions_is_known_from_its_first_store)
+{
+	/* sub rsp, 24; mov [rsp + 16], rbp; lea rbp, [rsp + 16]; mov rbp, [rsp + 16]; add rsp, 24; ret */
+	ASSERT_ROWS(((struct made_go_function){ .name = "main.f",
+		CODE(0x48, 0x83, 0xec, 24, 0x48, 0x89, 0x6c, 0x24, 16, 0x48, 0x8d, 0x6c, 0x24, 16, 0x48, 0x8b, 0x6c, 0x24, 16, 0x48,
+			0x83, 0xc4, 24, 0xc3),
+		DEPTHS({ 4, 0 }, { 19, 24 }, { 1, 0 }) }),
+		{ 0, BY_SP(0, 0, NO) }, { 4, BY_SP(24, 0, NO) }, { 9, BY_SP(24, -2, NO) }, { 23, BY_SP(0, 0, NO) });
+	/* sub rsp, 8; mov [rsp], rbp; lea rbp, [rsp]; and 0x108 with offsets of four bytes. */
+	ASSERT_ROWS(((struct made_go_function){ .name = "main.f",
+		CODE(0x48, 0x83, 0xec, 8, 0x48, 0x89, 0x2c, 0x24, 0x48, 0x8d, 0x2c, 0x24, 0x90), DEPTHS({ 4, 0 }, { 9, 8 }) }),
+		{ 0, BY_SP(0, 0, NO) }, { 4, BY_SP(8, 0, NO) }, { 8, BY_SP(8, -2, NO) });
+	ASSERT_ROWS(((struct made_go_function){ .name = "main.f",
+		CODE(0x48, 0x81, 0xec, 8, 1, 0, 0, 0x48, 0x89, 0xac, 0x24, 0, 1, 0, 0, 0x90), DEPTHS({ 7, 0 }, { 9, 0x108 }) }),
+		{ 0, BY_SP(0, 0, NO) }, { 7, BY_SP(0x108, 0, NO) }, { 15, BY_SP(0x108, -2, NO) });
+}
+END_TEST
+
+START_TEST(code_that_saves_no_frame_pointer_leaves_the_callers)
+{
+	/* sub rsp, 24; mov [rsp + 8], rbp: not where a frame has it. */
+	ASSERT_ROWS(((struct made_go_function){ .name = "main.f",
+		CODE(0x48, 0x83, 0xec, 24, 0x48, 0x89, 0x6c, 0x24, 8, 0x90), DEPTHS({ 4, 0 }, { 6, 24 }) }),
+		{ 0, BY_SP(0, 0, NO) }, { 4, BY_SP(24, 0, NO) });
+	/* push rax */
+	ASSERT_ROWS(((struct made_go_function){ .name = "main.f", CODE(0x50, 0x90), DEPTHS({ 1, 0 }, { 1, 8 }) }),
+		{ 0, BY_SP(0, 0, NO) }, { 1, BY_SP(8, 0, NO) });
+	ASSERT_ROWS(((struct made_go_function){ .name = "main.f", CODE(0x90, 0x90), DEPTHS({ 1, 0 }, { 1, -8 }) }),
+		{ 0, BY_SP(0, 0, NO) }, { 1, { .cfa = UNWIND_CFA_UNKNOWN } });
+}
+END_TEST
+
+START_TEST(what_c_calls_keeps_rbx)
+{
+	/* sub rsp, 48; mov [rsp + 40], rbp; lea rbp, [rsp + 40]; mov [rsp], rbx; nop; add rsp, 48; ret */
+	ASSERT_ROWS(((struct made_go_function){ .name = "crosscall2",
+		CODE(0x48, 0x83, 0xec, 48, 0x48, 0x89, 0x6c, 0x24, 40, 0x48, 0x8d, 0x6c, 0x24, 40, 0x48, 0x89, 0x1c, 0x24, 0x90, 0x48,
+			0x83, 0xc4, 48, 0xc3),
+		DEPTHS({ 4, 0 }, { 19, 48 }, { 1, 0 }) }),
+		{ 0, BY_SP(0, 0, 0) }, { 4, BY_SP(48, 0, 0) }, { 9, BY_SP(48, -2, 0) }, { 18, BY_SP(48, -2, -7) }, { 23, BY_SP(0, 0, 0) });
+	/* push rbp; mov rbp, rsp; sub rsp, 48; mov [rsp + 40], rbp; lea rbp, [rsp + 40]; mov [rsp], rbx; nop */
+	ASSERT_ROWS(((struct made_go_function){ .name = "crosscall2",
+		CODE(0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 48, 0x48, 0x89, 0x6c, 0x24, 40, 0x48, 0x8d, 0x6c, 0x24, 40, 0x48, 0x89,
+			0x1c, 0x24, 0x90),
+		DEPTHS({ 1, 0 }, { 7, 8 }, { 15, 56 }) }),
+		{ 0, BY_SP(0, 0, 0) }, { 1, BY_SP(8, -2, 0) }, { 8, BY_SP(56, -2, 0) }, { 22, BY_SP(56, -2, -8) });
+}
+END_TEST
+
+START_TEST(a_frame_is_followed_by_rbp_where_rsp_is_set_by_hand)
+{
+	/* push rbp; mov rbp, rsp; sub rsp, 16; mov rsp, rdx; add rsp, 16; pop rbp; ret */
+	ASSERT_ROWS(((struct made_go_function){ .name = "main.f", .flags = MADE_GO_SP_WRITE,
+		CODE(0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 16, 0x48, 0x89, 0xd4, 0x48, 0x83, 0xc4, 16, 0x5d, 0xc3),
+		DEPTHS({ 1, 0 }, { 7, 8 }, { 7, 24 }, { 1, 8 }, { 1, 0 }) }),
+		{ 0, BY_SP(0, 0, NO) }, { 1, BY_SP(8, -2, NO) }, { 4, BY_BP(16, -2) }, { 16, BY_SP(0, 0, NO) });
+	/* The add of older versions comes when rbp is the caller's again. */
+	ASSERT_ROWS(((struct made_go_function){ .name = "main.f", .flags = MADE_GO_SP_WRITE,
+		CODE(0x48, 0x83, 0xec, 24, 0x48, 0x89, 0x6c, 0x24, 16, 0x48, 0x8d, 0x6c, 0x24, 16, 0x48, 0x8b, 0x6c, 0x24, 16, 0x48,
+			0x83, 0xc4, 24, 0xc3),
+		DEPTHS({ 4, 0 }, { 19, 24 }, { 1, 0 }) }),
+		{ 0, BY_SP(0, 0, NO) }, { 4, BY_SP(24, 0, NO) }, { 9, BY_SP(24, -2, NO) }, { 14, BY_BP(16, -2) },
+		{ 19, BY_SP(24, -2, NO) }, { 23, BY_SP(0, 0, NO) });
+}
+END_TEST
+
+START_TEST(a_walk_ends_where_the_goroutine_is_left)
+{
+	/* nop; mov rsp, [r14 + 0x38]; push rax; call r12 */
+	ASSERT_ROWS(((struct made_go_function){ .name = "runtime.mcall", .flags = MADE_GO_SP_WRITE,
+		CODE(0x90, 0x49, 0x8b, 0x66, 0x38, 0x50, 0x41, 0xff, 0xd4), DEPTHS({ 6, 0 }, { 3, 8 }) }),
+		{ 0, BY_SP(0, 0, NO) }, { 5, { .cfa = UNWIND_CFA_END } });
+	/* mov rsp, [rbx]; nop and more */
+	ASSERT_ROWS(((struct made_go_function){ .name = "gogo", .flags = MADE_GO_SP_WRITE,
+		CODE(0x48, 0x8b, 0x23, 0x90, 0x90, 0x90, 0x90, 0x90), DEPTHS({ 8, 0 }) }),
+		{ 0, BY_SP(0, 0, NO) }, { 3, { .cfa = UNWIND_CFA_END } });
+}
+END_TEST
+
+START_TEST(a_handler_returns_to_the_interrupted_code)
+{
+	const struct made_go_function functions[] = {
+		start_function, { .name = "main.f", CODE(0x90, 0xcc), DEPTHS({ 1, 0 }) },
+		{ .name = "runtime.sigreturn__sigaction", CODE(0x0f, 0x05), DEPTHS({ 2, 0 }) },
+		/* On top of the runtime's stacks, but the kernel calls it. */
+		{ .name = "runtime.sigtramp", .flags = MADE_GO_TOP, CODE(0x90, 0x90), DEPTHS({ 2, 0 }) },
+		{ .name = "runtime.goexit", .flags = MADE_GO_TOP, CODE(0x90, 0x90), DEPTHS({ 2, 0 }) },
+		{ .name = "in_c", CODE(0x90, 0x90) },
+	};
+	static const struct { uint32_t start, end; uint8_t cfa; } expected[] = {
+		{ 0, 16, UNWIND_CFA_END }, { 16, 17, UNWIND_CFA_REGISTER }, { 17, 20, UNWIND_CFA_SIGNAL },
+		{ 20, 22, UNWIND_CFA_REGISTER }, { 22, 24, UNWIND_CFA_END },
+	};
+	struct made_go file = made_go(functions, ARRAY_SIZE(functions), 0);
+	struct elf_image *image;
+	struct rows rows = {0};
+
+	ck_assert_int_eq(elf_image_open_memory(file.b.at, file.b.n, &image), 0);
+	ck_assert_int_eq(unwind_go_rows(image, add_row, &rows), 0);
+	ck_assert_uint_eq(rows.v.n, ARRAY_SIZE(expected));
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		ck_assert_uint_eq(rows.v.at[i].start, MADE_GO_OFFSET + expected[i].start);
+		ck_assert_uint_eq(rows.v.at[i].end, MADE_GO_OFFSET + expected[i].end);
+		ck_assert_uint_eq(rows.v.at[i].rule.cfa, expected[i].cfa);
+	}
+	vec_deinit(&rows.v);
+	elf_image_free(image);
+	vec_deinit(&file.b);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
 		every_go_that_is_here_can_build, each_instruction_of_a_running_program_can_be_walked_from, a_program_of_c_has_no_rows,
+		a_frame_is_known_from_its_first_push, a_frame_of_older_versions_is_known_from_its_first_store,
+		code_that_saves_no_frame_pointer_leaves_the_callers, what_c_calls_keeps_rbx,
+		a_frame_is_followed_by_rbp_where_rsp_is_set_by_hand, a_walk_ends_where_the_goroutine_is_left,
+		a_handler_returns_to_the_interrupted_code,
 	};
 	int r;
 
