@@ -308,8 +308,8 @@ static void rows_of_systemstack(struct builder *b, const struct function *f, uin
 }
 
 /*
- * asmcgocall until 1.20. It switches from a goroutine's stack in its first half: who calls it there is
- * runtime.cgocall, of whose frame rbp and size are known. In the second half, on a system stack, it keeps the old rsp on the stack.
+ * asmcgocall until 1.20. It switches from a goroutine's stack in its first half: who calls it there is runtime.cgocall, of
+ * whose frame rbp and size are known. In the second half, on a system stack, it keeps the old rsp on the stack.
  */
 static void rows_of_asmcgocall(struct builder *b, const struct function *f, uint32_t end)
 {
