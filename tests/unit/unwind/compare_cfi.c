@@ -5,6 +5,7 @@
  * agree wherever elfutils has an answer, but for what our rules cannot say, which is counted.
  *
  *	compare_cfi [--measure] FILE...
+ *	compare_cfi --debug DEBUGFILE FILE
  *
  * Prints a line for each file: rows, rules, places compared, differences, places unsupported, each difference with its
  * address (ten of a file at most). 1 when there is a difference. With --measure, size, time and memory instead.
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "cleanup.h"
@@ -32,7 +32,7 @@
 enum { REGISTER_RETURN = 16, N_VALUES = 17, MAX_TOLD = 10, MAX_STACK = 32 };
 
 struct counts {
-	size_t compared, differ, unsupported, without_bp, without_bx, go, go_differ;
+	size_t compared, differ, unsupported, without_bp, without_bx, go_differ;
 };
 
 struct range {
@@ -41,9 +41,9 @@ struct range {
 
 struct file {
 	const char *path;
-	struct elf_image *image;
+	struct elf_image *image, *debug_image;
 	struct unwind_rows rows;
-	Elf *elf;
+	Elf *elf, *debug_elf;
 	Dwarf *dwarf;
 	Dwarf_CFI *eh, *debug;
 	VEC(struct range) go;                        /* file offsets that Go's own tables speak of: they win over CFI */
@@ -405,11 +405,11 @@ static void add_functions_of_debug_frame(const struct file *f, addresses *starts
 	Elf_Scn *section = NULL;
 	size_t names;
 
-	if (elf_getshdrstrndx(f->elf, &names) != 0)
+	if (elf_getshdrstrndx(f->debug_elf, &names) != 0)
 		return;
-	while ((section = elf_nextscn(f->elf, section))) {
+	while ((section = elf_nextscn(f->debug_elf, section))) {
 		GElf_Shdr header;
-		const char *name = gelf_getshdr(section, &header) ? elf_strptr(f->elf, names, header.sh_name) : NULL;
+		const char *name = gelf_getshdr(section, &header) ? elf_strptr(f->debug_elf, names, header.sh_name) : NULL;
 		Elf_Data *data;
 		Dwarf_Off at = 0, next;
 		Dwarf_CFI_Entry entry;
@@ -419,7 +419,7 @@ static void add_functions_of_debug_frame(const struct file *f, addresses *starts
 		if (header.sh_flags & SHF_COMPRESSED)
 			elf_compress(section, 0, 0);
 		data = elf_getdata(section, NULL);
-		while (data && dwarf_next_cfi((const unsigned char *)elf_getident(f->elf, NULL), data, false, at, &next, &entry) == 0) {
+		while (data && dwarf_next_cfi((const unsigned char *)elf_getident(f->debug_elf, NULL), data, false, at, &next, &entry) == 0) {
 			uint64_t start;
 
 			if (entry.CIE_id != UINT64_MAX && entry.fde.end - entry.fde.start >= 8) {
@@ -469,86 +469,109 @@ static void add_go(void *userdata, uint64_t start, uint64_t end, const struct un
 		exit(2);
 }
 
-static double now(clockid_t clock)
+static double cpu_seconds(void)
 {
 	struct timespec t;
 
-	clock_gettime(clock, &t);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void measure(const char *path, int fd)
+/* getrusage(2) counts what the program was before execve(2). */
+static long resident_kib(void)
 {
+	_cleanup_fclose_ FILE *status = fopen("/proc/self/status", "re");
+	char line[256];
+	long kib = 0;
+
+	while (status && fgets(line, sizeof(line), status))
+		if (sscanf(line, "VmHWM: %ld", &kib) == 1)
+			break;
+	return kib;
+}
+
+static void measure(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct elf_image *image;
 	struct unwind_rows rows = { 0 };
-	struct rusage usage;
 	double start, took;
 
-	if (elf_image_open(fd, &image))
+	if (fd < 0 || elf_image_open(fd, &image))
 		return;
-	start = now(CLOCK_PROCESS_CPUTIME_ID);
+	start = cpu_seconds();
 	if (unwind_rows_build(image, NULL, &rows) == 0) {
-		took = now(CLOCK_PROCESS_CPUTIME_ID) - start;
-		getrusage(RUSAGE_SELF, &usage);
+		took = cpu_seconds() - start;
 		printf("%s: %zu rows, %zu rules, %zu bytes, %.3f s, %ld KiB resident at most, %zu functions, %zu unsupported, %zu corrupt\n",
-			path, rows.rows.n, rows.rules.n, rows.rows.n * 4 + rows.rules.n * 8, took, usage.ru_maxrss,
+			path, rows.rows.n, rows.rules.n, rows.rows.n * 4 + rows.rules.n * 8, took, resident_kib(),
 			rows.stats.n_functions, rows.stats.n_unsupported, rows.stats.n_corrupt);
 	}
 	unwind_rows_deinit(&rows);
 	elf_image_free(image);
 }
 
+static void open_theirs(struct file *f, int fd, int debug_fd)
+{
+	f->elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
+	f->debug_elf = elf_begin(debug_fd, ELF_C_READ_MMAP, NULL);
+	f->eh = dwarf_getcfi_elf(f->elf);
+	f->dwarf = dwarf_begin_elf(f->debug_elf, DWARF_C_READ, NULL);
+	f->debug = f->dwarf ? dwarf_getcfi(f->dwarf) : NULL;
+}
+
+static void close_all(struct file *f)
+{
+	if (f->eh)
+		dwarf_cfi_end(f->eh);
+	if (f->dwarf)
+		dwarf_end(f->dwarf);
+	elf_end(f->elf);
+	elf_end(f->debug_elf);
+	vec_deinit(&f->go);
+	unwind_rows_deinit(&f->rows);
+	elf_image_free(f->image);
+	elf_image_free(f->debug_image);
+}
+
 /* Whether there was a difference. */
-static bool one_file(const char *path, bool is_measured)
+static bool one_file(const char *path, const char *debug_path)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int debug_fd = open(debug_path ? debug_path : path, O_RDONLY | O_CLOEXEC);
 	struct file f = { .path = path };
-	bool differs = false;
-	double start;
+	double seconds = -cpu_seconds();
 
-	if (fd < 0)
-		return false;
-	if (is_measured) {
-		measure(path, fd);
-		return false;
-	}
-	if (elf_image_open(fd, &f.image))
-		return false;
-	start = now(CLOCK_PROCESS_CPUTIME_ID);
-	if (unwind_rows_build(f.image, NULL, &f.rows) == 0) {
-		start = now(CLOCK_PROCESS_CPUTIME_ID) - start;
+	if (fd < 0 || debug_fd < 0 || elf_image_open(fd, &f.image) || (debug_path && elf_image_open(debug_fd, &f.debug_image)) ||
+	    unwind_rows_build(f.image, f.debug_image, &f.rows)) {
+		printf("%s: no code\n", path);
+	} else {
+		seconds += cpu_seconds();
 		unwind_go_rows(f.image, add_go, &f);
-		f.elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
-		f.eh = dwarf_getcfi_elf(f.elf);
-		f.dwarf = dwarf_begin_elf(f.elf, DWARF_C_READ, NULL);
-		f.debug = f.dwarf ? dwarf_getcfi(f.dwarf) : NULL;
+		open_theirs(&f, fd, debug_fd);
 		compare_file(&f);
 		printf("%s: %zu rows, %zu rules, %zu compared, %zu differ, %zu unsupported, %zu without rbp, %zu without rbx, "
 			"%zu differ from Go's tables, %zu corrupt, %.3f s\n",
 			path, f.rows.rows.n, f.rows.rules.n, f.counts.compared, f.counts.differ, f.counts.unsupported,
-			f.counts.without_bp, f.counts.without_bx, f.counts.go_differ, f.rows.stats.n_corrupt, start);
-		differs = f.counts.differ;
-		if (f.eh)
-			dwarf_cfi_end(f.eh);
-		if (f.dwarf)
-			dwarf_end(f.dwarf);
-		elf_end(f.elf);
+			f.counts.without_bp, f.counts.without_bx, f.counts.go_differ, f.rows.stats.n_corrupt, seconds);
 	}
-	vec_deinit(&f.go);
-	unwind_rows_deinit(&f.rows);
-	elf_image_free(f.image);
-	return differs;
+	close_all(&f);
+	return f.counts.differ;
 }
 
 int main(int argc, char **argv)
 {
 	bool differs = false, is_measured = false;
+	const char *debug = NULL;
 
 	elf_version(EV_CURRENT);
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--measure"))
 			is_measured = true;
+		else if (!strcmp(argv[i], "--debug") && i + 1 < argc)
+			debug = argv[++i];
+		else if (is_measured)
+			measure(argv[i]);
 		else
-			differs |= one_file(argv[i], is_measured);
+			differs |= one_file(argv[i], debug);
 	return differs;
 }
