@@ -32,6 +32,7 @@
 #define FORGET_NSEC (3600 * NSEC_PER_SEC)    /* that it failed */
 #define RECENT_SEC 5                         /* a table used since then stays: what does not fit must not turn out what is in use, in turns */
 #define EVICT_SHARE 8
+#define DONE_AT_ONCE 8
 #define TIMER_ACCURACY_USEC (USEC_PER_SEC / 4)
 #define LOG_INTERVAL_NSEC (6 * NSEC_PER_SEC)
 
@@ -136,7 +137,10 @@ static void unbind(struct tables *tables, struct file *file)
 
 static uint64_t doubled(uint64_t nsec, struct file *file, unsigned max_doublings)
 {
-	return nsec << MIN(file->n_failures++, max_doublings);
+	unsigned n = MIN(file->n_failures, max_doublings);
+
+	file->n_failures++;
+	return nsec << n;
 }
 
 /* Not now; perhaps by the next process that has it. */
@@ -439,11 +443,14 @@ static void finish(struct tables *tables, struct file *file, const struct tables
 static int on_done(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct tables *tables = userdata;
-	struct tables_job *job;
+	/* Others want the loop, too; what is left is told again at once. */
+	for (unsigned i = 0; i < DONE_AT_ONCE; i++) {
+		struct tables_job *job = tables_maker_take_done(tables->maker);
+		struct file *file;
 
-	while ((job = tables_maker_take_done(tables->maker))) {
-		struct file *file = file_of(tables, &job->file);
-
+		if (!job)
+			break;
+		file = file_of(tables, &job->file);
 		tables->stats.n_waiting--;
 		tables->stats.make_nsec += job->nsec;
 		tables->stats.cpu_nsec += job->cpu_nsec;
