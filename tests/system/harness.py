@@ -8,6 +8,8 @@ alone, as root: `sudo tests/system/test_once.py [PART OF A NAME]`. Only the stan
     TSPROFD_TARGETS   the programs of tests/targets/build (default: tests/targets/out)
     TSPROFD_SANITIZED set when the daemon is built with sanitizers: tests of speed and size say that they skip
 """
+import bisect
+import calendar
 import glob
 import json
 import math
@@ -344,6 +346,7 @@ class File:
         self.kind, self.trigger = found["kind"], found["trigger"] or ""
         self.service = os.path.basename(os.path.dirname(path))
         self.day = os.path.basename(os.path.dirname(os.path.dirname(path)))
+        self.begin = calendar.timegm(time.strptime(self.day + found["time"], "%Y-%m-%d%H%M%S"))
         self._profile = None
 
     @property
@@ -555,6 +558,101 @@ def record_together(name, names, seconds, rate):
                 by_pid.setdefault(sample.labels.get("pid"), []).append(sample)
         _recorded[key] = {n: (truth, by_pid.get(truth["pid"], [])) for n, truth in truths.items()}
     return _recorded[key][name]
+
+
+def record_runs(runs, seconds, rate, **budget):
+    """label -> (truth, samples) of programs that all run at the same time under one daemon, and end by SIGTERM; runs:
+    label -> (name, *arguments behind the seconds). Recorded is what follows the window in which all tables were there."""
+    daemon = Daemon(cpu_config("2s", rate=rate, **budget))
+    targets = {}
+    for label, (name, *arguments) in runs.items():
+        if os.path.exists(os.path.join(TARGETS, name)):
+            targets[label] = Target(name, 3600, *arguments, stderr=subprocess.DEVNULL)
+    begin = wait_warm(daemon)
+    time.sleep(seconds)
+    end = time.time()
+    for target in targets.values():
+        target.process.terminate()
+    truths = {label: target.truth() for label, target in targets.items()}
+    pids = {target.pid: label for label, target in targets.items()}
+    wait_for(lambda: daemon.alive() and daemon.files() and daemon.files()[-1].begin > end, "the last window is written", 3 * PATIENCE, 0.5)
+    samples = {label: [] for label in targets}
+    for file in daemon.files():
+        if begin <= file.begin < end:
+            for sample in file.profile.samples:
+                if sample.labels.get("pid") in pids:
+                    samples[pids[sample.labels["pid"]]].append(sample)
+    daemon.stop()
+    return {label: (truth, samples[label]) for label, truth in truths.items()}
+
+
+NOT_YET = "no unwind table yet"
+
+
+def wait_warm(daemon, pids=None, timeout=None):
+    """Waits for the unwind tables of what runs (or of some processes); returns when the first window began that has all."""
+    start, seen = time.time(), set()
+
+    def look():
+        files = daemon.files()
+        # A window's files are all there when one of a later window is.
+        for begin in sorted({f.begin for f in files if f.begin < files[-1].begin and f.begin >= start} - seen):
+            seen.add(begin)
+            samples = [s for f in files if f.begin == begin for s in f.profile.samples if pids is None or s.labels.get("pid") in pids]
+            late = total([s for s in samples if s.broken == NOT_YET])
+            if samples and late <= 0.0005 * total(samples):
+                return begin
+        return None
+
+    begin = wait_for(look, "all unwind tables are made", timeout or 4 * PATIENCE, 0.5)
+    note(f"unwind tables were there after {begin - start:.0f} s")
+    return begin
+
+
+class Unstripped:
+    """Names for the code of stripped files, by the file as it was before."""
+
+    def __init__(self):
+        self.tables = {}
+
+    def name(self, location):
+        """That of the function at a location; its own name where there is nothing better."""
+        own = location.names[-1] if location.lines else ""
+        file = os.path.basename(location.mapping.file) if location.mapping else ""
+        table = self._table(file)
+        i = bisect.bisect_right(table, (location.address, "~")) - 1
+        return table[i][1] if i >= 0 else own
+
+    def names(self, sample):
+        """Those of the functions that are not inlined, leaf first."""
+        return [self.name(location) for location in sample.locations]
+
+    def _table(self, file):
+        if file not in self.tables:
+            path = os.path.join(TARGETS, "unstripped", file)
+            lines = run("nm", "-C", path).stdout.splitlines() if file and os.path.exists(path) else []
+            found = [line.split(" ", 2) for line in lines if re.match(r"[0-9a-f]+ [tTwW] ", line)]
+            self.tables[file] = sorted((int(address, 16), name) for address, _, name in found)
+        return self.tables[file]
+
+
+def check_complete(samples, at_least, low_n):
+    """At least that share of the stacks is not broken; tells how and where others are. Stacks of the kernel alone are whole."""
+    n = total(samples)
+    broken = {}
+    for s in samples:
+        if s.broken:
+            # What the walk got to last: the frame whose caller it could not find.
+            at = s.locations[-2].names[-1] if len(s.locations) > 1 else "?"
+            key = (s.broken, at)
+            broken[key] = broken.get(key, 0) + s.count
+    n_broken = sum(broken.values())
+    note(f"{n - n_broken} of {n} stacks are complete ({100 * (n - n_broken) / max(n, 1):.3f} %)")
+    for (why, at), count in sorted(broken.items(), key=lambda item: -item[1])[:6]:
+        note(f"  broken: {count} times {why}, behind {at}")
+    check_measured(n >= low_n, f"{n} samples are too few to tell")
+    check(n_broken <= 0.05 * n, f"{n_broken} of {n} stacks are broken: no accident of measuring")
+    check_measured(n - n_broken >= at_least * n, f"{n_broken} of {n} stacks are broken")
 
 
 # --- Numbers --------------------------------------------------------------------------------------------------------

@@ -41,6 +41,24 @@ class Sample:
         return [name for location in self.locations for name in location.names]
 
     @property
+    def broken(self):
+        """Why the walk of the stack ended before the thread's first function; None if it did not."""
+        root = self.locations[-1].names[-1] if self.locations else ""
+        return root[len("[broken: "):-1] if root.startswith("[broken: ") else None
+
+    @property
+    def n_elided(self):
+        """How many frames were left out in its middle."""
+        found = [re.fullmatch(r"\[(\d+) frames elided\]", location.names[0]) for location in self.locations
+                 if not location.mapping and location.lines]
+        return sum(int(f[1]) for f in found if f)
+
+    @property
+    def is_kernel_only(self):
+        """There was no user stack: an exit, an exec, a kernel thread."""
+        return all(location.mapping and location.mapping.file == "[kernel.kallsyms]" for location in self.locations)
+
+    @property
     def frames(self):
         """(name, file, line) of the stack, leaf first, inlined ones included."""
         return [(f.name, f.file, line) for location in self.locations for f, line in location.lines]
