@@ -79,13 +79,12 @@ uint64_t governor_budget_ppm(const struct governor *governor)
 }
 
 /* A new level is judged by what it costs itself. */
-static int step(struct governor *governor, int by, uint64_t cpu_nsec, uint64_t duration_nsec)
+static struct governor_decision step(struct governor *governor, int by, uint64_t cpu_nsec, uint64_t duration_nsec)
 {
 	governor->level += by;
-	governor->cost_ppm = share_ppm(governor, cpu_nsec, duration_nsec);
 	governor->debt_nsec = governor->debt_cpu_nsec = governor->debt_duration_nsec = 0;
 	governor->calm_cpu_nsec = governor->calm_duration_nsec = 0;
-	return by;
+	return (struct governor_decision){ .step = by, .cost_ppm = share_ppm(governor, cpu_nsec, duration_nsec) };
 }
 
 static uint64_t calm_wait(const struct governor *governor)
@@ -111,18 +110,21 @@ static void owe(struct governor *governor, const struct governor_measure *span)
 	governor->debt_duration_nsec += span->duration_nsec;
 }
 
-static int step_down(struct governor *governor)
+static struct governor_decision step_down(struct governor *governor)
 {
+	struct governor_decision decision = step(governor, 1, governor->debt_cpu_nsec, governor->debt_duration_nsec);
+
 	/* What was too early shows sooner or later, by how much it is too much; what comes much later has other reasons. */
 	if (governor->was_up && governor->since_up_nsec < cycle(governor) * calm_cycles * most_calm_factor)
 		governor->calm_factor = MIN(2 * governor->calm_factor, most_calm_factor);
 	else
 		governor->calm_factor = 1;
 	governor->was_up = false;
-	return step(governor, 1, governor->debt_cpu_nsec, governor->debt_duration_nsec);
+	governor->cost_ppm = decision.cost_ppm;
+	return decision;
 }
 
-static int step_up(struct governor *governor)
+static struct governor_decision step_up(struct governor *governor)
 {
 	governor->was_up = true;
 	governor->since_up_nsec = 0;
@@ -145,12 +147,14 @@ static bool was_calm(struct governor *governor, const struct governor_measure *s
 	return governor->calm_duration_nsec >= calm_wait(governor);
 }
 
-static int judge_cpu(struct governor *governor, const struct governor_measure *span)
+static struct governor_decision judge_cpu(struct governor *governor, const struct governor_measure *span)
 {
+	const struct governor_decision none = { 0 };
+
 	governor->since_up_nsec += span->duration_nsec;
 	if (governor->age_nsec < cycle(governor)) {
 		governor->age_nsec += span->duration_nsec;
-		return 0;
+		return none;
 	}
 	owe(governor, span);
 	if (governor->debt_nsec > allowed(governor, cycle(governor) * patience_cycles)) {
@@ -159,7 +163,7 @@ static int judge_cpu(struct governor *governor, const struct governor_measure *s
 		/* There is nothing below: what is owed is not held against the time after. */
 		governor->debt_nsec = governor->debt_cpu_nsec = governor->debt_duration_nsec = 0;
 	}
-	return governor->level && was_calm(governor, span) ? step_up(governor) : 0;
+	return governor->level && was_calm(governor, span) ? step_up(governor) : none;
 }
 
 /* Each is asked for once until memory has recovered; of the tables' part only what they can do without, for good. */
@@ -206,7 +210,7 @@ struct governor_decision governor_add(struct governor *governor, const struct go
 		return decision;
 	}
 	governor->span = (struct governor_measure){ 0 };
-	decision.step = judge_cpu(governor, &span);
+	decision = judge_cpu(governor, &span);
 	decision.relief = judge_memory(governor, &span);
 	return decision;
 }

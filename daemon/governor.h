@@ -41,6 +41,7 @@ enum governor_relief {
 
 struct governor_decision {
 	int step;                            /* of the level: 1 rates are halved, -1 doubled, 0 as they were */
+	uint64_t cost_ppm;                   /* why, as governor_cost_ppm(); 0 without a step */
 	enum governor_relief relief;
 };
 
@@ -48,7 +49,7 @@ struct governor_decision {
 struct governor {
 	struct governor_options options;
 	uint32_t level;
-	uint64_t cost_ppm;                   /* that led to the level */
+	uint64_t cost_ppm;                   /* at the last step down */
 
 	struct governor_measure span;        /* what is not judged yet: too short */
 	uint64_t age_nsec;                   /* no further than the first cycle */
@@ -77,6 +78,6 @@ uint32_t governor_level(const struct governor *governor);
 /* What is sampled at where `rate` is configured: at least 1, but 0 stays 0. */
 uint32_t governor_rate(const struct governor *governor, uint32_t rate);
 
-/* Shares of the machine's CPU time, in millionths: what we cost when the last step was made, and may cost. */
+/* Shares of the machine's CPU time, in millionths: what we cost when the rates were lowered last, and may cost. */
 uint64_t governor_cost_ppm(const struct governor *governor);
 uint64_t governor_budget_ppm(const struct governor *governor);

@@ -2,7 +2,6 @@
 #include "manager.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,11 +20,12 @@
 #include "clock.h"
 #include "config.h"
 #include "diag.h"
-#include "fs.h"
+#include "governor.h"
 #include "log.h"
 #include "map.h"
 #include "metrics.h"
 #include "options.h"
+#include "own_cost.h"
 #include "press.h"
 #include "privileges.h"
 #include "runtime.h"
@@ -56,12 +56,15 @@ struct manager {
 	struct map in_depth;                 /* pids of in-depth targets, for a sampler to come */
 	struct press *press;
 	struct metrics *metrics;
+	struct own_cost own_cost;
+	struct governor governor;
+	uint64_t governed_nsec, governed_cpu_nsec; /* when it was asked last, and our cost until then */
+	uint64_t unwind_bytes;               /* what unwind tables may take */
 
 	struct schedule_window window;       /* the one that runs */
 	sd_event_source *window_timer, *metrics_timer;
 	uint64_t window_cpu_nsec;            /* own CPU time at its start */
 	uint64_t window_lost_life, window_lost_mappings;
-	uint64_t symbolizer_cpu_nsec;
 	uint64_t last_complaint_nsec;
 	uint64_t last_metrics_complaint_nsec;
 	uint64_t n_unsaved;                  /* profiles that wait for the disk */
@@ -69,21 +72,24 @@ struct manager {
 
 /* Own cost */
 
-static uint64_t core_cpu_nsec(void)
+static uint64_t own_cpu_nsec(struct manager *manager)
 {
-	return clock_nsec(CLOCK_PROCESS_CPUTIME_ID);
+	struct own_cost_cpu cpu = own_cost_cpu(&manager->own_cost);
+
+	return own_cost_cpu_sum(&cpu);
 }
 
-static uint64_t core_memory_bytes(void)
+static uint64_t sampler_memory_bytes(const struct manager *manager)
 {
-	_cleanup_free_ char *text = NULL;
-	unsigned long long pages = 0, resident = 0;
+	return manager->sampler ? manager->sampler->ops->memory(manager->sampler) : 0;
+}
 
-	if (fs_read(AT_FDCWD, "/proc/self/statm", 4096, &text, NULL) < 0)
-		return 0;
-	if (sscanf(text, "%llu %llu", &pages, &resident) != 2)
-		return 0;
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+static uint64_t own_memory_bytes(const struct manager *manager)
+{
+	struct own_cost_memory memory = own_cost_memory();
+
+	return memory.core_bytes + memory.helpers_bytes + sampler_memory_bytes(manager) +
+	       targets_stats(manager->targets).memory_bytes + unwind_maps_stats(manager->unwind_maps).memory_bytes;
 }
 
 /* Results of the press */
@@ -116,8 +122,6 @@ static void on_pressed(const struct press_result *result, void *userdata)
 
 	if (metrics_add_result(manager->metrics, result) < 0)
 		log_print(LOG_WARNING, "Out of memory; some metrics are not up to date.");
-	/* Measured in one way while it lives and in another when it has died: may be a little less than before. */
-	manager->symbolizer_cpu_nsec = MAX(manager->symbolizer_cpu_nsec, result->symbolizer.cpu_nsec);
 	manager->n_unsaved = result->n_unsaved;
 	if (result->error < 0)
 		log_print(LOG_ERR, "A window came to nothing: %s.", strerror(-result->error));
@@ -140,7 +144,8 @@ static void on_pressed(const struct press_result *result, void *userdata)
 static void fill_facts(struct manager *manager, struct capture *capture)
 {
 	struct targets_stats targets = targets_stats(manager->targets);
-	uint64_t cpu = core_cpu_nsec() + manager->symbolizer_cpu_nsec;
+	uint64_t cpu = own_cpu_nsec(manager);
+	uint32_t full_rate = manager->window.scheduled ? manager->config->cpu.rate : manager->config->cpu.background_rate;
 
 	capture->facts = (struct capture_facts){
 		.rate = manager->window.rate,
@@ -148,6 +153,9 @@ static void fill_facts(struct manager *manager, struct capture *capture)
 		.own_cpu_nsec = cpu - manager->window_cpu_nsec,
 		.lost_life = targets.lost_life - manager->window_lost_life,
 		.lost_mappings = targets.lost_mappings - manager->window_lost_mappings,
+		.full_rate = full_rate > manager->window.rate && governor_level(&manager->governor) ? full_rate : 0,
+		.cost_ppm = governor_cost_ppm(&manager->governor),
+		.budget_ppm = governor_budget_ppm(&manager->governor),
 	};
 	manager->window_cpu_nsec = cpu;
 	manager->window_lost_life = targets.lost_life;
@@ -183,16 +191,22 @@ static void turn_window(struct manager *manager, uint32_t rate)
 	}
 }
 
-static struct schedule_window next_window(const struct manager *manager)
+static struct schedule configured_schedule(const struct config_cpu *cpu)
 {
-	const struct config_cpu *cpu = &manager->config->cpu;
-	const struct schedule schedule = {
+	return (struct schedule){
 		.interval_nsec = cpu->interval_usec * NSEC_PER_USEC,
 		.duration_nsec = cpu->duration_usec * NSEC_PER_USEC,
 		.rate = cpu->rate,
 		.background_rate = cpu->background_rate,
 	};
+}
 
+static struct schedule_window next_window(const struct manager *manager)
+{
+	struct schedule schedule = configured_schedule(&manager->config->cpu);
+
+	schedule.rate = governor_rate(&manager->governor, schedule.rate);
+	schedule.background_rate = governor_rate(&manager->governor, schedule.background_rate);
 	return schedule_window(&schedule, clock_wall_nsec(), clock_monotonic_nsec());
 }
 
@@ -274,7 +288,8 @@ static int open_tables(struct manager *manager)
 	};
 	int r;
 
-	r = unwind_maps_new(unwind_bytes_of(manager->config), &manager->unwind_maps);
+	manager->unwind_bytes = unwind_bytes_of(manager->config);
+	r = unwind_maps_new(manager->unwind_bytes, &manager->unwind_maps);
 	if (r < 0)
 		return r;
 	options.maps = manager->unwind_maps;
@@ -312,9 +327,8 @@ static int arm(struct manager *manager)
 	return r < 0 ? r : sd_event_source_set_enabled(manager->window_timer, SD_EVENT_ONESHOT);
 }
 
-static int on_window_end(sd_event_source *source, uint64_t usec, void *userdata)
+static int begin_next_window(struct manager *manager)
 {
-	struct manager *manager = userdata;
 	struct schedule_window next = next_window(manager);
 
 	turn_window(manager, next.rate);
@@ -324,17 +338,107 @@ static int on_window_end(sd_event_source *source, uint64_t usec, void *userdata)
 	return arm(manager);
 }
 
+/* Budget */
+
+static void set_governor_options(struct manager *manager, void (*set)(struct governor *, const struct governor_options *))
+{
+	const struct governor_options options = {
+		.n_cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
+		.cpu_ppm = manager->config->budget.cpu_ppm,
+		.memory_bytes = manager->config->budget.memory_bytes,
+		.cycle_nsec = manager->config->cpu.interval_usec * NSEC_PER_USEC,
+	};
+
+	set(&manager->governor, &options);
+}
+
+static void tell_step(const struct manager *manager, const struct governor_decision *decision)
+{
+	const struct governor *governor = &manager->governor;
+	const struct config_cpu *cpu = &manager->config->cpu;
+
+	log_event(decision->step > 0 ? LOG_WARNING : LOG_INFO, "budget", NULL, NULL,
+			"The governor %s the rate to %u Hz of %u (background %u of %u): own cost %.3f %% of the machine's CPU time, budget %.3f %%.",
+			decision->step > 0 ? "lowered" : "raised", governor_rate(governor, cpu->rate), cpu->rate,
+			governor_rate(governor, cpu->background_rate), cpu->background_rate,
+			(double)decision->cost_ppm / 10000, (double)governor_budget_ppm(governor) / 10000);
+}
+
+static void relieve(struct manager *manager, enum governor_relief relief, uint64_t memory_bytes)
+{
+	double mib = (double)memory_bytes / (1 << 20), budget_mib = (double)manager->config->budget.memory_bytes / (1 << 20);
+
+	switch (relief) {
+	case GOVERNOR_RELIEF_CACHES:
+		log_event(LOG_INFO, "budget", NULL, NULL, "Own memory is %.1f MiB, budget %.1f MiB: caches are given up.", mib,
+				budget_mib);
+		press_drop_caches(manager->press);
+		return;
+	case GOVERNOR_RELIEF_TABLES:
+		manager->unwind_bytes /= 2;
+		log_event(LOG_INFO, "budget", NULL, NULL,
+				"Own memory is %.1f MiB, budget %.1f MiB: unwind tables may take %.1f MiB from now on.", mib, budget_mib,
+				(double)manager->unwind_bytes / (1 << 20));
+		tables_set_limit(manager->tables, manager->unwind_bytes);
+		return;
+	case GOVERNOR_RELIEF_TELL:
+		log_event(LOG_WARNING, "budget", NULL, NULL,
+				"Own memory is %.1f MiB, above profiling.budget.memory (%.1f MiB), and nothing is left to give up.", mib,
+				budget_mib);
+		return;
+	case GOVERNOR_RELIEF_NONE:
+	default:
+		return;
+	}
+}
+
+/* Measures what we cost. Whether the rates are others now. */
+static bool govern(struct manager *manager)
+{
+	uint64_t now = clock_monotonic_nsec(), cpu = own_cpu_nsec(manager);
+	const struct governor_measure measure = {
+		.duration_nsec = now - manager->governed_nsec,
+		.cpu_nsec = cpu - manager->governed_cpu_nsec,
+		.memory_bytes = own_memory_bytes(manager),
+	};
+	struct governor_decision decision = governor_add(&manager->governor, &measure);
+
+	manager->governed_nsec = now;
+	manager->governed_cpu_nsec = cpu;
+	if (decision.step)
+		tell_step(manager, &decision);
+	relieve(manager, decision.relief, measure.memory_bytes);
+	return decision.step != 0;
+}
+
+static void start_governor(struct manager *manager)
+{
+	set_governor_options(manager, governor_init);
+	manager->governed_nsec = clock_monotonic_nsec();
+	manager->governed_cpu_nsec = own_cpu_nsec(manager);
+}
+
+static int on_window_end(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	govern(userdata);
+	return begin_next_window(userdata);
+}
+
 /* Metrics */
 
 static void write_metrics(struct manager *manager)
 {
+	struct own_cost_cpu cpu = own_cost_cpu(&manager->own_cost);
 	struct metrics_now now = {
 		.targets = targets_stats(manager->targets),
 		.tables = tables_stats(manager->tables),
 		.unwind_maps = unwind_maps_stats(manager->unwind_maps),
-		.core_cpu_nsec = core_cpu_nsec(),
-		.core_memory_bytes = core_memory_bytes(),
-		.sampler_memory_bytes = manager->sampler ? manager->sampler->ops->memory(manager->sampler) : 0,
+		.core_cpu_nsec = cpu.core_nsec,
+		.bpf_cpu_nsec = cpu.bpf_nsec,
+		.knows_bpf_cpu = cpu.knows_bpf,
+		.budget_level = governor_level(&manager->governor),
+		.core_memory_bytes = own_cost_memory().core_bytes,
+		.sampler_memory_bytes = sampler_memory_bytes(manager),
 	};
 	_cleanup_free_ char *text = NULL;
 	size_t size = 0;
@@ -358,6 +462,12 @@ static int on_metrics_timer(sd_event_source *source, uint64_t usec, void *userda
 {
 	int r;
 
+	/* Background windows are long: they are cut where a step is made, so that each window has one rate. */
+	if (govern(userdata)) {
+		r = begin_next_window(userdata);
+		if (r < 0)
+			return r;
+	}
 	write_metrics(userdata);
 	r = sd_event_source_set_time(source, usec + metrics_every_usec);
 	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -427,6 +537,7 @@ static int reload(struct manager *manager)
 		return r;
 	}
 	manager->config = config;
+	set_governor_options(manager, governor_set_options);
 	if (old != manager->first_config)
 		config_free(old);
 	/* The symbolizer was started with those of the start. */
@@ -557,6 +668,7 @@ static int start(struct manager *manager)
 	r = open_tables(manager);
 	if (r < 0)
 		return explain(r, "keep unwind tables");
+	start_governor(manager);
 	manager->window = next_window(manager);
 	r = open_sampler(manager, manager->window.rate);
 	if (r < 0)

@@ -391,7 +391,7 @@ static const struct config_field profiling_fields[] = {
 	{ "jit", CONFIG_SECTION, AT(jit), .section = &jit_section },
 	{ "trace", CONFIG_SECTION, .no_effect = true, AT(trace), .section = &trace_section },
 	{ "output", CONFIG_SECTION, AT(output), .section = &output_section },
-	{ "budget", CONFIG_SECTION, .no_effect = true, AT(budget), .section = &budget_section },
+	{ "budget", CONFIG_SECTION, AT(budget), .section = &budget_section },
 	{ "symbols", CONFIG_SECTION, AT(symbols), .section = &symbols_section },
 	{ "http", CONFIG_SECTION, .no_effect = true, AT(http), .section = &http_section },
 };

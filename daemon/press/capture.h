@@ -22,6 +22,8 @@ struct capture_facts {
 	const char *event;                   /* static: what was sampled by */
 	uint64_t own_cpu_nsec;               /* what the daemon and its helpers used while the window lasted */
 	uint64_t lost_life, lost_mappings;   /* events about processes that the kernel had no room for */
+	uint32_t full_rate;                  /* what is configured, where we cost too much for that; else 0 */
+	uint64_t cost_ppm, budget_ppm;       /* why: of the machine's CPU time */
 };
 
 struct capture {

@@ -316,6 +316,20 @@ void names_cache_end_window(struct names_cache *cache)
 	cache->window++;
 }
 
+void names_cache_clear(struct names_cache *cache)
+{
+	size_t cursor = 0;
+	const void *key;
+	void *value;
+
+	while (map_next(&cache->entries, &cursor, &key, &value)) {
+		cache->stats.evicted++;
+		entry_free(*(struct entry **)value);
+	}
+	map_clear(&cache->entries);
+	cache->stats.bytes = 0;
+}
+
 struct names_cache_stats names_cache_stats(const struct names_cache *cache)
 {
 	return cache->stats;

@@ -54,5 +54,7 @@ void names_cache_get(const struct names_cache *cache, uint32_t source, uint64_t 
 /* Tables of the file: its segments, build id and has_* flags; NULL when the symbolizer could not read it. */
 const struct names *names_cache_tables(const struct names_cache *cache, uint32_t source);
 void names_cache_end_window(struct names_cache *cache);
+/* Forgets everything. Between windows. */
+void names_cache_clear(struct names_cache *cache);
 
 struct names_cache_stats names_cache_stats(const struct names_cache *cache);

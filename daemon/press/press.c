@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +42,8 @@ struct done {
 
 struct job {
 	struct job *next;
-	struct capture *capture;             /* else a change of output */
+	struct capture *capture;             /* else a change of output, unless: */
+	bool drops_caches;
 	struct done *done;                   /* for the result of the capture */
 	struct press_output output;          /* strings are the job's own */
 };
@@ -160,6 +162,11 @@ static void add_window_comments(struct profile *profile, const struct capture *c
 
 	profile_add_comment_format(profile, "rate: %u Hz a CPU, event: %s, window: %.3f s, all of it covered",
 			capture->facts.rate, capture->facts.event, (double)s->duration_nsec / NSEC_PER_SEC);
+	if (capture->facts.full_rate)
+		profile_add_comment_format(profile,
+				"the governor lowered the rate from %u to %u Hz: own cost %.3f %% of the machine's CPU time, budget %.3f %%",
+				capture->facts.full_rate, capture->facts.rate, (double)capture->facts.cost_ppm / 10000,
+				(double)capture->facts.budget_ppm / 10000);
 	profile_add_comment_format(profile,
 			"samples of %s in this window: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu)",
 			whose, (unsigned long long)s->seen, (unsigned long long)(s->seen - lost), (unsigned long long)lost,
@@ -583,6 +590,14 @@ static void retry_unsaved(struct press *press)
 	deliver(press, done);
 }
 
+static void drop_caches(struct press *press)
+{
+	names_cache_clear(press->names);
+	symbolizer_process_rest(press->symbolizer);
+	/* What was freed long ago, in all threads, goes back as well. */
+	malloc_trim(0);
+}
+
 static void *press_thread(void *argument)
 {
 	struct press *press = argument;
@@ -597,6 +612,8 @@ static void *press_thread(void *argument)
 			retry_unsaved(press);
 		else if (job->capture)
 			run_capture(press, job);
+		else if (job->drops_caches)
+			drop_caches(press);
 		else
 			set_output(press, &job->output);
 		job_free(job);
@@ -744,6 +761,17 @@ int press_set_output(struct press *press, const struct press_output *output)
 		job_free(job);
 		return -ENOMEM;
 	}
+	enqueue(press, job);
+	return 0;
+}
+
+int press_drop_caches(struct press *press)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return -ENOMEM;
+	job->drops_caches = true;
 	enqueue(press, job);
 	return 0;
 }

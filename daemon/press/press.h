@@ -80,6 +80,8 @@ struct press *press_free(struct press *press);
 int press_check_output(const struct press_output *output);
 /* From the next capture on. Strings are copied. */
 int press_set_output(struct press *press, const struct press_output *output);
+/* After what is in work: gives up all memory for what can be found out again. 0 or -ENOMEM. */
+int press_drop_caches(struct press *press);
 /* Consumes the capture, also on failure. -ENOBUFS when the press is too far behind: the window is lost, and to be counted. */
 int press_submit_take(struct press *press, struct capture *capture);
 /* Captures handed over whose result has not been delivered. */

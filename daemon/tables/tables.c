@@ -73,6 +73,7 @@ struct tables {
 	struct map files;                    /* struct unwind_file -> struct file * */
 	size_t n_told;                       /* files that the kernel has: all but those FORGOTTEN */
 	VEC(struct table *) tables;
+	size_t max_pages;                    /* SIZE_MAX: only the maps' own bound */
 	uint64_t burst_nsec;                 /* when the burst in work began */
 	uint64_t logged_nsec;
 	struct tables_stats stats;
@@ -216,11 +217,20 @@ static int compare_use(const void *a, const void *b)
 	return (x->used_sec > y->used_sec) - (x->used_sec < y->used_sec);
 }
 
-/* The longest unused of those that may go, up to so many pages. They are in no list any more. */
-static size_t take_oldest(struct tables *tables, const struct table *keep, size_t n_pages, struct table **taken)
+static size_t all_pages(const struct tables *tables)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < tables->tables.n; i++)
+		n += tables->tables.at[i]->n_pages;
+	return n;
+}
+
+/* The longest unused of those that may go (not used since `recent`), up to so many pages. They are in no list any more. */
+static size_t take_oldest(struct tables *tables, const struct table *keep, size_t n_pages, uint32_t recent,
+		struct table **taken)
 {
 	_cleanup_free_ struct candidate *candidates = calloc(tables->tables.n + 1, sizeof(*candidates));
-	uint32_t recent = (uint32_t)(clock_monotonic_nsec() / NSEC_PER_SEC) - RECENT_SEC;
 	size_t n = 0, n_taken = 0, sum = 0, left = 0;
 
 	if (!candidates)
@@ -245,18 +255,16 @@ static size_t take_oldest(struct tables *tables, const struct table *keep, size_
  * Makes room for so many pages, and for an eighth of all: removing makes the kernel wait until no walk is under way.
  * False when all tables are in use.
  */
-static bool evict(struct tables *tables, const struct table *keep, size_t n_pages)
+static bool evict_until(struct tables *tables, const struct table *keep, size_t n_pages, uint32_t recent)
 {
 	_cleanup_free_ struct table **taken = calloc(tables->tables.n + 1, sizeof(*taken));
 	_cleanup_free_ uint32_t *numbers = calloc(tables->tables.n + 1, sizeof(*numbers));
-	size_t n_all = 0, n;
+	size_t n;
 	int r;
 
 	if (!taken || !numbers)
 		return false;
-	for (size_t i = 0; i < tables->tables.n; i++)
-		n_all += tables->tables.at[i]->n_pages;
-	n = take_oldest(tables, keep, MAX(n_pages, n_all / EVICT_SHARE), taken);
+	n = take_oldest(tables, keep, MAX(n_pages, all_pages(tables) / EVICT_SHARE), recent, taken);
 	for (size_t i = 0; i < n; i++) {
 		numbers[i] = taken[i]->number;
 		for (size_t j = 0; j < taken[i]->files.n; j++)
@@ -272,6 +280,11 @@ static bool evict(struct tables *tables, const struct table *keep, size_t n_page
 	if (r < 0)
 		log_print(LOG_WARNING, "tables: tables could not be removed from the kernel: %s", strerror(-r));
 	return r >= 0;
+}
+
+static bool evict(struct tables *tables, const struct table *keep, size_t n_pages)
+{
+	return evict_until(tables, keep, n_pages, (uint32_t)(clock_monotonic_nsec() / NSEC_PER_SEC) - RECENT_SEC);
 }
 
 /* The kernel's table of files is to have room for those it will meet. */
@@ -333,8 +346,13 @@ static struct table *find_same(const struct tables *tables, uint64_t hash, size_
 
 static int add_to_kernel(struct tables *tables, const struct unwind_image *image, uint32_t *ret)
 {
-	int r = unwind_maps_add(tables->maps, image, ret);
+	size_t n_all = all_pages(tables);
+	int r;
 
+	if (n_all + image->n_pages > tables->max_pages &&
+	    (image->n_pages > tables->max_pages || !evict(tables, NULL, n_all + image->n_pages - tables->max_pages)))
+		return UNWIND_MAPS_E_FULL;
+	r = unwind_maps_add(tables->maps, image, ret);
 	/* The second time it fits, unless pages are in use or the table is larger than all room. */
 	if (r == UNWIND_MAPS_E_FULL && evict(tables, NULL, image->n_pages))
 		r = unwind_maps_add(tables->maps, image, ret);
@@ -584,6 +602,7 @@ int tables_new(sd_event *loop, const struct tables_options *options, struct tabl
 	tables->maps = options->maps;
 	tables->find = options->find;
 	tables->userdata = options->userdata;
+	tables->max_pages = SIZE_MAX;
 	tables->timer_nsec = UINT64_MAX;
 	map_init(&tables->files, sizeof(struct unwind_file), sizeof(struct file *));
 	r = file_identity_new(&tables->identity);
@@ -621,6 +640,12 @@ struct tables *tables_free(struct tables *tables)
 	sd_event_unref(tables->loop);
 	free(tables);
 	return NULL;
+}
+
+void tables_set_limit(struct tables *tables, uint64_t max_bytes)
+{
+	tables->max_pages = max_bytes / UNWIND_PAGE_SIZE;
+	evict_until(tables, NULL, SIZE_MAX, UINT32_MAX);
 }
 
 struct tables_stats tables_stats(const struct tables *tables)

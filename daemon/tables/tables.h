@@ -34,4 +34,10 @@ struct tables_stats {
 int tables_new(sd_event *loop, const struct tables_options *options, struct tables **ret);
 struct tables *tables_free(struct tables *tables);
 
+/*
+ * From now on tables take at most so many bytes, which is meant to be less than before: all tables are removed, so that
+ * whole chunks of kernel memory come free, and those that are in use are asked for again and come from the cache.
+ */
+void tables_set_limit(struct tables *tables, uint64_t max_bytes);
+
 struct tables_stats tables_stats(const struct tables *tables);

@@ -102,6 +102,10 @@ START_TEST(the_more_too_much_the_sooner_the_step)
 	ck_assert_int_eq(soon, 13);
 	ck_assert_uint_eq(governor_cost_ppm(&a), 10000);  /* 20 ms of 2 s */
 	ck_assert_uint_eq(governor_budget_ppm(&a), 5000); /* 10 ms of 2 s */
+	/* Why it was lowered, not why it was raised a little again. */
+	run_until_step(&a, 20, 1);
+	run_until_step(&a, 3, -1);
+	ck_assert_uint_eq(governor_cost_ppm(&a), 10000);
 }
 END_TEST
 

@@ -10,7 +10,8 @@
 
 static char *print(const struct metrics *metrics)
 {
-	const struct metrics_now now = { .core_cpu_nsec = NSEC_PER_SEC / 2, .core_memory_bytes = 4096 };
+	const struct metrics_now now = { .core_cpu_nsec = NSEC_PER_SEC / 2, .core_memory_bytes = 4096, .bpf_cpu_nsec = 7 * NSEC_PER_SEC,
+		.knows_bpf_cpu = true, .budget_level = 2 };
 	char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -109,6 +110,16 @@ static size_t assert_exposition(const char *text)
 	}
 	return n;
 }
+
+START_TEST(what_we_cost_in_the_kernel_and_the_level_of_the_budget_are_told)
+{
+	struct metrics *metrics = metrics_new();
+
+	ck_assert_int_eq(value(metrics, "tsprofd_cpu_seconds_total{process=\"bpf\"}"), 7);
+	ck_assert_int_eq(value(metrics, "tsprofd_budget_level"), 2);
+	metrics_free(metrics);
+}
+END_TEST
 
 START_TEST(what_is_printed_is_prometheus_text_whatever_services_are_called)
 {
@@ -307,7 +318,8 @@ START_TEST(the_histogram_adds_up)
 }
 END_TEST
 
-UNIT_TESTS("metrics", what_is_printed_is_prometheus_text_whatever_services_are_called, seen_is_kept_and_lost,
+UNIT_TESTS("metrics", what_we_cost_in_the_kernel_and_the_level_of_the_budget_are_told,
+		what_is_printed_is_prometheus_text_whatever_services_are_called, seen_is_kept_and_lost,
 	each_way_a_walk_ends_has_a_line_of_its_own, profiles_count_by_their_own_trigger_and_when_they_are_on_disk, services_show_the_cpu_time_of_the_last_window,
 	names_that_come_and_go_for_days_neither_grow_it_nor_keep_new_ones_out,
 	of_too_many_services_in_one_window_the_first_have_a_line, lost_windows_and_reloads_are_counted, the_histogram_adds_up)

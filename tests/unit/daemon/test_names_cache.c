@@ -151,6 +151,20 @@ START_TEST(many_files_over_many_windows_stay_within_the_bound)
 }
 END_TEST
 
+START_TEST(what_is_cleared_is_asked_about_again)
+{
+	start(1 << 20);
+	window(1, known_one, "known_one");
+	ck_assert_uint_gt(names_cache_stats(cache).bytes, 0);
+	names_cache_clear(cache);
+	ck_assert_uint_eq(names_cache_stats(cache).bytes, 0);
+	ck_assert_uint_eq(names_cache_stats(cache).misses, 1);
+	window(1, known_one, "known_one");
+	ck_assert_uint_eq(names_cache_stats(cache).misses, 2);
+	finish();
+}
+END_TEST
+
 static const char *jit_name(const char *map)
 {
 	static char copy[64];
@@ -228,6 +242,7 @@ int main(int argc, char **argv)
 		beyond_its_bound_it_forgets_what_was_used_longest_ago, with_room_for_nothing_a_window_is_named_all_the_same,
 		many_files_over_many_windows_stay_within_the_bound, a_perf_map_is_forgotten_with_its_window,
 		a_file_without_an_answer_does_not_hurt_the_others, a_descriptor_that_is_none_is_a_failure_of_that_file_alone,
+		what_is_cleared_is_asked_about_again,
 	};
 
 	if (argc > 0 && !strcmp(argv[0], SYMBOLIZER_PROCESS_NAME))

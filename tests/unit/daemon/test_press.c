@@ -187,6 +187,33 @@ START_TEST(a_file_says_how_whole_its_stacks_are_and_the_window_s)
 }
 END_TEST
 
+START_TEST(a_file_says_when_and_why_its_rate_was_lowered)
+{
+	struct capture *capture = made_capture();
+	uint64_t frame = 0x1000;
+	struct profile *profile;
+
+	start(NULL);
+	snprintf(last_path, sizeof(last_path), "%s/f.pprof", folder);
+	made_sample(capture, made_process(capture, 5, NULL), "a", 1, 0, &frame, 1);
+	capture->facts.rate = 49;
+	capture->facts.full_rate = 99;
+	capture->facts.cost_ppm = 12345;
+	capture->facts.budget_ppm = 5000;
+	set_output(NULL, last_path);
+	ck_assert_int_eq(press_submit_take(press, capture), 0);
+	/* Whatever is forgotten in between. */
+	ck_assert_int_eq(press_drop_caches(press), 0);
+	press_finish(press);
+	profile = read_profile(last_path);
+	assert_comment(profile, "the governor lowered the rate from 99 to 49 Hz: own cost 1.234 % of the machine's CPU time, "
+			"budget 0.500 %");
+	profile_free(profile);
+	ck_assert_uint_eq(press_pending(press), 0);
+	finish();
+}
+END_TEST
+
 START_TEST(results_come_through_the_loop_too)
 {
 	start("out");
@@ -405,7 +432,7 @@ int main(int argc, char **argv)
 		what_the_disk_refuses_is_kept_and_written_later_in_order, one_service_without_a_folder_does_not_hold_up_the_others,
 		a_full_disk_loses_nothing, more_windows_than_may_wait_are_refused, a_press_can_go_with_captures_and_profiles_left,
 		a_device_is_written_to_and_not_replaced, one_file_is_replaced_whole_and_belongs_to_who_is_asked_for,
-		where_nothing_can_be_written_is_known_before,
+		where_nothing_can_be_written_is_known_before, a_file_says_when_and_why_its_rate_was_lowered,
 	};
 
 	if (argc > 0 && !strcmp(argv[0], SYMBOLIZER_PROCESS_NAME))

@@ -1,0 +1,174 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: Apache-2.0
+"""Own cost stays within profiling.budget: rates go down when it does not, say so, come back, and figures stay right."""
+import bisect
+
+from harness import *
+
+RATE = 999
+LEVELS = [RATE, RATE // 2, RATE // 4, RATE // 8]
+LOWERED = re.compile(r"the governor lowered the rate from (\d+) to (\d+) Hz: own cost ([\d.]+) % of the machine's CPU time, "
+                     r"budget ([\d.]+) %$")
+
+
+# 20 ms of CPU time a second, whatever the machine; calm is below 12.
+BUDGET = max(round(2 / os.cpu_count(), 2), 0.01)
+
+
+def storm():
+    """Programs that come and go as fast as they can, on all CPUs: each one is looked at."""
+    for _ in range(os.cpu_count()):
+        loop = subprocess.Popen(["/bin/sh", "-c", "while :; do /bin/true; done"], stdin=subprocess.DEVNULL)
+        cleanup(loop.wait)
+        cleanup(loop.kill)
+
+
+class Jit:
+    """Always busy in code that is named by a perf map, which is read again in each window: as costly as it is long."""
+
+    def __init__(self):
+        self.target = Target("c-jit", 3600)
+        self.pid = self.target.pid
+        self.map = f"/tmp/perf-{self.pid}.map"
+        cleanup(lambda: os.path.exists(self.map) and os.unlink(self.map))
+        wait_for(lambda: os.path.exists(self.map) and os.path.getsize(self.map), "the perf map is there")
+        self.size = os.path.getsize(self.map)
+        self.clock = []
+        self.stopped = threading.Event()
+        cleanup(self.stopped.set)
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self):
+        """(wall clock, CPU time) in nanoseconds."""
+        while not self.stopped.wait(0.02):
+            try:
+                with open(f"/proc/{self.pid}/schedstat") as f:
+                    self.clock.append((time.time_ns(), int(f.read().split()[0])))
+            except (OSError, IndexError):
+                return
+
+    def cpu_until(self, moment):
+        later = bisect.bisect_left(self.clock, (moment, 0))
+        if not 0 < later < len(self.clock):
+            return None
+        (t0, c0), (t1, c1) = self.clock[later - 1:later + 1]
+        return c0 + (c1 - c0) * (moment - t0) / (t1 - t0)
+
+    def cpu_between(self, start, end):
+        """None when it was not looked at all the time."""
+        a, b = self.cpu_until(start), self.cpu_until(end)
+        return None if a is None or b is None else b - a
+
+    def be_costly(self):
+        with open(self.map, "a") as f:
+            f.writelines(f"{0x100000000000 + 64 * i:x} 40 function_{i}\n" for i in range(400000))
+
+    def be_calm(self):
+        os.truncate(self.map, self.size)
+
+
+def rate_of(profile):
+    return int(next(re.match(r"rate: (\d+) Hz", c)[1] for c in profile.comments if c.startswith("rate: ")))
+
+
+def steps(daemon, what):
+    return re.findall(rf"The governor {what} the rate to (\d+) Hz of {RATE} .*: own cost ([\d.]+) % .*, budget ([\d.]+) %",
+                      daemon.log())
+
+
+@test
+def too_much_cost_lowers_the_rates_and_calm_raises_them():
+    folder = tempdir()
+    # Only what is its own: neighbours would cost too.
+    config = cpu_config("1s", rate=RATE, host={"enabled": False}, budget={"cpu": f"{BUDGET}%"},
+                        output={"directory": folder, "keep_free": 0})
+    daemon = Daemon(yaml({"profiling": config}) + "\n  targets:\n    - {service: jit, match: {exe: c-jit}}\n")
+    busy = Jit()
+    check_equal(daemon.fresh_metrics()["tsprofd_budget_level"], 0, "the level of a quiet machine")
+    check_equal(steps(daemon, "lowered"), [], "steps of a quiet machine")
+    busy.be_costly()
+    wait_for(lambda: len(steps(daemon, "lowered")) >= 2, "two steps down", 90)
+    busy.be_calm()
+    calm = time.monotonic()
+    wait_for(lambda: steps(daemon, "raised"), "a step up", 180)
+    note(f"raised after {time.monotonic() - calm:.0f} s: {steps(daemon, 'raised')}")
+    check_measured(time.monotonic() - calm > 25, "it was raised at once")
+    lowered = steps(daemon, "lowered")
+    n = len(lowered)
+    for rate, cost, budget in lowered:
+        note(f"lowered to {rate} Hz: cost {cost} %, budget {budget} %")
+        check(float(cost) > float(budget), "lowered without a reason")
+    check_equal([int(rate) for rate, _, _ in lowered], LEVELS[1:1 + n], "rates, step by step")
+    check_equal(int(steps(daemon, "raised")[0][0]), LEVELS[n - 1], "one step up")
+    check_equal(daemon.fresh_metrics()["tsprofd_budget_level"], n - len(steps(daemon, "raised")), "the level after that")
+    check_equal(len(steps(daemon, "lowered")), n, "steps down: none when it is calm")
+
+    # Each file says at what rate it was sampled and why; what it holds is the truth at each rate.
+    found, clock = {}, {}
+    for file in files_below(folder, "jit"):
+        profile, rate = file.profile, rate_of(file.profile)
+        check(rate in LEVELS, f"{rate} Hz")
+        check_equal(profile.period, 10**9 // rate, "the period")
+        said = [LOWERED.match(c) for c in profile.comments if "governor" in c]
+        check_equal(len(said), int(rate != RATE), f"comments of the governor at {rate} Hz")
+        if said:
+            check(said[0], f"not understood: {profile.comments}")
+            check_equal((int(said[0][1]), int(said[0][2])), (RATE, rate), "rates told")
+            check(float(said[0][3]) > float(said[0][4]) > 0, f"cost told: {said[0][0]}")
+        truth = busy.cpu_between(profile.time_nsec, profile.time_nsec + profile.duration_nsec)
+        if truth is not None:
+            found[rate] = found.get(rate, 0) + sum(s.values[1] for s in profile.samples if s.labels.get("pid") == busy.pid)
+            clock[rate] = clock.get(rate, 0) + truth
+    for rate in sorted(found, reverse=True):
+        ratio = found[rate] / clock[rate]
+        note(f"at {rate} Hz: {found[rate] / 1e9:.2f} s of CPU time in files, {clock[rate] / 1e9:.2f} s by its clock: {ratio:.4f}")
+        # Samples come at even times: what is left to chance is each time that it is put on a CPU, and taken off.
+        check_between(ratio, 0.95, 1.05, f"CPU time in files by that of the clock, at {rate} Hz")
+    check(len(found) >= 3, f"rates seen: {sorted(found)}")
+
+
+@test
+def a_budget_that_is_large_enough_changes_nothing():
+    daemon = Daemon(cpu_config("1s", rate=RATE, budget={"cpu": "100%"}))
+    storm()
+    time.sleep(30)
+    check_equal(daemon.fresh_metrics()["tsprofd_budget_level"], 0, "the level")
+    check("governor" not in daemon.log(), "a step")
+
+
+@test
+def memory_beyond_the_budget_is_given_back_and_told():
+    # The least that can be configured, which the kernel's maps alone go beyond.
+    daemon = Daemon(cpu_config("1s", rate=RATE, budget={"memory": "16MiB"}))
+    keep_a_core_busy()
+    daemon.wait_log(r"Own memory is [\d.]+ MiB, budget 16.0 MiB: caches are given up", 60)
+    daemon.wait_log(r"unwind tables may take [\d.]+ MiB from now on", 60)
+    daemon.wait_log(r"Own memory is [\d.]+ MiB, above profiling.budget.memory \(16.0 MiB\), and nothing is left", 90)
+    said = re.findall(r".*Own memory is.*", daemon.log())
+    note("\n".join(said))
+    check_equal(len(said), 5, "lines about memory")
+    time.sleep(15)
+    check_equal(len(re.findall("Own memory is", daemon.log())), 5, "lines about memory later")
+    # It works on.
+    now = time.time_ns()
+    daemon.wait_window_after(now)
+    check(any(s.labels.get("thread") for f in daemon.files()[-3:] for s in f.profile.samples), "no samples")
+
+
+@test
+def time_in_the_kernel_counts_as_ours():
+    path = "/proc/sys/kernel/bpf_stats_enabled"
+    before = open(path).read()
+    cleanup(lambda: open(path, "w").write(before))
+    open(path, "w").write("1\n")
+    daemon = Daemon(cpu_config("1s", rate=RATE))
+    keep_a_core_busy()
+    daemon.wait_files(5)
+    m = daemon.fresh_metrics()
+    seconds, samples = m['tsprofd_cpu_seconds_total{process="bpf"}'], m['tsprofd_samples_total{kind="cpu"}']
+    note(f"{seconds * 1e3:.1f} ms for {samples:.0f} samples: {seconds / samples * 1e9:.0f} ns a sample")
+    # Life of processes counts, too.
+    check_between(seconds / samples, 100e-9, 200e-6, "seconds a sample")
+
+
+main()
