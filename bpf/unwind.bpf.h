@@ -223,21 +223,29 @@ static __always_inline int unwind_step_signal(struct unwind *unwind)
 	return UNWIND_GO_ON;
 }
 
-/* The caller's value of rbp or rbx; *known loses its bit when that can't be told. */
+/* The caller's value of rbp or rbx; *known loses its bit when that can't be told. `bp` is the callee's rbp; 0: not known. */
 static __always_inline void unwind_restore(struct unwind *unwind, __u32 reg, __s32 saved, __u64 cfa, __u32 n_words,
-		__u32 *known)
+		__u64 bp, __u32 *known)
 {
 	struct unwind_registers *registers = &unwind->registers;
-	__u64 value = 0;
+	__u64 value = 0, from = 0;
 
 	if (saved == UNWIND_SAVED_SAME)
 		return;
-	if (saved < 0 && saved >= -UNWIND_SAVED_WORDS)
+	if (saved < 0 && saved >= -UNWIND_SAVED_WORDS) {
 		registers->at[reg] = unwind->words[(n_words + saved) & (UNWIND_SAVED_WORDS - 1)];
-	else if (saved < 0 && unwind_read(&value, sizeof(value), cfa + 8 * (__s64)saved) == 0)
+		*known |= 1 << reg;
+		return;
+	}
+	if (saved < 0)
+		from = cfa + 8 * (__s64)saved;
+	else if (saved != UNWIND_SAVED_NOWHERE && bp)
+		from = bp - 8 * (__u64)(saved - UNWIND_SAVED_AT_BP);
+	*known &= ~(1 << reg);
+	if (from && unwind_read(&value, sizeof(value), from) == 0) {
 		registers->at[reg] = value;
-	else
-		*known &= ~(1 << reg);
+		*known |= 1 << reg;
+	}
 }
 
 /* From the CFA on: return address and saved registers are below it. */
@@ -245,7 +253,7 @@ static __always_inline int unwind_step_cfa(struct unwind *unwind, const struct u
 {
 	struct unwind_registers *registers = &unwind->registers;
 	__u32 known = registers->known & (1 << UNWIND_REGISTER_BX | 1 << UNWIND_REGISTER_BP | 1 << UNWIND_REGISTER_SP);
-	__u64 sp = registers->at[UNWIND_REGISTER_SP], ip;
+	__u64 sp = registers->at[UNWIND_REGISTER_SP], bp = 0, ip;
 	__u32 n_words = 1;
 
 	if (rule->bp < 0 && rule->bp >= -UNWIND_SAVED_WORDS)
@@ -266,12 +274,14 @@ static __always_inline int unwind_step_cfa(struct unwind *unwind, const struct u
 		return SAMPLE_VERDICT_COMPLETE;
 	if (ip >= UNWIND_USER_END)
 		return SAMPLE_VERDICT_BAD_FRAME;
-	unwind_restore(unwind, UNWIND_REGISTER_BP, rule->bp, cfa, n_words, &known);
-	unwind_restore(unwind, UNWIND_REGISTER_BX, rule->bx, cfa, n_words, &known);
+	if (known & 1 << UNWIND_REGISTER_BP)
+		bp = registers->at[UNWIND_REGISTER_BP];
+	unwind_restore(unwind, UNWIND_REGISTER_BP, rule->bp, cfa, n_words, bp, &known);
+	unwind_restore(unwind, UNWIND_REGISTER_BX, rule->bx, cfa, n_words, bp, &known);
 	registers->at[UNWIND_REGISTER_SP] = cfa;
 	registers->ip = ip;
 	registers->known = known;
-	registers->is_exact = false;
+	registers->is_exact = rule->reg & UNWIND_CALLER_INTERRUPTED;
 	return UNWIND_GO_ON;
 }
 

@@ -48,16 +48,26 @@ enum {
 	UNWIND_N_REGISTERS = 16,
 };
 
-/* In unwind_rule.bp and .bx, beside a negative number of words. */
+/*
+ * In unwind_rule.bp and .bx. Other negative numbers count words from the CFA, positive ones words down from rbp as it is in
+ * the callee: 1 is at rbp, 2 at rbp - 8 (functions that align their stack save there).
+ */
 enum {
 	UNWIND_SAVED_SAME = 0,           /* the caller's value is the callee's */
+	UNWIND_SAVED_AT_BP = 1,
 	UNWIND_SAVED_NOWHERE = 127,      /* undefined, or kept where we don't look */
 };
 
+/*
+ * In unwind_rule.reg: the caller did not call, it was interrupted: by Go's runtime, which lets it look like a call
+ * (asyncPreempt, sigpanic). The return address is of an instruction that did not begin.
+ */
+#define UNWIND_CALLER_INTERRUPTED 0x80
+
 struct unwind_rule {
 	__u8 cfa;                        /* enum unwind_cfa */
-	__u8 reg;                        /* below UNWIND_N_REGISTERS */
-	__s8 bp, bx;                     /* where the caller's rbp and rbx are: at CFA + 8 * it when negative (-2: at CFA - 16) */
+	__u8 reg;                        /* below UNWIND_N_REGISTERS; UNWIND_CALLER_INTERRUPTED or not */
+	__s8 bp, bx;                     /* where the caller's rbp and rbx are (-2: at CFA - 16) */
 	union {
 		__s32 offset;            /* all but DEREFERENCE */
 		struct {

@@ -274,8 +274,12 @@ static int8_t place_of(const struct saved *saved, const struct value *cfa)
 	case SAVED_SAME:
 		return UNWIND_SAVED_SAME;
 	case SAVED_AT_EXPRESSION:
-		if (cfa->kind != VALUE_REGISTER || !evaluate(saved->expression, &v) || v.kind != VALUE_REGISTER || v.reg != cfa->reg ||
-		    __builtin_sub_overflow(v.offset, cfa->offset, &offset))
+		if (!evaluate(saved->expression, &v) || v.kind != VALUE_REGISTER)
+			return UNWIND_SAVED_NOWHERE;
+		/* GCC aligns a stack so: the caller's rbp is where rbp points, and the CFA is known by memory only. */
+		if (v.reg == UNWIND_REGISTER_BP && v.offset % 8 == 0 && v.offset <= 0 && v.offset > -125 * 8)
+			return (int8_t)(UNWIND_SAVED_AT_BP - v.offset / 8);
+		if (cfa->kind != VALUE_REGISTER || v.reg != cfa->reg || __builtin_sub_overflow(v.offset, cfa->offset, &offset))
 			return UNWIND_SAVED_NOWHERE;
 		break;
 	case SAVED_AT_OFFSET:

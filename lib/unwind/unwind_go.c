@@ -33,6 +33,7 @@ struct function {
 	uint32_t set_at;                     /* from here on rbp points there */
 	int8_t bx;                           /* called by C: where rbx is saved, as in unwind_rule; 0: it is not */
 	uint32_t bx_at;                      /* from here on */
+	bool is_injected;                    /* a signal handler lets other code look as if it called it */
 };
 
 struct builder {
@@ -63,6 +64,8 @@ static void row(struct builder *b, const struct function *f, uint32_t start, uin
 
 	if (start >= end)
 		return;
+	if (f->is_injected)
+		rule.reg |= UNWIND_CALLER_INTERRUPTED;
 	if (b->end == at + start && !memcmp(&b->rule, &rule, sizeof(rule))) {
 		b->end = at + end;
 		return;
@@ -415,6 +418,8 @@ static int function_read(const struct builder *b, const struct gopclntab *tab, c
 	/* Padding is as what is in front of it. */
 	f->spans.at[f->spans.n - 1].end = f->table.end - f->table.start;
 	read_prologue(f);
+	/* runtime/signal_unix.go doSigPreempt(), signal_amd64.go preparePanic(). */
+	f->is_injected = name_is(f, "runtime.asyncPreempt") || name_is(f, "runtime.sigpanic") || name_is(f, "runtime.sigpanic0");
 	return 0;
 }
 

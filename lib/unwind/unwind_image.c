@@ -168,9 +168,8 @@ static bool use_page(struct check *check, uint32_t page)
 
 static bool rule_is_sound(const struct unwind_rule *rule)
 {
-	return rule->cfa < UNWIND_N_CFAS && rule->reg < UNWIND_N_REGISTERS &&
-		(rule->bp <= UNWIND_SAVED_SAME || rule->bp == UNWIND_SAVED_NOWHERE) &&
-		(rule->bx <= UNWIND_SAVED_SAME || rule->bx == UNWIND_SAVED_NOWHERE);
+	/* Any bp and bx means something. */
+	return rule->cfa < UNWIND_N_CFAS && (rule->reg & ~UNWIND_CALLER_INTERRUPTED) < UNWIND_N_REGISTERS;
 }
 
 /* All entries of a page are checked, also those behind n_rules: the kernel masks a number, it does not compare it. */

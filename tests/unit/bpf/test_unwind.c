@@ -489,6 +489,34 @@ START_TEST(registers_saved_far_below_are_found_too)
 }
 END_TEST
 
+START_TEST(registers_saved_below_rbp_are_found_by_the_callees)
+{
+	static const uint64_t frames[] = { 0x400020, 0x400150, 0x400250, 0x400350 };
+
+	make_described();
+	code[0].rule = (struct unwind_rule){ .cfa = UNWIND_CFA_DEREFERENCE, .reg = UNWIND_REGISTER_BP, .inner = -8,
+			.bp = UNWIND_SAVED_AT_BP, .bx = UNWIND_SAVED_AT_BP + 2 };
+	code[1].rule.bp = UNWIND_SAVED_SAME;
+	stack_words[94] = 0xb0b;
+	stack_words[95] = stack_base + 102 * 8;
+	stack_words[96] = stack_base + 120 * 8;
+	start(0x400020, stack_base + 90 * 8, stack_base + 96 * 8);
+	expect_frames(SAMPLE_VERDICT_COMPLETE, 4, frames);
+}
+END_TEST
+
+START_TEST(who_did_not_call_was_interrupted)
+{
+	static const uint64_t frames[] = { 0x400020, 0x400100 | SAMPLE_INTERRUPTED, 0x400250, 0x400350 };
+
+	make_described();
+	code[0].rule.reg |= UNWIND_CALLER_INTERRUPTED;
+	stack_words[101] = 0x400100; /* the first byte of a function */
+	start(0x400020, stack_base + 100 * 8, 0);
+	expect_frames(SAMPLE_VERDICT_COMPLETE, 4, frames);
+}
+END_TEST
+
 START_TEST(a_rule_that_does_not_rise_breaks_the_walk)
 {
 	static const uint64_t frames[] = { 0x400020 };
@@ -564,5 +592,6 @@ UNIT_TESTS("unwind", a_whole_chain_has_every_frame, a_leaf_without_a_frame_is_co
 		a_realigned_frame_is_found_through_memory, half_of_a_plt_entry_has_pushed,
 		a_signal_leads_to_what_it_interrupted, what_is_only_guessed_is_said_to_be,
 		a_place_without_a_rule_ends_the_walk_with_the_reason, registers_saved_far_below_are_found_too,
+		registers_saved_below_rbp_are_found_by_the_callees, who_did_not_call_was_interrupted,
 		a_rule_that_does_not_rise_breaks_the_walk,
 		the_hash_is_of_all_frames_in_their_order, similar_stacks_have_different_hashes)

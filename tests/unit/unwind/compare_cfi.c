@@ -197,7 +197,7 @@ static struct found their_register(Dwarf_Frame *frame, int reg, const uint64_t *
 
 static struct found our_cfa(const struct unwind_rule *rule, const uint64_t *registers)
 {
-	uint64_t base = registers[rule->reg];
+	uint64_t base = registers[rule->reg & ~UNWIND_CALLER_INTERRUPTED];
 
 	switch (rule->cfa) {
 	case UNWIND_CFA_REGISTER:
@@ -225,6 +225,8 @@ static struct found our_register(const struct unwind_rule *rule, int reg, const 
 		return (struct found){ FOUND_NOTHING };
 	if (place == UNWIND_SAVED_SAME)
 		return (struct found){ FOUND_VALUE, registers[reg] };
+	if (place > 0)
+		return (struct found){ FOUND_VALUE, memory_at(registers[UNWIND_REGISTER_BP] - 8 * (uint64_t)(place - UNWIND_SAVED_AT_BP)) };
 	return (struct found){ FOUND_VALUE, memory_at(cfa + (uint64_t)(8 * (int64_t)place)) };
 }
 

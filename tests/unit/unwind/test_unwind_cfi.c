@@ -136,11 +136,19 @@ START_TEST(what_is_kept_elsewhere_is_nowhere)
 	check_only_rule(PROGRAM(DW_CFA_register, 3, 12), RSP(8, .bx = UNWIND_SAVED_NOWHERE));
 	check_only_rule(PROGRAM(DW_CFA_val_offset, 6, 2), RSP(8, .bp = UNWIND_SAVED_NOWHERE));
 	check_only_rule(PROGRAM(DW_CFA_val_offset_sf, 6, 2), RSP(8, .bp = UNWIND_SAVED_NOWHERE));
-	check_only_rule(PROGRAM(DW_CFA_expression, 6, 2, DW_OP_breg6, 0), RSP(8, .bp = UNWIND_SAVED_NOWHERE));
+	check_only_rule(PROGRAM(DW_CFA_expression, 6, 2, DW_OP_breg6, 8), RSP(8, .bp = UNWIND_SAVED_NOWHERE));
+	check_only_rule(PROGRAM(DW_CFA_expression, 6, 2, DW_OP_breg3, 0), RSP(8, .bp = UNWIND_SAVED_NOWHERE));
 	check_only_rule(PROGRAM(DW_CFA_val_expression, 3, 2, DW_OP_breg7, 0), RSP(8, .bx = UNWIND_SAVED_NOWHERE));
 	/* Above the CFA, and between words. */
 	check_only_rule(PROGRAM(DW_CFA_offset_extended_sf, 6, 0x7f), RSP(8, .bp = UNWIND_SAVED_NOWHERE));
 	check_only_rule(PROGRAM(DW_CFA_expression, 6, 2, DW_OP_breg7, 0x74), RSP(8, .bp = UNWIND_SAVED_NOWHERE));
+}
+END_TEST
+
+START_TEST(functions_that_align_their_stack_save_below_rbp)
+{
+	check_only_rule(PROGRAM(DW_CFA_expression, 6, 2, DW_OP_breg6, 0), RSP(8, .bp = UNWIND_SAVED_AT_BP));
+	check_only_rule(PROGRAM(DW_CFA_expression, 3, 2, DW_OP_breg6, 0x68 /* -24 */), RSP(8, .bx = UNWIND_SAVED_AT_BP + 3));
 }
 END_TEST
 
@@ -499,6 +507,7 @@ END_TEST
 
 UNIT_TESTS("unwind_cfi", a_function_has_a_row_for_each_push, a_frame_pointer_is_a_register_like_any,
 	where_registers_are_kept_is_told_in_words_below_the_cfa, what_is_kept_elsewhere_is_nowhere,
+	functions_that_align_their_stack_save_below_rbp,
 	without_a_return_address_the_stack_ends, a_return_address_elsewhere_is_not_followed, a_plt_is_recognised,
 	a_cfa_in_memory_is_followed, a_signal_frame_is_recognised_by_all_its_registers, a_remembered_row_comes_back,
 	programs_that_make_no_sense_end_there, a_register_told_after_an_expression_keeps_the_offset_before_it,

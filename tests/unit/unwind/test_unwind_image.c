@@ -397,9 +397,9 @@ END_TEST
 
 START_TEST(rules_of_no_known_kind_are_refused)
 {
-	const struct unwind_rule good = { .cfa = UNWIND_N_CFAS - 1, .reg = 15, .bp = -128, .bx = 127, .offset = INT32_MIN };
+	const struct unwind_rule good = { .cfa = UNWIND_N_CFAS - 1, .reg = 15 | UNWIND_CALLER_INTERRUPTED, .bp = -128, .bx = 127, .offset = INT32_MIN };
 	const struct unwind_rule bad[] = {
-		{ .cfa = UNWIND_N_CFAS }, { .cfa = 255 }, { .reg = 16 }, { .reg = 255 }, { .bp = 1 }, { .bp = 126 }, { .bx = 1 },
+		{ .cfa = UNWIND_N_CFAS }, { .cfa = 255 }, { .reg = 16 }, { .reg = 127 }, { .reg = 255 },
 	};
 	size_t size;
 	void *data = small(&size);
