@@ -8,8 +8,10 @@
  * start find the tables of what runs most (a hundred libraries), then a fifth of one CPU; small files first, which most
  * processes share. What the cache has is not held back. Thread and process have nice 10.
  *
- * Memory: the process maps the file and needs some 16 bytes a row (rows, then their image); it ends when it has had
- * nothing to do for some seconds.
+ * Memory: the process touches the pages of the file that speak of frames, and needs some 24 bytes a row; it ends when it
+ * has had nothing to do for some seconds. Its peak was 5 MiB for libc, 17 for node, 82 for librustc_driver (the largest
+ * that was met: 0.7 M rows), 4 for a sparse gigabyte, 68 for a gigabyte that claims to be all code. The core has an image
+ * twice while it goes to the kernel, at most 24 MiB each: 1.3 for node.
  */
 #include <stdbool.h>
 #include <stdint.h>
