@@ -519,6 +519,48 @@ START_TEST(the_longest_unused_table_makes_room)
 }
 END_TEST
 
+START_TEST(a_lower_limit_gives_memory_back_at_once_and_holds)
+{
+	struct bench *bench = start(8 << 20, NULL);
+	struct unwind_maps_stats before, after;
+	uint64_t first, second;
+	struct result result;
+
+	enter();
+	make_library("first", 90000, 1); /* 350 pages each, of 512 in a chunk */
+	make_library("second", 90000, 2);
+	first = map_code(bench->path = file_in_folder("first"));
+	ck_assert(get_table(bench, first, &result));
+	second = map_code(bench->path = file_in_folder("second"));
+	ck_assert(get_table(bench, second, &result));
+	before = unwind_maps_stats(bench->maps);
+	ck_assert_uint_gt(before.page_bytes, 1200 << 10);
+
+	/* Though both are in use. */
+	tables_set_limit(bench->tables, 1 << 20);
+	after = unwind_maps_stats(bench->maps);
+	ck_assert_uint_eq(after.n_tables, 0);
+	ck_assert_uint_eq(after.n_files, 0);
+	ck_assert_uint_lt(after.page_bytes, 64 << 10);
+	ck_assert_uint_lt(after.memory_bytes + (1 << 20), before.memory_bytes);
+
+	/* One comes back, and the other has to wait until that is not used any more. */
+	bench->path = file_in_folder("first");
+	ck_assert(get_table(bench, first, &result));
+	bench->path = file_in_folder("second");
+	meet(bench, second);
+	run(bench, 900);
+	ck_assert_uint_eq(unwind_maps_stats(bench->maps).n_tables, 1);
+	run(bench, 7000);
+	ck_assert(get_table(bench, second, &result));
+	after = unwind_maps_stats(bench->maps);
+	ck_assert_uint_eq(after.n_tables, 1);
+	ck_assert_uint_le(after.page_bytes, 1 << 20);
+	end(bench);
+	leave();
+}
+END_TEST
+
 START_TEST(five_thousand_files_are_no_burden)
 {
 	enum { FILES = 5000, AT_A_TIME = 50 };
@@ -571,7 +613,8 @@ int main(int argc, char **argv)
 		a_library_that_is_met_has_its_table, the_vdso_that_is_met_has_its_table, the_second_start_takes_it_from_disk,
 		copies_share_a_table, another_file_in_its_place_does_not_become_its_table,
 		what_is_not_found_is_asked_for_less_and_less, a_file_without_a_table_is_known_as_such,
-		a_file_that_is_written_to_is_another_one, the_longest_unused_table_makes_room, five_thousand_files_are_no_burden,
+		a_file_that_is_written_to_is_another_one, the_longest_unused_table_makes_room,
+		a_lower_limit_gives_memory_back_at_once_and_holds, five_thousand_files_are_no_burden,
 	};
 	struct unwind_maps *maps;
 
