@@ -76,6 +76,13 @@ static __always_inline __u64 rules_mask_not_below(__u32 a, __u32 b)
 	return mapping_is_less(a, b) - 1;
 }
 
+/* An index of `n` (a power of two) entries: the compiler may know that it is in bounds, the verifier of Linux 6.1 does not. */
+static __always_inline __u64 rules_bound(__u64 index, __u64 n)
+{
+	asm volatile("" : "+r"(index));
+	return index & (n - 1);
+}
+
 /* The last of `n` (a power of two) entries whose offset is not above `offset`; the first is not. */
 static __always_inline __u64 rules_search_index(const struct unwind_index *entries, __u64 n, __u32 offset)
 {
@@ -84,8 +91,8 @@ static __always_inline __u64 rules_search_index(const struct unwind_index *entri
 #pragma unroll
 	for (__u64 step = UNWIND_INDEX_ENTRIES / 2; step; step >>= 1)
 		if (step < n)
-			at += step & rules_mask_not_below(offset, entries[(at + step) & (n - 1)].offset);
-	return at & (n - 1);
+			at += step & rules_mask_not_below(offset, entries[rules_bound(at + step, n)].offset);
+	return rules_bound(at, n);
 }
 
 static __always_inline __u64 rules_search_rows(const struct unwind_row *rows, __u32 delta)
@@ -94,8 +101,8 @@ static __always_inline __u64 rules_search_rows(const struct unwind_row *rows, __
 
 #pragma unroll
 	for (__u64 step = UNWIND_ROW_ENTRIES / 2; step; step >>= 1)
-		at += step & rules_mask_not_below(delta, rows[(at + step) & (UNWIND_ROW_ENTRIES - 1)].delta);
-	return at & (UNWIND_ROW_ENTRIES - 1);
+		at += step & rules_mask_not_below(delta, rows[rules_bound(at + step, UNWIND_ROW_ENTRIES)].delta);
+	return rules_bound(at, UNWIND_ROW_ENTRIES);
 }
 
 /* 0, SAMPLE_VERDICT_NO_ROW, or SAMPLE_VERDICT_NO_TABLE when the table has just been taken away. */

@@ -224,7 +224,7 @@ static __always_inline int unwind_step_signal(struct unwind *unwind)
 }
 
 /* The caller's value of rbp or rbx; *known loses its bit when that can't be told. `bp` is the callee's rbp; 0: not known. */
-static __always_inline void unwind_restore(struct unwind *unwind, __u32 reg, __s32 saved, __u64 cfa, __u32 n_words,
+static __always_inline void unwind_restore(struct unwind *unwind, __u32 reg, __s32 saved, __u64 cfa, __u64 n_words,
 		__u64 bp, __u32 *known)
 {
 	struct unwind_registers *registers = &unwind->registers;
@@ -254,12 +254,12 @@ static __always_inline int unwind_step_cfa(struct unwind *unwind, const struct u
 	struct unwind_registers *registers = &unwind->registers;
 	__u32 known = registers->known & (1 << UNWIND_REGISTER_BX | 1 << UNWIND_REGISTER_BP | 1 << UNWIND_REGISTER_SP);
 	__u64 sp = registers->at[UNWIND_REGISTER_SP], bp = 0, ip;
-	__u32 n_words = 1;
+	__u64 n_words = 1;
 
 	if (rule->bp < 0 && rule->bp >= -UNWIND_SAVED_WORDS)
-		n_words = (__u32)-rule->bp;
-	if (rule->bx < 0 && rule->bx >= -UNWIND_SAVED_WORDS && (__u32)-rule->bx > n_words)
-		n_words = (__u32)-rule->bx;
+		n_words = (__u64)-rule->bp;
+	if (rule->bx < 0 && rule->bx >= -UNWIND_SAVED_WORDS && (__u64)-rule->bx > n_words)
+		n_words = (__u64)-rule->bx;
 	if (cfa & 7 || cfa < UNWIND_SAVED_WORDS * sizeof(__u64) || cfa > UNWIND_USER_END)
 		return SAMPLE_VERDICT_BAD_FRAME;
 	if (cfa <= sp && !unwind_may_be_goroutine_stack(cfa))
@@ -267,7 +267,7 @@ static __always_inline int unwind_step_cfa(struct unwind *unwind, const struct u
 	asm volatile("" : "+r"(n_words)); /* the compiler knows that it cannot be; the verifier must see the comparison */
 	if (n_words > UNWIND_SAVED_WORDS)
 		return SAMPLE_VERDICT_BAD_FRAME;
-	if (unwind_read(unwind->words, n_words * sizeof(__u64), cfa - n_words * sizeof(__u64)) < 0)
+	if (unwind_read(unwind->words, (__u32)(n_words * sizeof(__u64)), cfa - n_words * sizeof(__u64)) < 0)
 		return SAMPLE_VERDICT_UNREADABLE;
 	ip = unwind->words[(n_words - 1) & (UNWIND_SAVED_WORDS - 1)];
 	if (!ip)
