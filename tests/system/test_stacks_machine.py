@@ -17,23 +17,24 @@ def start_all():
     pids = {}
     for name in PROGRAMS:
         if os.path.exists(os.path.join(TARGETS, name)):
-            pids[name] = Target(name, 3600, stderr=subprocess.DEVNULL).pid
+            pids[name] = Target(name, 3600, stderr=subprocess.DEVNULL, preexec_fn=yielding).pid
     for label, tool, *command in (("python", "/usr/bin/python3", "python-shares.py"), ("node", "node", "--perf-basic-prof", "node-shares.js"),
                                   ("java", "java", "-XX:+PreserveFramePointer", "-jar", "java-shares.jar")):
         path, file = shutil.which(tool), os.path.join(TARGETS, command[-1])
         if path and os.path.exists(file):
-            pids[label] = Target(path, *command[:-1], file, 3600, stderr=subprocess.DEVNULL).pid
+            pids[label] = Target(path, *command[:-1], file, 3600, stderr=subprocess.DEVNULL, preexec_fn=yielding).pid
     server = Server("tsiot-server", rate=200)
     pids["tsiot-server"], pids["iot-load"] = server.pid, server.loader.pid
-    pids["churn"] = Target("churn", 3600, 20).pid
+    pids["churn"] = Target("churn", 3600, 20, preexec_fn=yielding).pid
     return pids
 
 
 @test
 def of_everything_at_once():
     pids = start_all()
-    daemon = Daemon(cpu_config("5s", rate=499))
-    begin = wait_warm(daemon, timeout=120)
+    daemon = Daemon(cpu_config("3s", rate=499, **UNGOVERNED))
+    let_tables_be_made(pids.values(), 8, 4)
+    begin = wait_warm(daemon, timeout=60, late=0.002)
     time.sleep(SECONDS)
     end = time.time()
     metrics = daemon.fresh_metrics()

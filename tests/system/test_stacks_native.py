@@ -54,9 +54,9 @@ CASES = {
     "threads": Case("c-threads-nofp", roots=THREAD | C_LIKE),
     "a shared library": Case("c-shared-nofp"),
 }
-SECONDS, RATE = 11, 999
-# So many at the same time: more would wait for one another, and for their tables.
-TOGETHER = 8
+SECONDS, RATE = 12, 999
+TOGETHER = 16 # at the same time, on two cores
+DEBUG = {"symbols": {"debug_directories": f"[/usr/lib/debug, {TARGETS}/debug]"}}
 
 unstripped = Unstripped()
 _recorded, _was_recorded = {}, set()
@@ -70,8 +70,23 @@ def recorded(label):
         first = labels.index(label) // TOGETHER * TOGETHER
         group = [label] if label in _was_recorded else labels[first:first + TOGETHER]
         _was_recorded.update(group)
-        _recorded.update(record_runs({key: CASES[key].run for key in group}, SECONDS, RATE))
+        _recorded.update(record_runs({key: CASES[key].run for key in group}, SECONDS, RATE, **DEBUG))
     return _recorded.pop(label)
+
+
+def is_installing(sample):
+    """libgcc is about to jump to a handler: uw_install_context_1 (unwind-dw2.c) has written the handler's registers over
+    those that _Unwind_RaiseException and others saved, its caller's rbp among them: nobody can tell who called."""
+    names = [location.names[-1] for location in sample.locations[:3]]
+    file = sample.locations[0].mapping.file if sample.locations[0].mapping else ""
+    return "libgcc_s" in file and any(re.fullmatch("_Unwind_(RaiseException|Resume|Resume_or_Rethrow)", name) for name in names)
+
+
+def without_installing(samples):
+    found = [s for s in samples if is_installing(s) and s.names[-1] not in C_LIKE]
+    note(f"{total(found)} of {total(samples)} end amid the jump to a handler")
+    check_measured(total(found) <= 0.06 * total(samples), "that is more than it takes")
+    return [s for s in samples if s not in found]
 
 
 def check_roots(stacks, roots):
@@ -95,6 +110,18 @@ def check_depth(stacks, case, leaves):
     note(f"{n} of them below all {case.depth} frames of {case.recursion}")
     check(not wrong, f"other depths than {case.depth}: {wrong}")
     check_measured(n > 0, "no sample is below the recursion")
+
+
+def check_halves(samples):
+    """What is kept of a deep stack is half next to the leaf and half next to the root."""
+    seen = set()
+    for sample in samples:
+        if sample.broken or not sample.n_elided:
+            continue
+        user = [location.names[-1] for location in sample.locations if not location.mapping or location.mapping.file != "[kernel.kallsyms]"]
+        at = next(i for i, name in enumerate(user) if "frames elided" in name)
+        seen.add((at, len(user) - at - 1))
+    check(seen <= {(512, 512)}, f"frames before and behind what is elided: {seen}")
 
 
 def check_above(stacks, above):
@@ -127,6 +154,8 @@ def check_shares(stacks, truth):
 def each_stack_is_complete_and_exact(label):
     case = CASES[label]
     truth, samples = recorded(label)
+    if "throws" in case.run[0]:
+        samples = without_installing(samples)
     check_complete(samples, 0.999, 500 if case.run[0] != "c-threads-nofp" else 300)
     stacks = [(s, unstripped.names(s)) for s in samples]
     deepest = max(stacks, key=lambda stack: len(stack[1]))
@@ -136,31 +165,15 @@ def each_stack_is_complete_and_exact(label):
         check_depth(stacks, case, set(truth["cpu_ns"]))
         check_equal({s.n_elided > 0 for s, _ in stacks if not s.broken and len(s.locations) > 100},
                     {case.depth > 1000} if case.depth > 100 else set(), "whether frames are elided")
+        check_halves(samples)
     check_above(stacks, case.above)
     if case.shares:
         check_shares(stacks, truth["cpu_ns"])
 
 
 @test
-def what_is_kept_of_a_deep_stack_is_half_next_to_the_leaf_and_half_next_to_the_root():
-    daemon = Daemon(cpu_config("2s", rate=499))
-    Target("c-deep-nofp", 60, 5000)
-    time.sleep(4)
-    files = daemon.wait_files(4, "c-deep-nofp")
-    seen = set()
-    for sample in files[-1].profile.samples:
-        if sample.broken or sample.is_kernel_only:
-            continue
-        names = [location.names[-1] for location in sample.locations]
-        user = [name for name, location in zip(names, sample.locations) if not location.mapping or location.mapping.file != "[kernel.kallsyms]"]
-        at = next(i for i, name in enumerate(user) if "frames elided" in name)
-        seen.add((at, len(user) - at - 1))
-    check_equal(seen, {(512, 512)}, "frames before and behind what is elided")
-
-
-@test
 def deeper_than_is_walked_is_said():
-    daemon = Daemon(cpu_config("2s", rate=99))
+    daemon = Daemon(cpu_config("1s", rate=99, **UNGOVERNED))
     Target("c-deep-nofp", 60, 9000)
     time.sleep(4)
     files = daemon.wait_files(4, "c-deep-nofp")
@@ -172,8 +185,8 @@ def deeper_than_is_walked_is_said():
 
 @test
 def a_thread_that_waits_inside_libc_shows_who_waits():
-    daemon = Daemon(cpu_config("2s", rate=1999))
-    truth = Target("c-blocked-nofp", 14).truth()
+    daemon = Daemon(cpu_config("1s", rate=1999, **UNGOVERNED))
+    truth = Target("c-blocked-nofp", 10).truth()
     daemon.wait_window_after(time.time_ns())
     first = daemon.files()[0].profile.time_nsec
     samples = [s for f in daemon.files() if f.profile.time_nsec > first + 3e9 for s in f.profile.samples
