@@ -19,6 +19,7 @@
 #define SLICE_MAX_ROUNDS UINT64_C(1500000)
 
 static volatile sig_atomic_t stopped;
+static uint64_t n_rounds_done;
 
 static void stop(int signal)
 {
@@ -94,6 +95,7 @@ uint64_t truth_slice(struct share *share, uint64_t *random)
 	share->burn(n_rounds);
 	took_nsec = truth_thread_nsec() - start_nsec;
 	share->cpu_nsec += took_nsec;
+	__atomic_fetch_add(&n_rounds_done, n_rounds, __ATOMIC_RELAXED);
 	return took_nsec;
 }
 
@@ -121,7 +123,7 @@ void truth_print_open(const struct share *shares, size_t n_shares)
 	printf("{\"target\":\"%s\",\"pid\":%d,\"cpu_ns\":{", TARGET_NAME, (int)getpid());
 	for (size_t i = 0; i < n_shares; i++)
 		printf("%s\"%s\":%" PRIu64, i ? "," : "", shares[i].name, shares[i].cpu_nsec);
-	printf("},\"total_ns\":%" PRIu64, truth_process_nsec());
+	printf("},\"total_ns\":%" PRIu64 ",\"rounds\":%" PRIu64, truth_process_nsec(), n_rounds_done);
 }
 
 void truth_print(const struct share *shares, size_t n_shares)
