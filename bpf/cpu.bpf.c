@@ -122,37 +122,30 @@ static __always_inline bool enter(void *map, struct unwind *unwind)
 	return send(unwind, announced < 0 ? unwind->stack.n_kernel + unwind->stack.n_user : 0, 1) >= 0;
 }
 
-SEC("perf_event")
-int sample_cpu(struct bpf_perf_event_data *ctx)
+static __always_inline void count_sample(struct bpf_perf_event_data *ctx, struct task_struct *task, __u32 now, struct counters *counter)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	__u32 now = epoch & 1, zero = 0;
 	struct sample_value *value;
-	struct counters *counter;
 	struct unwind *unwind;
 	struct sample_key *key;
-	__u32 verdict;
+	__u32 verdict, zero = 0;
 	void *map;
 
-	if (!task->pid) /* idle; the event excludes it already */
-		return 0;
-	counter = bpf_map_lookup_elem(&counters, &now);
 	unwind = bpf_map_lookup_elem(&cpu_scratch, &zero);
 	map = bpf_map_lookup_elem(&counts, &now);
-	if (!counter || !unwind || !map) /* cannot be */
-		return 0;
+	if (!unwind || !map) /* cannot be */
+		return;
 
 	key = &unwind->stack.key;
 	target_identify(task, &key->process);
 	if (!all_processes && (!key->process.pid || !bpf_map_lookup_elem(&target_pids, &key->process.pid))) {
 		counter->at[SAMPLE_NOT_TARGET]++;
-		return 0;
+		return;
 	}
 	counter->at[SAMPLE_SEEN]++;
 	key->tid = target_tid(task);
 	if (!key->process.pid || !key->tid) {
 		counter->at[SAMPLE_LOST_NAMESPACE]++;
-		return 0;
+		return;
 	}
 
 	unwind_task(unwind, ctx, &ctx->regs, task, salt);
@@ -160,7 +153,7 @@ int sample_cpu(struct bpf_perf_event_data *ctx)
 	key->zero = 0;
 	verdict = unwind->verdict;
 	if (verdict >= SAMPLE_N_VERDICTS) /* cannot be: for the verifier */
-		return 0;
+		return;
 	value = bpf_map_lookup_elem(map, key);
 	if (value) {
 		__sync_fetch_and_add(&value->count, 1);
@@ -169,10 +162,27 @@ int sample_cpu(struct bpf_perf_event_data *ctx)
 		bpf_get_current_comm(unwind->stack.thread, sizeof(unwind->stack.thread));
 		if (!enter(map, unwind)) {
 			counter->at[SAMPLE_LOST_RING]++;
-			return 0;
+			return;
 		}
 	}
 	counter->at[SAMPLE_VERDICTS + verdict]++;
+}
+
+SEC("perf_event")
+int sample_cpu(struct bpf_perf_event_data *ctx)
+{
+	__u64 start_nsec = bpf_ktime_get_ns();
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct counters *counter;
+	__u32 now = epoch & 1;
+
+	if (!task->pid) /* idle; the event excludes it already */
+		return 0;
+	counter = bpf_map_lookup_elem(&counters, &now);
+	if (!counter) /* cannot be */
+		return 0;
+	count_sample(ctx, task, now, counter);
+	counter->at[SAMPLE_NSEC] += bpf_ktime_get_ns() - start_nsec;
 	return 0;
 }
 

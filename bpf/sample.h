@@ -49,6 +49,7 @@ enum sample_counter {
 	SAMPLE_LOST_RING,                /* the entry could not be made and the ring was full */
 	SAMPLE_LOST_NAMESPACE,           /* a process that the daemon cannot see: outside its pid namespace */
 	SAMPLE_NOT_TARGET,               /* not counted as seen: left early */
+	SAMPLE_NSEC,                     /* time that the program itself took, with all that it did for others, too */
 	SAMPLE_VERDICTS,                 /* first of SAMPLE_N_VERDICTS counters, by verdict; they sum to SAMPLE_SEEN less lost */
 	SAMPLE_N_COUNTERS = SAMPLE_VERDICTS + SAMPLE_N_VERDICTS,
 };

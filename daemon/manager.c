@@ -178,6 +178,7 @@ static void turn_window(struct manager *manager, uint32_t rate)
 		metrics_add_lost_window(manager->metrics, PROFILE_CPU, METRICS_LOSS_DRAIN, 0);
 		return;
 	}
+	own_cost_add_bpf(&manager->own_cost, capture->stacks->bpf_nsec);
 	fill_facts(manager, capture);
 	/* Between windows with background_rate 0 nothing was sampled: there is nothing to write. */
 	if (!manager->window.rate)
@@ -435,7 +436,6 @@ static void write_metrics(struct manager *manager)
 		.unwind_maps = unwind_maps_stats(manager->unwind_maps),
 		.core_cpu_nsec = cpu.core_nsec,
 		.bpf_cpu_nsec = cpu.bpf_nsec,
-		.knows_bpf_cpu = cpu.knows_bpf,
 		.budget_level = governor_level(&manager->governor),
 		.core_memory_bytes = own_cost_memory().core_bytes,
 		.sampler_memory_bytes = sampler_memory_bytes(manager),

@@ -403,8 +403,7 @@ static void print_cost(const struct metrics *metrics, const struct metrics_now *
 	labelled(f, "tsprofd_cpu_seconds_total", (double)metrics->last.symbolizer.cpu_nsec / NSEC_PER_SEC,
 			"process=\"symbolizer\"");
 	labelled(f, "tsprofd_cpu_seconds_total", (double)now->tables.cpu_nsec / NSEC_PER_SEC, "process=\"tables\"");
-	if (now->knows_bpf_cpu)
-		labelled(f, "tsprofd_cpu_seconds_total", (double)now->bpf_cpu_nsec / NSEC_PER_SEC, "process=\"bpf\"");
+	labelled(f, "tsprofd_cpu_seconds_total", (double)now->bpf_cpu_nsec / NSEC_PER_SEC, "process=\"bpf\"");
 	family(f, "tsprofd_budget_level", "gauge", "How often the rates are halved to stay in budget.cpu.");
 	number(f, "tsprofd_budget_level", now->budget_level);
 	family(f, "tsprofd_memory_bytes", "gauge", "Memory by who holds it.");

@@ -39,7 +39,6 @@ struct metrics_now {
 	struct unwind_maps_stats unwind_maps;
 	uint64_t core_cpu_nsec, core_memory_bytes; /* of this process */
 	uint64_t bpf_cpu_nsec;                     /* in our programs in the kernel */
-	bool knows_bpf_cpu;                        /* else nobody tells */
 	uint32_t budget_level;                     /* of the governor; 0: full rates */
 	uint64_t sampler_memory_bytes;             /* kernel maps and rings */
 };

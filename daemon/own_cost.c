@@ -80,77 +80,19 @@ static uint64_t helpers_cpu(void)
 	return nsec;
 }
 
-static bool has_statistics(void)
-{
-	_cleanup_free_ char *text = NULL;
-
-	return fs_read(AT_FDCWD, "/proc/sys/kernel/bpf_stats_enabled", max_file_bytes, &text, NULL) == 0 && text[0] == '1';
-}
-
-static uint64_t run_time(const char *fd)
-{
-	_cleanup_free_ char *text = NULL;
-	char path[64], *line;
-	uint64_t nsec = 0;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%.20s", fd);
-	if (fs_read(AT_FDCWD, path, max_file_bytes, &text, NULL) < 0)
-		return 0;
-	line = strstr(text, "\nrun_time_ns:");
-	if (line && sscanf(line, "\nrun_time_ns: %" SCNu64, &nsec) != 1)
-		nsec = 0;
-	return nsec;
-}
-
-/* Of all programs that this process has loaded; each has one descriptor. */
-static uint64_t all_run_time(void)
-{
-	static const char program[] = "anon_inode:bpf-prog";
-	DIR *directory = opendir("/proc/self/fd");
-	struct dirent *entry;
-	uint64_t nsec = 0;
-
-	while (directory && (entry = readdir(directory))) {
-		char link[sizeof(program)];
-		ssize_t n = readlinkat(dirfd(directory), entry->d_name, link, sizeof(link));
-
-		if (n == sizeof(program) - 1 && !memcmp(link, program, n))
-			nsec += run_time(entry->d_name);
-	}
-	if (directory)
-		closedir(directory);
-	return nsec;
-}
-
-static void count_bpf(struct own_cost *cost)
-{
-	uint64_t nsec;
-
-	if (cost->is_told || !has_statistics())
-		return;
-	nsec = all_run_time();
-	/* Less than before: programs were loaded anew. */
-	cost->counted_bpf_nsec += nsec - (nsec >= cost->last_run_time_nsec ? cost->last_run_time_nsec : 0);
-	cost->last_run_time_nsec = nsec;
-	cost->is_counted = true;
-}
-
 void own_cost_add_bpf(struct own_cost *cost, uint64_t nsec)
 {
-	cost->told_bpf_nsec += nsec;
-	cost->is_told = true;
+	cost->bpf_nsec += nsec;
 }
 
 struct own_cost_cpu own_cost_cpu(struct own_cost *cost)
 {
-	count_bpf(cost);
 	/* Of the dead the kernel tells microseconds, of the living nanoseconds. */
 	cost->helpers_nsec = MAX(cost->helpers_nsec, helpers_cpu());
 	return (struct own_cost_cpu){
 		.core_nsec = clock_nsec(CLOCK_PROCESS_CPUTIME_ID),
 		.helpers_nsec = cost->helpers_nsec,
-		.bpf_nsec = cost->told_bpf_nsec + cost->counted_bpf_nsec,
-		.knows_bpf = cost->is_told || cost->is_counted,
+		.bpf_nsec = cost->bpf_nsec,
 	};
 }
 

@@ -5,19 +5,16 @@
  * no process is charged with: it lengthens whatever was interrupted. Helpers are all children of this process, dead ones
  * included, whichever room has started them.
  *
- * Time in the kernel is told by the programs themselves, at the end of each window. (The kernel's own statistics
- * would be as exact, but to enable them takes CAP_SYS_ADMIN, which the service has not, and charges every program of
- * the machine. Where somebody has enabled them, and as long as no program tells, they are read:
- * kernel.bpf_stats_enabled, commit 492ecee892c2; /proc/PID/fdinfo, commit 5f8f8b93aeb8.)
+ * Time in the kernel is told by the programs themselves, at the end of each window. (The kernel's own statistics,
+ * kernel.bpf_stats_enabled, would be as exact, but to enable them takes CAP_SYS_ADMIN, which the service has not, and
+ * charges every program of the machine.) Not in it: one microsecond for each fork, exec and exit (life.bpf.c).
  */
-#include <stdbool.h>
 #include <stdint.h>
 
 /* Since start; none ever goes back. */
 struct own_cost_cpu {
 	uint64_t core_nsec, helpers_nsec;
 	uint64_t bpf_nsec;
-	bool knows_bpf;                      /* else bpf_nsec is 0 because nobody tells */
 };
 
 /* Resident, now. Kernel maps are known by those who made them. */
@@ -27,9 +24,7 @@ struct own_cost_memory {
 
 struct own_cost {
 	uint64_t helpers_nsec;               /* the most that was ever found */
-	uint64_t told_bpf_nsec, counted_bpf_nsec;
-	uint64_t last_run_time_nsec;         /* of the kernel's statistics */
-	bool is_told, is_counted;
+	uint64_t bpf_nsec;
 };
 
 /* A program was found to have used so much more. */

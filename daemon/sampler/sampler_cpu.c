@@ -339,6 +339,7 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 	stacks->start_wall_nsec = epoch->start_wall_nsec;
 	stacks->duration_nsec = end_nsec - epoch->start_nsec;
 	stacks->period_nsec = epoch->period_nsec;
+	stacks->bpf_nsec = sums[SAMPLE_NSEC];
 	stacks->seen = sums[SAMPLE_SEEN];
 	stacks->lost_ring = sums[SAMPLE_LOST_RING];
 	stacks->lost_namespace = sums[SAMPLE_LOST_NAMESPACE];

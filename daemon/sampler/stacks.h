@@ -35,6 +35,7 @@ struct stacks {
 	uint64_t start_wall_nsec;            /* of the window */
 	uint64_t duration_nsec;
 	uint64_t period_nsec;                /* what one count stands for */
+	uint64_t bpf_nsec;                   /* what taking them took in the kernel, which no process is charged with */
 
 	/* seen = sum of samples[].count + lost_*, exactly. */
 	uint64_t seen;

@@ -11,7 +11,7 @@
 static char *print(const struct metrics *metrics)
 {
 	const struct metrics_now now = { .core_cpu_nsec = NSEC_PER_SEC / 2, .core_memory_bytes = 4096, .bpf_cpu_nsec = 7 * NSEC_PER_SEC,
-		.knows_bpf_cpu = true, .budget_level = 2 };
+		.budget_level = 2 };
 	char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
