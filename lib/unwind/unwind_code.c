@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <elf.h>
 #include <string.h>
 
 #include "cleanup.h"
@@ -192,6 +193,41 @@ static int find_thread_starts(struct reader bytes, uint64_t offset, unwind_code_
 		p += sizeof(wanted);
 	}
 	return 0;
+}
+
+static int find_contexts(struct reader bytes, uint64_t offset, unwind_code_add add, void *userdata)
+{
+	/* mov %rbx,%rsp; mov (%rsp),%rdi; test %rdi,%rdi; je; call setcontext; mov %rax,%rdi; call exit; hlt */
+	static const uint8_t wanted[] = { 0x48, 0x89, 0xdc, 0x48, 0x8b, 0x3c, 0x24, 0x48, 0x85, 0xff, 0x74, 0x08, 0xe8 };
+	enum { SIZE = 26 };
+	const struct unwind_rule rule = { .cfa = UNWIND_CFA_END };
+	const uint8_t *start = bytes.data, *end = start + bytes.size, *p = start;
+	int r = 0;
+
+	while (!r && (p = memmem(p, (size_t)(end - p), wanted, sizeof(wanted)))) {
+		uint64_t at = (uint64_t)(p - start);
+
+		if (at > 0 && bytes.size - at >= SIZE)
+			r = add(userdata, offset + at - 1, offset + at + SIZE, &rule);
+		p += sizeof(wanted);
+	}
+	return r;
+}
+
+int unwind_code_contexts(const struct elf_image *image, unwind_code_add add, void *userdata)
+{
+	struct reader file = elf_image_bytes(image);
+	size_t n;
+	const struct elf_segment *segments = elf_image_segments(image, &n);
+	int r = 0;
+
+	for (size_t i = 0; i < n && !r; i++) {
+		struct reader bytes = reader_part(&file, segments[i].offset, segments[i].file_size);
+
+		if (segments[i].type == PT_LOAD && segments[i].flags & PF_X && reader_ok(&bytes))
+			r = find_contexts(bytes, segments[i].offset, add, userdata);
+	}
+	return r;
 }
 
 int unwind_code_stubs(const struct elf_image *image, uint64_t start, uint64_t end, unwind_code_add add, void *userdata)

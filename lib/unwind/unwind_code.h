@@ -13,11 +13,17 @@
 /* Is told file offsets [start, end) and their rule. */
 typedef int (*unwind_code_add)(void *userdata, uint64_t start, uint64_t end, const struct unwind_rule *rule);
 
-/* All three stop with what add() returns when that is not 0. 0 otherwise. */
+/* All of them stop with what add() returns when that is not 0. 0 otherwise. */
 
 /* The sections .plt, .plt.got, .plt.sec, .iplt. */
 int unwind_code_plt(const struct elf_image *image, unwind_code_add add, void *userdata);
 /* The entry point: it has no caller. */
 int unwind_code_entry(const struct elf_image *image, unwind_code_add add, void *userdata);
+/*
+ * Where a function that makecontext(3) was given returns to: glibc's __start_context, and the byte before it, since it was
+ * not called (sysdeps/unix/sysv/linux/x86_64/__start_context.S, as it is since 2.28). Its CFI does not say that the stack
+ * begins there.
+ */
+int unwind_code_contexts(const struct elf_image *image, unwind_code_add add, void *userdata);
 /* Looks for signal trampolines and for where a thread begins among the file's bytes [start, end). */
 int unwind_code_stubs(const struct elf_image *image, uint64_t start, uint64_t end, unwind_code_add add, void *userdata);

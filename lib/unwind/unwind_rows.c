@@ -472,12 +472,14 @@ static int find_stubs(struct builder *b, const struct range *piece, void *userda
 	return unwind_code_stubs(b->image, piece->start, piece->start + size, add_range, b);
 }
 
-/* The trampolines of signals are known better than by any source: in Go programs they are looked for everywhere. */
+/* Trampolines are known better than by any source: in Go programs those of signals are looked for everywhere. */
 static int read_stubs(struct builder *b, bool is_go)
 {
-	int r = 0;
+	int r = unwind_code_contexts(b->image, add_range, b);
 
 	b->n_unlooked = MAX_LOOKED_THROUGH;
+	if (r)
+		return r;
 	if (is_go)
 		for (size_t i = 0; i < b->code.n && !r; i++)
 			r = find_stubs(b, &(struct range){ b->code.at[i].start, b->code.at[i].end, RULE_FRAME_POINTER }, NULL);

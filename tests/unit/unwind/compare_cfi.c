@@ -25,6 +25,7 @@
 #include "cleanup.h"
 #include "elf_image.h"
 #include "unwind_cfi.h"
+#include "unwind_code.h"
 #include "unwind_go.h"
 #include "unwind_rows.h"
 #include "vec.h"
@@ -47,6 +48,7 @@ struct file {
 	Dwarf *dwarf;
 	Dwarf_CFI *eh, *debug;
 	VEC(struct range) go;                        /* file offsets that Go's own tables speak of: they win over CFI */
+	VEC(struct range) contexts;                  /* and where unwind_code_contexts() knows better than CFI, too */
 	struct counts counts;
 };
 
@@ -323,6 +325,9 @@ static void compare_at(struct file *f, uint64_t pc, Dwarf_Frame *frame)
 		f->counts.go_differ++;
 		return;
 	}
+	for (size_t i = 0; i < f->contexts.n; i++)
+		if (rule && rule->cfa == UNWIND_CFA_END && offset >= f->contexts.at[i].start && offset < f->contexts.at[i].end)
+			return;
 	if (f->counts.differ++ >= MAX_TOLD)
 		return;
 	printf("# %s: 0x%" PRIx64 ": %s differs", f->path, pc, what);
@@ -471,6 +476,13 @@ static void add_go(void *userdata, uint64_t start, uint64_t end, const struct un
 		exit(2);
 }
 
+static int add_context(void *userdata, uint64_t start, uint64_t end, const struct unwind_rule *rule)
+{
+	struct file *f = userdata;
+
+	return vec_push(&f->contexts, ((struct range){ start, end }));
+}
+
 static double cpu_seconds(void)
 {
 	struct timespec t;
@@ -530,6 +542,7 @@ static void close_all(struct file *f)
 	elf_end(f->elf);
 	elf_end(f->debug_elf);
 	vec_deinit(&f->go);
+	vec_deinit(&f->contexts);
 	unwind_rows_deinit(&f->rows);
 	elf_image_free(f->image);
 	elf_image_free(f->debug_image);
@@ -549,6 +562,8 @@ static bool one_file(const char *path, const char *debug_path)
 	} else {
 		seconds += cpu_seconds();
 		unwind_go_rows(f.image, add_go, &f);
+		if (unwind_code_contexts(f.image, add_context, &f) < 0)
+			exit(2);
 		open_theirs(&f, fd, debug_fd);
 		compare_file(&f);
 		printf("%s: %zu rows, %zu rules, %zu compared, %zu differ, %zu unsupported, %zu without rbp, %zu without rbx, "

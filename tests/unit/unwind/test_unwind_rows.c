@@ -363,6 +363,30 @@ START_TEST(signal_trampolines_and_starts_of_threads_are_found_in_undescribed_cod
 }
 END_TEST
 
+START_TEST(a_context_of_makecontext_has_no_caller_whatever_its_table_says)
+{
+	static const uint8_t start_context[] = { 0x48, 0x89, 0xdc, 0x48, 0x8b, 0x3c, 0x24, 0x48, 0x85, 0xff, 0x74, 0x08, 0xe8, 1, 2, 3, 4,
+		0x48, 0x89, 0xc7, 0xe8, 1, 2, 3, 4, 0xf4 };
+	uint8_t code[256];
+	struct made_file file = { .code_size = 256, .code = code };
+	struct made eh;
+	struct unwind_rows rows;
+
+	memset(code, 0x90, sizeof(code));
+	memcpy(code + 64, start_context, sizeof(start_context));
+	memcpy(code + 240, start_context, 16); /* cut off */
+	eh = eh_frame_of(&file, 1, (struct function[]){ { 0, 256, NO_PROGRAM } });
+	set_section(&file, 0, ".eh_frame", &eh);
+	rows = build(&file);
+	check_row(&rows, 0, 0, RSP(8));
+	check_row(&rows, 1, 63, END);
+	check_row(&rows, 2, 64 + sizeof(start_context), RSP(8));
+	ck_assert_uint_eq(rows.rows.n, 3);
+	unwind_rows_deinit(&rows);
+	vec_deinit(&eh.b);
+}
+END_TEST
+
 START_TEST(of_too_many_rules_the_rarest_are_unknown)
 {
 	enum { N = UNWIND_MAX_RULES + 100 };
@@ -418,5 +442,6 @@ UNIT_TESTS("unwind_rows", code_without_description_has_frame_pointers, padding_b
 	functions_are_sorted_and_equal_neighbours_are_one, where_two_functions_overlap_the_first_stays, an_earlier_source_wins,
 	compressed_debug_frame_is_unpacked, a_file_without_section_headers_has_the_same_rows, functions_outside_of_code_are_ignored,
 	a_file_without_code_has_no_rows, a_plt_that_nobody_describes_is_told_by_its_bytes, the_entry_point_has_no_caller,
-	signal_trampolines_and_starts_of_threads_are_found_in_undescribed_code, of_too_many_rules_the_rarest_are_unknown,
+	signal_trampolines_and_starts_of_threads_are_found_in_undescribed_code,
+		a_context_of_makecontext_has_no_caller_whatever_its_table_says, of_too_many_rules_the_rarest_are_unknown,
 	of_too_many_rows_the_last_are_unknown)
