@@ -369,9 +369,9 @@ def files_below(directory, service=None, kind="cpu", trigger=None):
 
 
 def cpu_config(duration="1s", interval=None, rate=99, background=0, **more):
-    """profiling.cpu of a test; gapless unless an interval is given."""
+    """profiling.cpu of a test; gapless unless an interval is given. The rate stays what it is, whatever that costs."""
     return {"cpu": {"duration": duration, "interval": interval or duration, "rate": rate, "background_rate": background},
-            **more}
+            "budget": {"cpu": "50%", "memory": "256MiB"}, **more}
 
 
 class Daemon:
@@ -544,9 +544,6 @@ def keep_a_core_busy(seconds=None):
     return Target("c-shares-fp", seconds or 3600)
 
 
-# For who measures something else: the rate stays what it is, whatever that costs.
-UNGOVERNED = {"budget": {"cpu": "50%", "memory": "256MiB"}}
-
 _recorded = {}
 
 
@@ -571,7 +568,7 @@ def record_together(name, names, seconds, rate):
 def record_runs(runs, seconds, rate, **more):
     """label -> (truth, samples) of programs that all run at the same time under one daemon, and end by SIGTERM; runs:
     label -> (name, *arguments behind the seconds). Recorded is what follows the window in which all tables were there."""
-    daemon = Daemon(cpu_config("1s", rate=rate, **UNGOVERNED, **more))
+    daemon = Daemon(cpu_config("1s", rate=rate, **more))
     targets = {}
     for label, (name, *arguments) in runs.items():
         if os.path.exists(os.path.join(TARGETS, name)):

@@ -216,6 +216,109 @@ def a_corrupt_executable_costs_only_its_own_names():
     check(daemon.alive(), "it died")
 
 
+class HelpersWatch:
+    """The most that helpers of a daemon had in memory at a time, looked at ten times a second."""
+
+    def __init__(self, daemon):
+        self.daemon, self.highest, self.stopped = daemon, 0, threading.Event()
+        cleanup(self.stopped.set)
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self):
+        while not self.stopped.wait(0.1):
+            try:
+                statuses = [open(f"/proc/{pid}/status").read() for pid in self.daemon.children()]
+            except OSError:
+                continue
+            sizes = [int(m[1]) << 10 for m in (re.search(r"^VmHWM:\s+(\d+) kB", s, re.M) for s in statuses) if m]
+            self.highest = max(self.highest, *sizes, 0)
+
+
+def damaged_cfi(directory, number, random):
+    """A program that runs, whose .eh_frame has been written over here and there; nothing of it throws."""
+    path = os.path.join(directory, f"damaged-{number}")
+    with open(target_path("c-deep-nofp"), "rb") as f:
+        data = bytearray(f.read())
+    sections = run("readelf", "-SW", target_path("c-deep-nofp")).stdout
+    at, size = (int(x, 16) for x in re.search(r" \.eh_frame +PROGBITS +\w+ (\w+) (\w+)", sections).groups())
+    for _ in range(random.randrange(1, 40)):
+        where = at + random.randrange(size - 4)
+        data[where:where + 4] = random.choice([bytes(4), b"\xff" * 4, random.randbytes(4), bytes([data[where] ^ 1 << random.randrange(8)])
+                                               + data[where + 1:where + 4]])
+    with open(path, "wb") as f:
+        f.write(data)
+    os.chmod(path, 0o755)
+    return path
+
+
+@test
+def unwind_tables_of_damaged_files_cost_little_and_lose_nothing():
+    random = __import__("random").Random(4)
+    directory, seconds, n = tempdir(), 6, 40
+    daemon = Daemon(cpu_config("2s", rate=199))
+    watch = HelpersWatch(daemon)
+    targets = [Target(damaged_cfi(directory, i, random), seconds) for i in range(n)]
+    moment = max(time.time_ns() for target in targets if target.truth())
+    daemon.wait_window_after(moment)
+    samples = [s for t in targets for s in daemon.samples_of(t.pid)]
+    why = {}
+    for s in samples:
+        why[s.broken] = why.get(s.broken, 0) + s.count
+    m = daemon.fresh_metrics()
+    tables = m['tsprofd_cpu_seconds_total{process="tables"}']
+    note(f"{total(samples)} samples of {n} programs, broken: {why}; tables: {tables:.2f} s of CPU, helpers at most {watch.highest / 2**20:.1f} MiB")
+    expected = seconds * 199 * min(os.cpu_count(), n)
+    check_measured(total(samples) > 0.5 * expected, "samples are missing")
+    check(watch.highest < 96 << 20, "too much memory")
+    check(tables < 5, "too much CPU time")
+    said = [line for line in daemon.log().splitlines() if "unwind table" in line and "damaged-" in line]
+    check(len(said) <= 1, f"it says too much: {said[:3]}")
+    check(daemon.alive(), "it died")
+
+
+GIANT = """
+	.text
+	.rept 250000
+	.cfi_startproc
+	push %rbx
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset %rbx, 0
+	pop %rbx
+	.cfi_adjust_cfa_offset -8
+	ret
+	.skip 4300
+	.cfi_endproc
+	.endr
+	.section .note.GNU-stack,"",@progbits
+"""
+
+
+@test
+def an_executable_of_a_gigabyte_costs_bounded_time_and_memory():
+    directory, sources = tempdir(), os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "targets", "c")
+    giant = os.path.join(directory, "giant")
+    with open(giant + ".S", "w") as f:
+        f.write(GIANT)
+    run("gcc", "-O2", "-std=gnu11", "-D_GNU_SOURCE", "-fno-builtin", "-fomit-frame-pointer", "-DTARGET_NAME=\"giant\"", "-o", giant, giant + ".S",
+        *(os.path.join(sources, name) for name in ("deep.c", "truth.c", "work.c")), timeout=300)
+    check_between(os.path.getsize(giant), 1e9, 2e9, "bytes of the executable")
+    daemon = Daemon(cpu_config("1s", rate=199))
+    watch = HelpersWatch(daemon)
+    target = Target(giant, 3600)
+    started = time.time()
+    begin = wait_warm(daemon, {target.pid})
+    daemon.wait_window_after(time.time_ns() + 2 * 10**9)
+    samples = [s for f in daemon.files() if f.begin >= begin for s in f.profile.samples if s.labels.get("pid") == target.pid]
+    m = daemon.fresh_metrics()
+    tables, core = m['tsprofd_cpu_seconds_total{process="tables"}'], m['tsprofd_memory_bytes{part="core"}']
+    note(f"its table was there after {begin - started:.1f} s; all tables took {tables:.2f} s of CPU; helpers at most "
+         f"{watch.highest / 2**20:.1f} MiB, core {core / 2**20:.1f} MiB")
+    check_complete(samples, 0.999, 100)
+    check_measured(total([s for s in samples if s.names.count("descend") == 60]) > 0.9 * total(samples), "stacks do not have all of descend")
+    check(watch.highest < 128 << 20, "too much memory")
+    check(daemon.alive(), "it died")
+
+
 @test
 def perf_maps_that_are_traps_harm_nobody():
     daemon = Daemon(cpu_config("1s", rate=199))

@@ -108,7 +108,7 @@ JUDGES = {"go-stacks": judge_frameless_leaf, "go-cgodeep": judge_crossings, "go-
 def each_stack_of_a_server_is_complete():
     servers = {name: Server(name, rate=300) for name in ("tsiot-server", "tsiot-server-stripped", "tsiot-server-go1.19")
                if os.path.exists(target_path(name))}
-    daemon = Daemon(cpu_config("1s", rate=499, **UNGOVERNED))
+    daemon = Daemon(cpu_config("1s", rate=499))
     begin = wait_warm(daemon)
     time.sleep(6)
     files = [f for f in daemon.files() if f.begin >= begin]

@@ -22,7 +22,7 @@ _lives = {}
 
 def record_lives():
     """name -> (process id, samples): all of them at the same time; the later ones when the tables are there."""
-    daemon = Daemon(cpu_config("1s", rate=999, **UNGOVERNED))
+    daemon = Daemon(cpu_config("1s", rate=999))
     steady = {name: Target(name, 3600, *arguments, preexec_fn=yielding) for name, *arguments in
               (["c-dlopen-nofp"], ["c-deleted-nofp"], ["c-leaderless-nofp"], ["c-forks-nofp", 100, 3000], ["c-deep-nofp"])}
     Target("c-execer", 1).truth()
@@ -102,7 +102,7 @@ def a_process_whose_first_thread_has_ended():
 def a_process_whose_first_thread_had_ended_when_we_started():
     target = Target("c-leaderless-nofp", 3600)
     time.sleep(0.5)
-    daemon = Daemon(cpu_config("1s", rate=999, **UNGOVERNED))
+    daemon = Daemon(cpu_config("1s", rate=999))
     time.sleep(6)
     files = daemon.wait_files(5)
     complete_below([s for f in files[3:] for s in f.profile.samples if s.labels.get("pid") == target.pid], "leaderless_work")
@@ -110,7 +110,7 @@ def a_process_whose_first_thread_had_ended_when_we_started():
 
 @test
 def ten_thousand_forks_and_seven_hundred_execs_a_second_lose_nothing():
-    daemon = Daemon(cpu_config("1s", rate=499, **UNGOVERNED))
+    daemon = Daemon(cpu_config("1s", rate=499))
     forks, execs = Target("c-forks-nofp", 3600, 0, 0), Target("churn", 3600, 700, 0, 100)
     started = time.monotonic()
     begin = wait_warm(daemon)
@@ -156,7 +156,7 @@ def judge_copies(daemon, copies):
 @test
 def a_file_that_is_replaced_while_it_runs_and_one_that_is_written_anew_in_its_place():
     path = os.path.join(tempdir(), "program")
-    daemon = Daemon(cpu_config("1s", rate=999, **UNGOVERNED))
+    daemon = Daemon(cpu_config("1s", rate=999))
     deep, mappings = target_path("c-deep-nofp"), target_path("c-mappings-nofp")
     copy_over(deep, path)
     old = Target(path, 3600, 33)
@@ -171,7 +171,7 @@ def a_file_that_is_replaced_while_it_runs_and_one_that_is_written_anew_in_its_pl
 
 @test
 def a_pid_that_is_used_again():
-    daemon = Daemon(cpu_config("1s", rate=999, **UNGOVERNED))
+    daemon = Daemon(cpu_config("1s", rate=999))
     Target("c-realigned-nofp", 3600) # its tables, for the second life
     first = Target("c-deep-nofp", 3600)
     wait_warm(daemon)
@@ -204,7 +204,7 @@ def a_process_with_a_hundred_thousand_mappings():
     old = open(path).read()
     cleanup(lambda: open(path, "w").write(old))
     open(path, "w").write("262144")
-    daemon = Daemon(cpu_config("1s", rate=999, **UNGOVERNED))
+    daemon = Daemon(cpu_config("1s", rate=999))
     target = Target("c-mappings-nofp", 3600, 100000, stderr=subprocess.PIPE)
     target.process.stderr.readline()
     n_mappings = sum(1 for _ in open(f"/proc/{target.pid}/maps"))

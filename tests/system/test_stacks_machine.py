@@ -32,7 +32,7 @@ def start_all():
 @test
 def of_everything_at_once():
     pids = start_all()
-    daemon = Daemon(cpu_config("3s", rate=499, **UNGOVERNED))
+    daemon = Daemon(cpu_config("3s", rate=499))
     let_tables_be_made(pids.values(), 8, 4)
     begin = wait_warm(daemon, timeout=60, late=0.002)
     time.sleep(SECONDS)

@@ -173,7 +173,7 @@ def each_stack_is_complete_and_exact(label):
 
 @test
 def deeper_than_is_walked_is_said():
-    daemon = Daemon(cpu_config("1s", rate=99, **UNGOVERNED))
+    daemon = Daemon(cpu_config("1s", rate=99))
     Target("c-deep-nofp", 60, 9000)
     time.sleep(4)
     files = daemon.wait_files(4, "c-deep-nofp")
@@ -185,7 +185,7 @@ def deeper_than_is_walked_is_said():
 
 @test
 def a_thread_that_waits_inside_libc_shows_who_waits():
-    daemon = Daemon(cpu_config("1s", rate=1999, **UNGOVERNED))
+    daemon = Daemon(cpu_config("1s", rate=1999))
     truth = Target("c-blocked-nofp", 10).truth()
     daemon.wait_window_after(time.time_ns())
     first = daemon.files()[0].profile.time_nsec
