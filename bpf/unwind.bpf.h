@@ -307,6 +307,16 @@ static __always_inline int unwind_step(struct unwind *unwind)
 		return unwind_step_frame_pointer(unwind);
 	case UNWIND_CFA_SIGNAL:
 		return unwind_step_signal(unwind);
+	case UNWIND_CFA_RETURN_REGISTER:
+		if (!(registers->known & 1U << reg))
+			return SAMPLE_VERDICT_NO_RULE;
+		if (!base || base >= UNWIND_USER_END)
+			return SAMPLE_VERDICT_BAD_FRAME;
+		registers->ip = base;
+		registers->at[UNWIND_REGISTER_SP] += (__s64)rule.offset;
+		registers->known &= 1 << UNWIND_REGISTER_BX | 1 << UNWIND_REGISTER_BP | 1 << UNWIND_REGISTER_SP;
+		registers->is_exact = false;
+		return UNWIND_GO_ON;
 	case UNWIND_CFA_PLT:
 		cfa = registers->at[UNWIND_REGISTER_SP] + 8;
 		if ((registers->ip & 15) >= (__u64)(__s64)rule.offset)

@@ -271,11 +271,11 @@ static uint64_t unwind_bytes_of(const struct config *config)
 	return MIN(MAX(config->budget.memory_bytes / 4, UINT64_C(8) << 20), UINT64_C(64) << 20);
 }
 
-static struct binary *find_binary(const struct process_id *process, uint64_t address, void *userdata)
+static struct binary *find_binary(const struct process_id *process, uint64_t address, bool anew, void *userdata)
 {
 	struct manager *manager = userdata;
 
-	return targets_binary_at(manager->targets, process, address);
+	return anew ? targets_binary_anew(manager->targets, process, address) : targets_binary_at(manager->targets, process, address);
 }
 
 /* Once for all samplers to come: a table is made once. */

@@ -210,11 +210,11 @@ static int start_press(struct once *once, const struct config *config)
 	return r;
 }
 
-static struct binary *find_binary(const struct process_id *process, uint64_t address, void *userdata)
+static struct binary *find_binary(const struct process_id *process, uint64_t address, bool anew, void *userdata)
 {
 	struct once *once = userdata;
 
-	return targets_binary_at(once->targets, process, address);
+	return anew ? targets_binary_anew(once->targets, process, address) : targets_binary_at(once->targets, process, address);
 }
 
 static int start_tables(struct once *once, const struct config *config)

@@ -63,7 +63,7 @@ struct table {
 
 struct tables {
 	struct unwind_maps *maps;
-	struct binary *(*find)(const struct process_id *process, uint64_t address, void *userdata);
+	struct binary *(*find)(const struct process_id *process, uint64_t address, bool anew, void *userdata);
 	void *userdata;
 	struct tables_maker *maker;
 	struct file_identity *identity;
@@ -491,10 +491,14 @@ static struct binary *find(struct tables *tables, const struct unwind_want *want
 
 	if (clock_monotonic_nsec() - tables->burst_nsec > FIND_NSEC)
 		return NULL;
-	binary = tables->find(&process, want->address, tables->userdata);
-	if (!binary || binary->fd < 0 || !is_the_file(tables, &want->file, binary))
+	binary = tables->find(&process, want->address, false, tables->userdata);
+	if (!binary)
 		return NULL;
-	return TAKE(binary);
+	if (binary->fd >= 0 && is_the_file(tables, &want->file, binary))
+		return TAKE(binary);
+	binary_unref(binary);
+	binary = tables->find(&process, want->address, true, tables->userdata);
+	return binary && is_the_file(tables, &want->file, binary) ? TAKE(binary) : NULL;
 }
 
 static void submit(struct tables *tables, struct file *file, const struct unwind_want *want)

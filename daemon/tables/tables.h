@@ -5,6 +5,7 @@
  * on disk or made by a symbolizer process of this room's own, put into the kernel, and forgotten least recently used
  * when the budget is full. A thread makes them one after another, paced, so that a start on a busy machine is no spike.
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
@@ -17,8 +18,11 @@ struct tables_options {
 	struct unwind_maps *maps;            /* borrowed */
 	const char *cache_directory;         /* NULL: no cache on disk */
 	const char *const *debug_directories;/* NULL-terminated; outlives tables */
-	/* Which file has the code at this address of a process: a reference, or NULL when that is not known (any more). */
-	struct binary *(*find)(const struct process_id *process, uint64_t address, void *userdata);
+	/*
+	 * Which file has the code at this address of a process: a reference, or NULL when that is not known (any more).
+	 * `anew`: what was found was another inode; what the process maps now is wanted.
+	 */
+	struct binary *(*find)(const struct process_id *process, uint64_t address, bool anew, void *userdata);
 	void *userdata;
 };
 

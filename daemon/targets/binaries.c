@@ -521,6 +521,30 @@ struct binary *binaries_file_binary(struct binaries *binaries, struct binaries_f
 	return binary_ref(file->binary);
 }
 
+struct binary *binaries_open_anew(struct binaries *binaries, const struct binaries_query *query)
+{
+	struct binary *binary = calloc(1, sizeof(*binary));
+	struct opened opened;
+
+	if (!binary)
+		return NULL;
+	binary->path = strdup(query->path);
+	if (!binary->path || !query->pid || open_query(binaries, query, &opened) < 0) {
+		free(binary->path);
+		free(binary);
+		return NULL;
+	}
+	binary->n_references = 1;
+	binary->fd = opened.fd;
+	binary->unverified = opened.unverified;
+	binary->device = opened.device;
+	binary->inode = opened.inode;
+	binary->size = opened.size;
+	binary->mtime_nsec = opened.mtime_nsec;
+	binary->serial = ++binaries->next_serial;
+	return binary;
+}
+
 struct binaries_root *binaries_root_of(struct binaries *binaries, uint32_t pid)
 {
 	_cleanup_close_ int fd = -1;

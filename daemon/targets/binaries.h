@@ -60,6 +60,12 @@ const char *binaries_file_path(const struct binaries_file *file);
 struct binary *binaries_file_binary(struct binaries *binaries, struct binaries_file *file,
 		const struct binaries_query *query);
 
+/*
+ * The file that a living process maps now, opened for the caller alone, when that of the table is not the one that is
+ * meant: equal bytes may lie in several inodes. NULL when it can't be opened.
+ */
+struct binary *binaries_open_anew(struct binaries *binaries, const struct binaries_query *query);
+
 /* The root of a living process's mount namespace. NULL when it can't be had. */
 struct binaries_root *binaries_root_of(struct binaries *binaries, uint32_t pid);
 struct binaries_root *binaries_root_ref(struct binaries_root *root);

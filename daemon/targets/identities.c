@@ -197,7 +197,7 @@ static int read_labels(struct identities *identities, const struct config_target
 {
 	for (size_t i = 0; i < target->n_env_labels; i++) {
 		_cleanup_free_ char *value = NULL;
-		int r = process_read_variable(identities->proc, pid, target->env_labels[i].variable, &value);
+		int r = process_read_variable(identities->proc, process_living_thread(identities->proc, pid), target->env_labels[i].variable, &value);
 
 		if (r == -ENOMEM || (value && labels_add(labels, target->env_labels[i].label, value) < 0))
 			return -ENOMEM;
@@ -236,6 +236,7 @@ int identities_read(struct identities *identities, uint32_t pid, const char *com
 {
 	_cleanup_(identity_unref_p) struct identity *identity = identity_new();
 	_cleanup_free_ char *command_line = NULL;
+	uint32_t thread = process_living_thread(identities->proc, pid);
 	struct process_status status;
 	int r;
 
@@ -245,7 +246,7 @@ int identities_read(struct identities *identities, uint32_t pid, const char *com
 	if (r)
 		return r;
 	/* What can't be read for want of a right, or because it is going, is left unknown. */
-	r = process_read_exe(identities->proc, pid, &identity->exe);
+	r = process_read_exe(identities->proc, thread, &identity->exe);
 	if (r == -ENOMEM)
 		return r;
 	if (process_read_status(identities->proc, pid, &status) == 0) {
@@ -254,7 +255,7 @@ int identities_read(struct identities *identities, uint32_t pid, const char *com
 		identity->namespace_pid = status.namespace_pid;
 	}
 	if (identities->wants_command_line)
-		process_read_command_line(identities->proc, pid, &command_line);
+		process_read_command_line(identities->proc, thread, &command_line);
 	r = finish(identities, identity, pid, comm, command_line, true);
 	if (r < 0)
 		return r;

@@ -13,17 +13,22 @@
 #include "image.h"
 #include "programs.h"
 
-static struct binary *program_binary(struct binaries *binaries, const struct program *program,
-		const struct address_range *range)
+static struct binaries_query query_of(const struct program *program, const struct address_range *range)
 {
-	const struct binaries_query query = {
-		.pid = program->is_alive ? program->id.pid : 0,
+	return (struct binaries_query){
+		.pid = program->is_alive ? program->thread : 0,
 		.start = range->start,
 		.end = range->end,
 		.root = program->root,
 		.path = binaries_file_path(range->file),
 		.time_nsec = program->is_alive ? clock_monotonic_nsec() : program->end_nsec,
 	};
+}
+
+static struct binary *program_binary(struct binaries *binaries, const struct program *program,
+		const struct address_range *range)
+{
+	const struct binaries_query query = query_of(program, range);
 
 	return binaries_file_binary(binaries, range->file, &query);
 }
@@ -33,6 +38,17 @@ struct binary *image_binary_at(struct binaries *binaries, const struct program *
 	const struct address_range *range = program->space ? address_space_find(program->space, address) : NULL;
 
 	return range && range->file ? program_binary(binaries, program, range) : NULL;
+}
+
+struct binary *image_binary_anew(struct binaries *binaries, const struct program *program, uint64_t address)
+{
+	const struct address_range *range = program->space ? address_space_find(program->space, address) : NULL;
+	struct binaries_query query;
+
+	if (!range || !range->file)
+		return NULL;
+	query = query_of(program, range);
+	return binaries_open_anew(binaries, &query);
 }
 
 static int copy_mappings(struct binaries *binaries, const struct program *program, struct image *image,

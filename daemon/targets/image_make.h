@@ -19,3 +19,5 @@ int image_make(struct programs *programs, struct program *program, bool with_per
 
 /* A reference to the file whose code a program has at `address`; NULL when that is in no file, or not known. */
 struct binary *image_binary_at(struct binaries *binaries, const struct program *program, uint64_t address);
+/* The same as binaries_open_anew(). */
+struct binary *image_binary_anew(struct binaries *binaries, const struct program *program, uint64_t address);

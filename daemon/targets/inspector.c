@@ -99,7 +99,7 @@ int inspector_add_mapping(struct inspector *inspector, struct program *program, 
 		range.kind = IMAGE_MAPPING_VDSO;
 	} else if (is_file(mapping->kind, build_id->size || (!program->exe && program->is_new_program))) {
 		const struct binaries_query query = {
-			.pid = program->is_alive ? program->id.pid : 0,
+			.pid = program->is_alive ? program->thread : 0,
 			.start = mapping->start,
 			.end = mapping->end,
 			.root = program->root,
@@ -152,10 +152,11 @@ static int read_mappings(struct inspector *inspector, struct program *program)
 	struct read_mappings reading = { inspector, program, clock_monotonic_nsec() };
 	int r = 0;
 
+	program->thread = process_living_thread(inspector->proc, program->id.pid);
 	if (!program->root)
-		program->root = binaries_root_of(inspector->programs->binaries, program->id.pid);
+		program->root = binaries_root_of(inspector->programs->binaries, program->thread);
 	if (!program->is_kernel)
-		r = mappings_read(inspector->proc, program->id.pid, on_mapping, &reading);
+		r = mappings_read(inspector->proc, program->thread, on_mapping, &reading);
 	if (r == -ENOMEM)
 		return r;
 	if (r == 0 || r == MAPPINGS_E_TRUNCATED) {
@@ -199,7 +200,7 @@ static int identify(struct inspector *inspector, struct program *program)
 		return r < 0 && r == -ENOMEM ? r : 0;
 	set_identity_take(inspector, program, identity);
 	/* It may have gone to another mount namespace since its parent. */
-	root = binaries_root_of(inspector->programs->binaries, program->id.pid);
+	root = binaries_root_of(inspector->programs->binaries, program->thread);
 	if (root) {
 		binaries_root_unref(inspector->programs->binaries, program->root);
 		program->root = root;

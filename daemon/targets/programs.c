@@ -105,7 +105,7 @@ struct program *programs_add(struct programs *programs, uint32_t pid, uint64_t b
 			map_remove(&programs->pids, &pid);
 		return NULL;
 	}
-	program->id.pid = pid;
+	program->id.pid = program->thread = pid;
 	program->begin_nsec = begin_nsec;
 	program->is_alive = true;
 	/* What was lost among the events that are being applied may be a mapping of this one. */

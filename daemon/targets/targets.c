@@ -342,6 +342,13 @@ struct binary *targets_binary_at(struct targets *targets, const struct process_i
 	return program ? image_binary_at(targets->binaries, program, address) : NULL;
 }
 
+struct binary *targets_binary_anew(struct targets *targets, const struct process_id *id, uint64_t address)
+{
+	struct program *program = programs_find(&targets->programs, id);
+
+	return program && program->is_alive ? image_binary_anew(targets->binaries, program, address) : NULL;
+}
+
 void targets_release(struct targets *targets, uint64_t window_end_nsec)
 {
 	struct program *program = programs_first(&targets->programs, PROGRAM_LIST_ENDED_SEEN), *next;

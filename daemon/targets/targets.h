@@ -59,6 +59,8 @@ enum { TARGETS_E_UNKNOWN = 1 };
  * the process once more, if it lives: call it as seldom as that may cost.
  */
 struct binary *targets_binary_at(struct targets *targets, const struct process_id *process, uint64_t address);
+/* What is mapped there now, when that was not it: opened once more. NULL when the process is gone. */
+struct binary *targets_binary_anew(struct targets *targets, const struct process_id *process, uint64_t address);
 
 /* The window that ended at this monotonic time has all its images: what exited before may be forgotten. */
 void targets_release(struct targets *targets, uint64_t window_end_nsec);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -65,6 +66,8 @@ int process_parse_stat(const char *text, size_t size, struct process_stat *ret)
 	const char *open = memchr(text, '(', size), *close = memrchr(text, ')', size);
 	_cleanup_free_ char *rest = NULL;
 	struct process_stat stat = { 0 };
+	unsigned long n_threads = 1;
+	bool is_dead = false;
 	char *save = NULL;
 	int field = 3;
 
@@ -76,16 +79,20 @@ int process_parse_stat(const char *text, size_t size, struct process_stat *ret)
 		return -ENOMEM;
 	for (char *word = strtok_r(rest, " \n", &save); word; word = strtok_r(NULL, " \n", &save), field++) {
 		if (field == 3)
-			stat.is_zombie = *word == 'Z' || *word == 'X';
+			is_dead = *word == 'Z' || *word == 'X';
 		else if (field == 4)
 			stat.parent_pid = strtoul(word, NULL, 10);
 		else if (field == 9)
 			stat.is_kernel_thread = strtoul(word, NULL, 10) & PF_KTHREAD;
+		else if (field == 20)
+			n_threads = strtoul(word, NULL, 10);
 		else if (field == 22)
 			stat.start_ticks = strtoull(word, NULL, 10);
 	}
 	if (field <= 22)
 		return -EBADMSG;
+	stat.is_zombie = is_dead && n_threads <= 1;
+	stat.lost_leader = is_dead && n_threads > 1;
 	*ret = stat;
 	return 0;
 }
@@ -97,6 +104,37 @@ int process_read_stat(int proc, uint32_t pid, struct process_stat *ret)
 	int r = read_file(proc, pid, "stat", text, sizeof(text), &n);
 
 	return r ? r : process_parse_stat(text, n, ret);
+}
+
+uint32_t process_living_thread(int proc, uint32_t pid)
+{
+	enum { MAX_DEAD = 64 };              /* threads other than the first leave no zombie: one that is met amid its exit */
+	uint32_t found = pid;
+	struct process_stat stat;
+	struct dirent *entry;
+	DIR *directory;
+	char path[32];
+	int fd, n = 0;
+
+	if (process_read_stat(proc, pid, &stat) != 0 || !stat.lost_leader)
+		return pid;
+	snprintf(path, sizeof(path), "%u/task", pid);
+	fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return pid;
+	directory = fdopendir(fd);
+	if (!directory) {
+		close_fd(fd);
+		return pid;
+	}
+	while (found == pid && (entry = readdir(directory)) && n++ < MAX_DEAD) {
+		uint32_t thread = (uint32_t)strtoul(entry->d_name, NULL, 10);
+
+		if (thread && thread != pid && process_read_stat(proc, thread, &stat) == 0 && !stat.is_zombie && !stat.lost_leader)
+			found = thread;
+	}
+	closedir(directory);
+	return found;
 }
 
 /* The number at an index behind "\nNAME:"; -1: the last one. */

@@ -18,6 +18,7 @@ struct process_stat {
 	uint32_t parent_pid;
 	bool is_kernel_thread;               /* PF_KTHREAD, include/linux/sched.h */
 	bool is_zombie;                      /* dead but not yet waited for: nothing else is to be had of it */
+	bool lost_leader;                    /* its first thread has ended, others live: see process_living_thread() */
 	char comm[PROCESS_COMM_LENGTH];
 };
 
@@ -25,6 +26,12 @@ struct process_stat {
 int process_parse_stat(const char *text, size_t size, struct process_stat *ret);
 /* 0, PROCESS_E_GONE or -errno; so do all that follow. */
 int process_read_stat(int proc, uint32_t pid, struct process_stat *ret);
+
+/*
+ * The number of a thread that shows what belongs to all of the process: maps, map_files, exe, root, ns, cmdline. It is the pid, or,
+ * when the first thread has ended before others, that of one that lives: /proc has a directory for each of them, too.
+ */
+uint32_t process_living_thread(int proc, uint32_t pid);
 
 struct process_status {
 	uid_t effective_uid;

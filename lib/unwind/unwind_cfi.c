@@ -40,12 +40,13 @@ enum how {
 	SAVED_UNDEFINED,
 	SAVED_AT_OFFSET,                     /* from the CFA */
 	SAVED_AT_EXPRESSION,
-	SAVED_ELSEWHERE,                     /* in another register, computed */
+	SAVED_IN_REGISTER,
+	SAVED_ELSEWHERE,                     /* computed */
 };
 
 struct saved {
 	enum how how;
-	int64_t offset;
+	int64_t offset;                      /* or number of the register */
 	struct reader expression;
 };
 
@@ -292,6 +293,19 @@ static int8_t place_of(const struct saved *saved, const struct value *cfa)
 	return (int8_t)(offset / 8);
 }
 
+/* Only as long as the others keep their places. */
+static struct unwind_rule return_register_rule(const struct state *s, const struct value *cfa)
+{
+	int64_t reg = s->saved[TRACKED_RETURN].offset;
+	struct unwind_rule rule = { .cfa = UNWIND_CFA_RETURN_REGISTER, .reg = (uint8_t)reg, .offset = (int32_t)cfa->offset };
+
+	if (cfa->kind != VALUE_REGISTER || cfa->reg != UNWIND_REGISTER_SP || rule.offset != cfa->offset || reg < 0 ||
+	    reg >= UNWIND_N_REGISTERS || place_of(&s->saved[TRACKED_BP], cfa) != UNWIND_SAVED_SAME ||
+	    place_of(&s->saved[TRACKED_BX], cfa) != UNWIND_SAVED_SAME)
+		return (struct unwind_rule){ .cfa = UNWIND_CFA_UNKNOWN };
+	return rule;
+}
+
 static struct unwind_rule make_rule(const struct state *s)
 {
 	const struct saved *back = &s->saved[TRACKED_RETURN];
@@ -309,6 +323,8 @@ static struct unwind_rule make_rule(const struct state *s)
 	}
 	if (!plt && is_signal_frame(s, &cfa))
 		return (struct unwind_rule){ .cfa = UNWIND_CFA_SIGNAL };
+	if (back->how == SAVED_IN_REGISTER)
+		return return_register_rule(s, &cfa);
 	if (back->how != SAVED_AT_OFFSET || back->offset != -8 || cfa.kind == VALUE_CONSTANT || cfa.reg >= UNWIND_N_REGISTERS)
 		return unknown;
 	if (plt) {
@@ -527,6 +543,9 @@ static bool change(struct run *run, uint8_t op, struct reader *r)
 		set_saved(run, reader_uleb128(r), (struct saved){ SAVED_SAME });
 		return true;
 	case DW_CFA_register:
+		reg = reader_uleb128(r);
+		set_saved(run, reg, (struct saved){ SAVED_IN_REGISTER, .offset = (int64_t)reader_uleb128(r) });
+		return true;
 	case DW_CFA_val_offset:
 	case DW_CFA_val_offset_sf:
 		reg = reader_uleb128(r);

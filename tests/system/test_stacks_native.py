@@ -126,8 +126,9 @@ def check_halves(samples):
 
 def check_above(stacks, above):
     """These callers are there, in that order, wherever a stack is whole."""
+    plain = [(s, [plain_name(name) for name in names]) for s, names in stacks if not s.broken]
     for inner, outer in above.items():
-        with_it = [(s, names[names.index(inner):]) for s, names in stacks if inner in names and not s.broken]
+        with_it = [(s, names[names.index(inner):]) for s, names in plain if inner in names]
         for sample, names in with_it:
             at = 0
             for name in outer:

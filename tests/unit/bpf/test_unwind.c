@@ -517,6 +517,24 @@ START_TEST(who_did_not_call_was_interrupted)
 }
 END_TEST
 
+START_TEST(a_return_address_in_a_register_is_known_of_the_leaf_alone)
+{
+	static const uint64_t frames[] = { 0x400020, 0x400150, 0x400250, 0x400350 };
+
+	make_described();
+	code[0].rule = (struct unwind_rule){ .cfa = UNWIND_CFA_RETURN_REGISTER, .reg = 5 };
+	start(0x400020, stack_base + 102 * 8, 0x777);
+	walk.registers.at[5] = 0x400150;
+	expect_frames(SAMPLE_VERDICT_COMPLETE, 4, frames);
+	start(0x400020, stack_base + 102 * 8, 0x777);
+	walk.registers.at[5] = 0;
+	expect_frames(SAMPLE_VERDICT_BAD_FRAME, 1, frames);
+	start(0x400020, stack_base + 102 * 8, 0x777);
+	walk.registers.known = 1 << UNWIND_REGISTER_SP;
+	expect_frames(SAMPLE_VERDICT_NO_RULE, 1, frames);
+}
+END_TEST
+
 START_TEST(a_rule_that_does_not_rise_breaks_the_walk)
 {
 	static const uint64_t frames[] = { 0x400020 };
@@ -593,5 +611,5 @@ UNIT_TESTS("unwind", a_whole_chain_has_every_frame, a_leaf_without_a_frame_is_co
 		a_signal_leads_to_what_it_interrupted, what_is_only_guessed_is_said_to_be,
 		a_place_without_a_rule_ends_the_walk_with_the_reason, registers_saved_far_below_are_found_too,
 		registers_saved_below_rbp_are_found_by_the_callees, who_did_not_call_was_interrupted,
-		a_rule_that_does_not_rise_breaks_the_walk,
+		a_return_address_in_a_register_is_known_of_the_leaf_alone, a_rule_that_does_not_rise_breaks_the_walk,
 		the_hash_is_of_all_frames_in_their_order, similar_stacks_have_different_hashes)

@@ -40,6 +40,11 @@ START_TEST(a_kernel_thread_and_a_zombie_are_known_by_their_fields)
 	ck_assert(stat.is_kernel_thread);
 	ck_assert_int_eq(parse("2 (x) Z 0 0 0 " TAIL "\n", &stat), 0);
 	ck_assert(stat.is_zombie);
+	ck_assert(!stat.lost_leader);
+	/* Others of its threads live. */
+	ck_assert_int_eq(parse("2 (x) Z 0 0 0 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 3 0 4242 100 200\n", &stat), 0);
+	ck_assert(!stat.is_zombie);
+	ck_assert(stat.lost_leader);
 }
 END_TEST
 

@@ -204,6 +204,8 @@ static struct found our_cfa(const struct unwind_rule *rule, const uint64_t *regi
 	switch (rule->cfa) {
 	case UNWIND_CFA_REGISTER:
 		return (struct found){ FOUND_VALUE, base + (uint64_t)(int64_t)rule->offset };
+	case UNWIND_CFA_RETURN_REGISTER:
+		return (struct found){ FOUND_VALUE, registers[UNWIND_REGISTER_SP] + (uint64_t)(int64_t)rule->offset };
 	case UNWIND_CFA_DEREFERENCE:
 		return (struct found){ FOUND_VALUE, memory_at(base + (uint64_t)(int64_t)rule->inner) + (uint64_t)(int64_t)rule->addend };
 	case UNWIND_CFA_PLT:
@@ -223,6 +225,8 @@ static struct found our_register(const struct unwind_rule *rule, int reg, const 
 
 	if (rule->cfa == UNWIND_CFA_SIGNAL)
 		return (struct found){ FOUND_VALUE, memory_at(registers[UNWIND_REGISTER_SP] + in_ucontext[reg]) };
+	if (rule->cfa == UNWIND_CFA_RETURN_REGISTER && reg == REGISTER_RETURN)
+		return (struct found){ FOUND_VALUE, registers[rule->reg] };
 	if (place == UNWIND_SAVED_NOWHERE)
 		return (struct found){ FOUND_NOTHING };
 	if (place == UNWIND_SAVED_SAME)

@@ -161,7 +161,11 @@ END_TEST
 START_TEST(a_return_address_elsewhere_is_not_followed)
 {
 	check_only_rule(PROGRAM(DW_CFA_offset | 16, 2), UNKNOWN);
-	check_only_rule(PROGRAM(DW_CFA_register, 16, 1), UNKNOWN);
+	/* As vfork() of glibc has it; not if more than the return address has moved. */
+	check_only_rule(PROGRAM(DW_CFA_def_cfa_offset, 0, DW_CFA_register, 16, 5),
+			(struct unwind_rule){ UNWIND_CFA_RETURN_REGISTER, 5, 0, 0, { 0 } });
+	check_only_rule(PROGRAM(DW_CFA_register, 16, 5, DW_CFA_offset | 3, 2), UNKNOWN);
+	check_only_rule(PROGRAM(DW_CFA_register, 16, 17), UNKNOWN);
 	check_only_rule(PROGRAM(DW_CFA_same_value, 16), UNKNOWN);
 }
 END_TEST
