@@ -21,8 +21,9 @@ enum {
 };
 
 /*
- * In an address of the program that is not the leaf: this is where a signal interrupted it, not the return address of a
- * call. (Addresses of programs are below 2^63.)
+ * In an address of the program that is not the leaf: this is an instruction that did not begin, because a signal
+ * interrupted it or because nobody called its function; not the return address of a call. (Addresses of programs are below
+ * 2^63.)
  */
 #define SAMPLE_INTERRUPTED (1ULL << 63)
 

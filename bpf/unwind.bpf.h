@@ -80,7 +80,7 @@ struct unwind {
 	__u32 verdict;
 	__u32 guess;                     /* verdict if the frame pointer, taken for want of better, leads nowhere */
 	__u32 has_guessed;               /* for a table that is not made yet: where that led says nothing */
-	__u32 zero;
+	__u32 was_not_called;            /* the last frame: its address is no return address behind a call */
 	__u64 words[UNWIND_WORDS];       /* of the stack, being looked at */
 #ifndef UNWIND_NATIVE
 	struct mapping mappings[UNWIND_MAPPINGS]; /* met in this walk; */
@@ -295,9 +295,12 @@ static __always_inline int unwind_step(struct unwind *unwind)
 	int r;
 
 	/* A call that does not return may be the last instruction of its function: the byte before the return address is in it. */
+	unwind->was_not_called = false;
 	r = unwind_rule_at(unwind, registers->ip - !registers->is_exact, &rule);
 	if (r)
 		return r;
+	/* The kernel returns from a handler as if the trampoline had called it (arch/x86/kernel/signal_64.c). */
+	unwind->was_not_called = rule.cfa == UNWIND_CFA_SIGNAL || (rule.cfa == UNWIND_CFA_END && rule.reg == UNWIND_END_NOT_CALLED);
 	reg = rule.reg & (UNWIND_N_REGISTERS - 1);
 	base = registers->at[reg];
 	switch (rule.cfa) {
@@ -365,6 +368,8 @@ static long unwind_frame(__u32 index, void *data)
 	unwind->n = n + 1;
 	unwind->hash = unwind_mix(unwind->hash, frame, context->salt);
 	r = unwind_step(unwind);
+	if (n && unwind->was_not_called)
+		unwind->frames[at] = frame | SAMPLE_INTERRUPTED;
 	if (r == UNWIND_GO_ON)
 		return 0;
 	unwind->verdict = (__u32)r;

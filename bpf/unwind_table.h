@@ -65,6 +65,9 @@ enum {
  */
 #define UNWIND_CALLER_INTERRUPTED 0x80
 
+/* As unwind_rule.reg of END: nobody called this, somebody put its address where a return address is. */
+#define UNWIND_END_NOT_CALLED 1
+
 struct unwind_rule {
 	__u8 cfa;                        /* enum unwind_cfa */
 	__u8 reg;                        /* below UNWIND_N_REGISTERS; UNWIND_CALLER_INTERRUPTED or not */

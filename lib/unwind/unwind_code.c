@@ -200,7 +200,7 @@ static int find_contexts(struct reader bytes, uint64_t offset, unwind_code_add a
 	/* mov %rbx,%rsp; mov (%rsp),%rdi; test %rdi,%rdi; je; call setcontext; mov %rax,%rdi; call exit; hlt */
 	static const uint8_t wanted[] = { 0x48, 0x89, 0xdc, 0x48, 0x8b, 0x3c, 0x24, 0x48, 0x85, 0xff, 0x74, 0x08, 0xe8 };
 	enum { SIZE = 26 };
-	const struct unwind_rule rule = { .cfa = UNWIND_CFA_END };
+	const struct unwind_rule rule = { .cfa = UNWIND_CFA_END, .reg = UNWIND_END_NOT_CALLED };
 	const uint8_t *start = bytes.data, *end = start + bytes.size, *p = start;
 	int r = 0;
 

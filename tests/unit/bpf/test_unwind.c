@@ -428,7 +428,7 @@ END_TEST
 /* A handler on another stack, below; it returns to the trampoline, where rsp points at the ucontext. */
 START_TEST(a_signal_leads_to_what_it_interrupted)
 {
-	static const uint64_t frames[] = { 0x400020, 0x400500, 0x400100 | SAMPLE_INTERRUPTED, 0x400250, 0x400350 };
+	static const uint64_t frames[] = { 0x400020, 0x400500 | SAMPLE_INTERRUPTED, 0x400100 | SAMPLE_INTERRUPTED, 0x400250, 0x400350 };
 	uint64_t *ucontext = &heap_words[202 + UNWIND_UCONTEXT_REGISTERS / 8];
 
 	make_described();

@@ -379,7 +379,7 @@ START_TEST(a_context_of_makecontext_has_no_caller_whatever_its_table_says)
 	set_section(&file, 0, ".eh_frame", &eh);
 	rows = build(&file);
 	check_row(&rows, 0, 0, RSP(8));
-	check_row(&rows, 1, 63, END);
+	check_row(&rows, 1, 63, ((struct unwind_rule){ .cfa = UNWIND_CFA_END, .reg = UNWIND_END_NOT_CALLED }));
 	check_row(&rows, 2, 64 + sizeof(start_context), RSP(8));
 	ck_assert_uint_eq(rows.rows.n, 3);
 	unwind_rows_deinit(&rows);
