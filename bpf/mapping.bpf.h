@@ -31,6 +31,8 @@ struct mapping {
 	struct unwind_file file;
 	__u32 kind;                      /* enum mapping_kind; NONE: not executable, too */
 	__u32 state;                     /* of the file: enum unwind_file_state */
+	__u32 serial;                    /* of its table */
+	__u32 zero;
 };
 
 /*

@@ -86,6 +86,7 @@ struct unwind {
 	struct mapping mappings[UNWIND_MAPPINGS]; /* met in this walk; */
 	__u32 mapping, next_mapping;     /* the last one used; the next one to forget */
 	struct mapping_search search;
+	struct rules_cached cache[RULES_CACHED];
 #endif
 	struct sample_stack stack;       /* sent as one with the frames */
 	__u64 frames[UNWIND_MAX_FRAMES];
@@ -141,7 +142,10 @@ static __always_inline struct mapping *unwind_mapping_of(struct unwind *unwind, 
  */
 static __always_inline int unwind_rule_at(struct unwind *unwind, __u64 address, struct unwind_rule *ret)
 {
+	struct rules_cached *cached;
 	struct mapping *mapping;
+	__u64 offset;
+	int r;
 
 	ret->cfa = UNWIND_CFA_FRAME_POINTER;
 	ret->bx = UNWIND_SAVED_NOWHERE;
@@ -160,7 +164,18 @@ static __always_inline int unwind_rule_at(struct unwind *unwind, __u64 address, 
 		unwind->has_guessed = true;
 		return 0;
 	}
-	return rules_of_table(mapping->state, address - mapping->start + mapping->file_offset, ret);
+	offset = address - mapping->start + mapping->file_offset;
+	cached = rules_cache_slot(unwind->cache, mapping->serial, offset);
+	if ((cached->offset ^ offset) | (cached->serial ^ mapping->serial)) {
+		cached->serial = 0;
+		r = rules_of_table(mapping->state, offset, &cached->rule);
+		if (r)
+			return r;
+		cached->offset = offset;
+		cached->serial = mapping->serial;
+	}
+	*ret = cached->rule;
+	return 0;
 }
 #endif
 

@@ -96,6 +96,8 @@ struct unwind_table {
 	__u32 begin, end;
 	__u32 n_levels;                  /* 1: the root points at row pages; 2: at index pages, which do */
 	__u32 n_rules;
+	__u32 serial;                    /* in the kernel: that of no other table, ever; else 0 */
+	__u32 zero;
 	__u32 rule_pages[UNWIND_MAX_RULE_PAGES];
 	struct unwind_index root[UNWIND_ROOT_ENTRIES];
 };

@@ -43,6 +43,7 @@ struct unwind_maps {
 	struct chunk *chunks;
 	struct table tables[MAX_TABLES];     /* number 0 is UNWIND_FILE_WANTED */
 	size_t n_tables, n_files, n_pages;
+	uint32_t last_serial;
 };
 
 /* ---- pages ---- */
@@ -197,6 +198,7 @@ static int write_table(struct unwind_maps *maps, uint32_t number, const struct t
 	if (!bytes)
 		return -ENOMEM;
 	memcpy(bytes, image->pages, image->n_pages * UNWIND_PAGE_SIZE);
+	kernel_table.serial = ++maps->last_serial;
 	unwind_image_relocate(&kernel_table, bytes, image->n_pages, table->pages);
 	r = write_pages(maps, table->pages, bytes, table->n_pages);
 	if (r < 0)

@@ -12,7 +12,7 @@
 #include <xxhash.h>
 
 #define MAGIC UINT64_C(0x31646e6977756e75)   /* "unuwind1" */
-#define VERSION 1
+#define VERSION 2
 #define FREE UINT32_MAX                      /* the offset of an entry that is not used */
 
 /* What is in front of the pages. */
@@ -27,7 +27,7 @@ struct front {
 #define PAGES_AT sizeof(struct front)
 #define CHECKED_AT offsetof(struct front, table)
 
-_Static_assert(sizeof(struct front) == 24 + 336 && PAGES_AT % 8 == 0, "the format has no holes, and pages are aligned");
+_Static_assert(sizeof(struct front) == 24 + 344 && PAGES_AT % 8 == 0, "the format has no holes, and pages are aligned");
 _Static_assert(PAGES_AT + (UNWIND_MAX_RULE_PAGES + UNWIND_ROOT_ENTRIES + UNWIND_ROOT_ENTRIES * UNWIND_INDEX_ENTRIES) *
 	UNWIND_PAGE_SIZE <= UNWIND_IMAGE_MAX_SIZE, "the largest tree fits");
 
