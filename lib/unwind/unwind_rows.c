@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Each source speaks of ranges of the file. They are laid one under the other, sorted and without overlaps: where two
- * speak of the same code the earlier stays. What is left between them gets the rule of frame pointers. Everything is
- * linear but for sorting, which is not needed when a source is sorted already, as linkers nearly leave it.
+ * speak of the same code the earlier stays. What is left between them is looked at instruction by instruction, and what
+ * still is left gets the rule of frame pointers. Everything is linear but for sorting, which is not needed when a source is
+ * sorted already, as linkers nearly leave it.
  */
 #include <elf.h>
 #include <endian.h>
@@ -16,6 +17,7 @@
 #include "hash.h"
 #include "unwind_cfi.h"
 #include "unwind_code.h"
+#include "unwind_depth.h"
 #include "unwind_go.h"
 #include "unwind_rows.h"
 
@@ -488,6 +490,31 @@ static int read_stubs(struct builder *b, bool is_go)
 	return r ? r : lay_over(b);
 }
 
+struct gaps {
+	VEC(struct unwind_depth_gap) v;
+};
+
+static int add_gap(struct builder *b, const struct range *piece, void *userdata)
+{
+	struct gaps *gaps = userdata;
+
+	if (piece->rule != RULE_FRAME_POINTER || is_taken(&b->taken, piece))
+		return 0;
+	return vec_push(&gaps->v, ((struct unwind_depth_gap){ piece->start, piece->end }));
+}
+
+static int read_depth(struct builder *b, const struct elf_image *debug)
+{
+	struct gaps gaps = { 0 };
+	int r;
+
+	r = for_each_piece(b, add_gap, &gaps);
+	if (!r && gaps.v.n)
+		r = unwind_depth_rows(b->image, debug, gaps.v.at, gaps.v.n, add_range, b);
+	vec_deinit(&gaps.v);
+	return r ? r : lay_under(b);
+}
+
 static int read_sources(struct builder *b, const struct elf_image *debug)
 {
 	bool is_go;
@@ -506,7 +533,9 @@ static int read_sources(struct builder *b, const struct elf_image *debug)
 		r = unwind_code_entry(b->image, add_range, b);
 	if (!r)
 		r = lay_under(b);
-	return r ? r : read_stubs(b, is_go);
+	if (!r)
+		r = read_stubs(b, is_go);
+	return r ? r : read_depth(b, debug);
 }
 
 /* --- Rows --- */

@@ -1,0 +1,1285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A function is read first: all instructions that its ways lead to, whatever the state there (read_function()). Then
+ * states are carried along these ways, block by block, until nothing changes (follow()): at the first instruction rsp is
+ * CFA - 8. Where ways meet, what they don't agree in is unknown from there on; so a state changes a few times at most.
+ *
+ * Positions are bytes of the gaps, one behind the other: bit maps and the rules that were found are by position.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "map.h"
+#include "unwind_depth.h"
+#include "unwind_instruction.h"
+#include "vec.h"
+
+enum {
+	MAX_INSTRUCTIONS = 65536,            /* of a function: the largest known, of generated code, have 20,000 */
+	MAX_RESTARTS = 16,                   /* calls of a function that turn out not to return */
+	MAX_TABLE = 1024,                    /* entries of a switch */
+	MAX_SYMBOLS = 1 << 20,
+	MAX_RULES = UINT16_MAX - 1,
+	RED_ZONE = 128,                      /* below rsp, kept: System V ABI, AMD64 supplement, 3.2.2 */
+	FRESH = -8,                          /* rsp at a function's first instruction, from the CFA */
+};
+
+#define NOWHERE UINT32_MAX
+#define SP UNWIND_REGISTER_SP
+#define BP UNWIND_REGISTER_BP
+#define BX UNWIND_REGISTER_BX
+#define NO_REGISTER UNWIND_INSTRUCTION_NO_REGISTER
+
+/* --- States --- */
+
+enum value_kind {
+	VALUE_UNKNOWN,
+	VALUE_CFA,                           /* the CFA and offset */
+	VALUE_BASE,                          /* rsp as it was moved by an unknown distance (alloca, alignment), and offset */
+	VALUE_ENTRY_BP, VALUE_ENTRY_BX,      /* the caller's */
+};
+
+struct value {
+	uint32_t kind;
+	int32_t offset;
+};
+
+/* Before an instruction. */
+struct state {
+	struct value at[UNWIND_N_REGISTERS];
+	struct value bp, bx, cfa;            /* where these are in memory: VALUE_CFA, VALUE_BASE, or nowhere */
+	int32_t cfa_offset;                  /* what is there is the CFA and that */
+	uint32_t base;                       /* the instruction that moved rsp: index + 1 */
+};
+
+_Static_assert(sizeof(struct state) == 160, "compared as bytes");
+
+static const struct state fresh = { .at = { [SP] = { VALUE_CFA, FRESH }, [BP] = { VALUE_ENTRY_BP, 0 }, [BX] = { VALUE_ENTRY_BX, 0 } } };
+
+static bool is_same(struct value a, struct value b)
+{
+	return a.kind == b.kind && a.offset == b.offset;
+}
+
+static bool is_place(struct value v)
+{
+	return v.kind == VALUE_CFA || v.kind == VALUE_BASE;
+}
+
+static struct value plus(struct value v, int32_t n)
+{
+	if (!n)
+		return v;
+	if (!is_place(v) || __builtin_add_overflow(v.offset, n, &v.offset))
+		return (struct value){ VALUE_UNKNOWN, 0 };
+	return v;
+}
+
+static void forget_base(struct state *s)
+{
+	for (size_t i = 0; i < UNWIND_N_REGISTERS; i++)
+		if (s->at[i].kind == VALUE_BASE)
+			s->at[i] = (struct value){ 0 };
+	if (s->bp.kind == VALUE_BASE)
+		s->bp = (struct value){ 0 };
+	if (s->bx.kind == VALUE_BASE)
+		s->bx = (struct value){ 0 };
+	s->cfa = (struct value){ 0 };
+	s->cfa_offset = 0;
+	s->base = 0;
+}
+
+/* What holds in both. */
+static void meet(struct state *s, struct state other)
+{
+	if (s->base != other.base) {
+		forget_base(s);
+		forget_base(&other);
+	}
+	for (size_t i = 0; i < UNWIND_N_REGISTERS; i++)
+		if (!is_same(s->at[i], other.at[i]))
+			s->at[i] = (struct value){ 0 };
+	if (!is_same(s->bp, other.bp))
+		s->bp = (struct value){ 0 };
+	if (!is_same(s->bx, other.bx))
+		s->bx = (struct value){ 0 };
+	if (!is_same(s->cfa, other.cfa) || s->cfa_offset != other.cfa_offset) {
+		s->cfa = (struct value){ 0 };
+		s->cfa_offset = 0;
+	}
+}
+
+/* What lies below rsp may be overwritten at any time, but for the red zone. */
+static bool is_kept(const struct state *s, struct value place, int32_t red_zone)
+{
+	if (!is_place(place))
+		return false;
+	return place.kind != s->at[SP].kind || (int64_t)place.offset >= (int64_t)s->at[SP].offset - red_zone;
+}
+
+static void overwrite(struct value *place, struct value at, unsigned size, unsigned place_size)
+{
+	if (place->kind == at.kind && (int64_t)place->offset < (int64_t)at.offset + size &&
+	    (int64_t)at.offset < (int64_t)place->offset + place_size)
+		*place = (struct value){ 0 };
+}
+
+static void store(struct state *s, struct value to, struct value what, unsigned size)
+{
+	if (!is_place(to))
+		return;
+	/* The same once more is no change. */
+	if (size == 8 && ((what.kind == VALUE_ENTRY_BP && is_same(to, s->bp)) || (what.kind == VALUE_ENTRY_BX && is_same(to, s->bx))))
+		return;
+	overwrite(&s->bp, to, size, 8);
+	overwrite(&s->bx, to, size, 8);
+	overwrite(&s->cfa, to, size, 8);
+	if (size != 8)
+		return;
+	if (what.kind == VALUE_ENTRY_BP && !is_kept(s, s->bp, RED_ZONE))
+		s->bp = to;
+	if (what.kind == VALUE_ENTRY_BX && !is_kept(s, s->bx, RED_ZONE))
+		s->bx = to;
+	/* Elsewhere it is of no use: what is found by the CFA does not lead to it. */
+	if (what.kind == VALUE_CFA && to.kind == VALUE_BASE && !is_kept(s, s->cfa, RED_ZONE)) {
+		s->cfa = to;
+		s->cfa_offset = what.offset;
+	}
+}
+
+static struct value load(const struct state *s, struct value from)
+{
+	if (!is_place(from))
+		return (struct value){ 0 };
+	if (is_same(from, s->bp))
+		return (struct value){ VALUE_ENTRY_BP, 0 };
+	if (is_same(from, s->bx))
+		return (struct value){ VALUE_ENTRY_BX, 0 };
+	if (is_same(from, s->cfa))
+		return (struct value){ VALUE_CFA, s->cfa_offset };
+	return (struct value){ 0 };
+}
+
+static void push(struct state *s, struct value what)
+{
+	s->at[SP] = plus(s->at[SP], -8);
+	store(s, s->at[SP], what, 8);
+}
+
+static struct value pop(struct state *s)
+{
+	struct value what = load(s, s->at[SP]);
+
+	s->at[SP] = plus(s->at[SP], 8);
+	return what;
+}
+
+static void move_unknown(struct state *s, uint8_t reg, uint32_t instruction)
+{
+	bool was_place = is_place(s->at[reg]);
+
+	s->at[reg] = (struct value){ 0 };
+	if (!was_place || (reg != SP && s->at[SP].kind == VALUE_BASE))
+		return;
+	forget_base(s);
+	s->base = instruction + 1;
+	s->at[reg] = (struct value){ VALUE_BASE, 0 };
+}
+
+/* Registers that a function need not restore, and what is below the stack pointer. */
+static void call(struct state *s)
+{
+	static const uint8_t clobbered[] = { 0, 1, 2, 4, 5, 8, 9, 10, 11 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(clobbered); i++)
+		s->at[clobbered[i]] = (struct value){ 0 };
+	if (!is_kept(s, s->bp, 0))
+		s->bp = (struct value){ 0 };
+	if (!is_kept(s, s->bx, 0))
+		s->bx = (struct value){ 0 };
+	if (!is_kept(s, s->cfa, 0))
+		s->cfa = (struct value){ 0 };
+}
+
+static void apply(struct state *s, const struct unwind_instruction *i, uint32_t index)
+{
+	struct value reg = i->reg == NO_REGISTER ? (struct value){ 0 } : s->at[i->reg];
+	struct value base = i->base == NO_REGISTER ? (struct value){ 0 } : s->at[i->base];
+
+	switch (i->kind) {
+	case UNWIND_INSTRUCTION_PUSH:
+		push(s, reg);
+		break;
+	case UNWIND_INSTRUCTION_POP:
+		reg = pop(s);
+		if (i->reg != NO_REGISTER)
+			s->at[i->reg] = reg;
+		break;
+	case UNWIND_INSTRUCTION_SET:
+		s->at[i->reg] = plus(base, i->displacement);
+		break;
+	case UNWIND_INSTRUCTION_CONSTANT: case UNWIND_INSTRUCTION_ADD: case UNWIND_INSTRUCTION_TABLE:
+		s->at[i->reg] = (struct value){ 0 };
+		break;
+	case UNWIND_INSTRUCTION_MOVE_UNKNOWN:
+		move_unknown(s, i->reg, index);
+		break;
+	case UNWIND_INSTRUCTION_STORE:
+		store(s, plus(base, i->displacement), reg, i->size);
+		break;
+	case UNWIND_INSTRUCTION_LOAD:
+		s->at[i->reg] = load(s, plus(base, i->displacement));
+		break;
+	case UNWIND_INSTRUCTION_LEAVE:
+		s->at[SP] = s->at[BP];
+		s->at[BP] = pop(s);
+		break;
+	case UNWIND_INSTRUCTION_ENTER:
+		push(s, s->at[BP]);
+		s->at[BP] = s->at[SP];
+		s->at[SP] = plus(s->at[SP], -i->displacement);
+		break;
+	case UNWIND_INSTRUCTION_EXCHANGE:
+		s->at[i->reg] = base;
+		s->at[i->base] = reg;
+		break;
+	case UNWIND_INSTRUCTION_CALL: case UNWIND_INSTRUCTION_CALL_INDIRECT:
+		call(s);
+		break;
+	default:
+		break;
+	}
+	for (uint16_t left = i->written; left; left &= (uint16_t)(left - 1))
+		s->at[__builtin_ctz(left)] = (struct value){ 0 };
+}
+
+/* --- Rules of states --- */
+
+/* How a rule says where a register was saved. */
+static int8_t saved(const struct state *s, struct value place, struct value in_register, uint32_t entry)
+{
+	if (is_kept(s, place, in_register.kind == entry ? 0 : RED_ZONE) && place.offset % 8 == 0) {
+		int32_t words = place.offset / 8;
+
+		if (place.kind == VALUE_CFA && words <= -2 && words >= INT8_MIN)
+			return (int8_t)words;
+		if (place.kind == VALUE_BASE && s->at[BP].kind == VALUE_BASE) {
+			words = s->at[BP].offset / 8 - words;
+			if (s->at[BP].offset % 8 == 0 && words >= 0 && words < UNWIND_SAVED_NOWHERE - UNWIND_SAVED_AT_BP)
+				return (int8_t)(UNWIND_SAVED_AT_BP + words);
+		}
+	}
+	return in_register.kind == entry ? UNWIND_SAVED_SAME : UNWIND_SAVED_NOWHERE;
+}
+
+static bool by_register(const struct state *s, uint8_t reg, struct unwind_rule *rule)
+{
+	/* The return address is there still. */
+	if (s->at[reg].kind != VALUE_CFA || (reg == SP && s->at[reg].offset > -8))
+		return false;
+	rule->cfa = UNWIND_CFA_REGISTER;
+	rule->reg = reg;
+	rule->offset = -s->at[reg].offset;
+	return true;
+}
+
+/* By a copy of the CFA in memory. */
+static bool by_memory(const struct state *s, uint8_t reg, struct unwind_rule *rule)
+{
+	int64_t inner = (int64_t)s->cfa.offset - s->at[reg].offset, addend = -(int64_t)s->cfa_offset;
+
+	if (!is_place(s->cfa) || s->cfa.kind != s->at[reg].kind || inner != (int16_t)inner || addend != (int16_t)addend)
+		return false;
+	rule->cfa = UNWIND_CFA_DEREFERENCE;
+	rule->reg = reg;
+	rule->inner = (int16_t)inner;
+	rule->addend = (int16_t)addend;
+	return true;
+}
+
+static bool is_frame_pointer(const struct state *s)
+{
+	static const struct value at_frame = { VALUE_CFA, -16 };
+
+	return is_same(s->at[BP], at_frame) && is_same(s->bp, at_frame);
+}
+
+static struct unwind_rule rule_of(const struct state *s)
+{
+	struct unwind_rule rule = { 0 };
+	bool found = is_frame_pointer(s) && by_register(s, BP, &rule);
+
+	found = found || by_register(s, SP, &rule);
+	/* Above the return address: that may be gone. */
+	if (!found && s->at[SP].kind == VALUE_CFA)
+		return (struct unwind_rule){ .cfa = UNWIND_CFA_UNKNOWN };
+	found = found || by_register(s, BP, &rule) || by_memory(s, SP, &rule) || by_memory(s, BP, &rule);
+	for (uint8_t reg = 0; reg < UNWIND_N_REGISTERS && !found; reg++)
+		found = by_register(s, reg, &rule);
+	if (!found)
+		return (struct unwind_rule){ .cfa = UNWIND_CFA_UNKNOWN };
+	rule.bp = saved(s, s->bp, s->at[BP], VALUE_ENTRY_BP);
+	rule.bx = saved(s, s->bx, s->at[BX], VALUE_ENTRY_BX);
+	return rule;
+}
+
+/* --- The code --- */
+
+struct gap {
+	uint32_t start, end;                 /* file offsets */
+	uint32_t position;                   /* of start */
+	uint64_t address;                    /* likewise */
+};
+
+/* An instruction of the function being followed. */
+struct step {
+	struct unwind_instruction i;
+	uint32_t position;
+	uint32_t next, to;                   /* indexes of steps, NOWHERE: out of the function, or it has none */
+	uint32_t target;                     /* position of i.target, or NOWHERE */
+	uint32_t first_target, n_targets;    /* of a switch: in function.targets */
+	uint32_t block;                      /* that begins here, or NOWHERE */
+	bool is_leader;
+	bool does_not_return;                /* a call */
+};
+
+struct block {
+	uint32_t first;
+	uint32_t parent;                     /* block whose call leads to the way on which this was reached first, or NOWHERE */
+	struct value call_sp;                /* rsp at its call */
+	bool is_reached, is_queued, is_pending;
+	bool is_behind_call;                 /* reached in no other way so far */
+	struct state in;
+};
+
+struct function {
+	uint32_t start;                      /* position */
+	bool is_guess;                       /* what was told before is not touched: there it ends */
+	bool may_restart;
+	struct state first;
+	VEC(struct step) steps;
+	VEC(struct block) blocks;
+	VEC(uint32_t) targets;               /* of switches: positions, then indexes of steps */
+	VEC(uint32_t) work;                  /* positions to read; then blocks to follow */
+	VEC(uint32_t) pending;               /* blocks whose call's way on is not followed yet */
+	size_t n_bad;                        /* ways that lead to what is no code */
+	size_t n_disagree, n_unbalanced, n_ends;
+	bool has_unknown_jump;               /* by a register or memory, where to is not known */
+	struct state at_unknown_jump;
+};
+
+/* A function with a switch whose targets are not known. */
+struct open_function {
+	uint32_t start;
+	struct state state;
+};
+
+struct depth {
+	const struct elf_image *image;
+	struct reader file;
+	VEC(struct gap) gaps;
+	uint32_t n_positions;
+	uint64_t n_steps;                    /* left */
+	uint64_t *entries, *seen;            /* bits by position */
+	uint16_t *rules;                     /* by position of an instruction: index + 1; 0: not reached */
+	VEC(struct unwind_rule) all_rules;
+	struct map rule_numbers;
+	VEC(struct open_function) open;      /* sorted by start */
+	struct function f;
+};
+
+static bool bit(const uint64_t *bits, uint32_t i)
+{
+	return bits[i / 64] >> (i % 64) & 1;
+}
+
+static void set_bit(uint64_t *bits, uint32_t i)
+{
+	bits[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+static void clear_bit(uint64_t *bits, uint32_t i)
+{
+	bits[i / 64] &= ~(UINT64_C(1) << (i % 64));
+}
+
+static const struct gap *gap_of(const struct depth *d, uint32_t position)
+{
+	size_t low = 0, high = d->gaps.n;
+
+	while (low + 1 < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (d->gaps.at[middle].position <= position)
+			low = middle;
+		else
+			high = middle;
+	}
+	return &d->gaps.at[low];
+}
+
+static uint32_t end_of(const struct gap *g)
+{
+	return g->position + (g->end - g->start);
+}
+
+/* NOWHERE when the address is not in a gap. */
+static uint32_t position_of(const struct depth *d, uint64_t address)
+{
+	size_t low = 0, high = d->gaps.n;
+	uint64_t offset;
+
+	if (!address || !elf_image_offset_of_address(d->image, address, &offset))
+		return NOWHERE;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (d->gaps.at[middle].end <= offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == d->gaps.n || d->gaps.at[low].start > offset)
+		return NOWHERE;
+	return d->gaps.at[low].position + (uint32_t)(offset - d->gaps.at[low].start);
+}
+
+static struct reader bytes_from(const struct depth *d, const struct gap *g, uint32_t position)
+{
+	return reader_part(&d->file, g->start + (position - g->position), end_of(g) - position);
+}
+
+static uint64_t address_of(const struct gap *g, uint32_t position)
+{
+	return g->address + (position - g->position);
+}
+
+/* --- Where functions begin --- */
+
+static void add_entry(struct depth *d, uint64_t address)
+{
+	uint32_t position = position_of(d, address);
+
+	if (position != NOWHERE)
+		set_bit(d->entries, position);
+}
+
+/* gcc and clang put what is seldom run elsewhere, and give it a name of its own: there the function goes on. */
+static bool is_part(const char *name)
+{
+	const char *dot = name ? strstr(name, ".cold") : NULL;
+
+	return dot && (!dot[5] || dot[5] == '.');
+}
+
+static void add_symbols(struct depth *d, const struct elf_image *image, uint32_t type)
+{
+	size_t n_sections;
+	const struct elf_section *sections = elf_image_sections(image, &n_sections);
+
+	for (size_t i = 0; i < n_sections; i++) {
+		struct reader symbols, names = { .failed = true };
+
+		if (sections[i].type != type)
+			continue;
+		symbols = elf_image_section_bytes(image, &sections[i]);
+		if (sections[i].link < n_sections)
+			names = elf_image_section_bytes(image, &sections[sections[i].link]);
+		for (size_t k = 0; k < MAX_SYMBOLS && reader_left(&symbols) >= sizeof(Elf64_Sym); k++) {
+			Elf64_Sym symbol;
+			struct reader name = names;
+
+			memcpy(&symbol, reader_bytes(&symbols, sizeof(symbol)), sizeof(symbol));
+			if ((ELF64_ST_TYPE(symbol.st_info) != STT_FUNC && ELF64_ST_TYPE(symbol.st_info) != STT_GNU_IFUNC) ||
+			    symbol.st_shndx == SHN_UNDEF)
+				continue;
+			reader_seek(&name, symbol.st_name);
+			if (!is_part(reader_string(&name)))
+				add_entry(d, symbol.st_value);
+		}
+	}
+}
+
+/* One instruction behind the other. Where data lies between them, this finds its way back after a few. */
+static void add_targets_of_calls(struct depth *d)
+{
+	for (size_t i = 0; i < d->gaps.n; i++) {
+		const struct gap *g = &d->gaps.at[i];
+
+		for (uint32_t at = g->position; at < end_of(g);) {
+			uint64_t address = address_of(g, at);
+			struct unwind_instruction instruction;
+
+			if (!unwind_instruction_skim(bytes_from(d, g, at), address, &instruction))
+				instruction = (struct unwind_instruction){ .length = 1 };
+			at += instruction.length;
+			/* A call of what follows asks for its own address. */
+			if (instruction.kind == UNWIND_INSTRUCTION_CALL && instruction.target != address + instruction.length)
+				add_entry(d, instruction.target);
+		}
+	}
+}
+
+/* --- Reading a function --- */
+
+/* Constants and tables that registers hold, as far as one can say without states; what comes of it is checked. */
+struct switches {
+	uint64_t constants[UNWIND_N_REGISTERS], tables[UNWIND_N_REGISTERS];
+};
+
+/* Entries are distances from the table, or addresses. They end with the first that does not lead into the gap. */
+static int read_switch(struct depth *d, struct step *step, uint64_t table, bool is_relative)
+{
+	struct function *f = &d->f;
+	size_t size = is_relative ? 4 : 8;
+	uint64_t offset;
+	struct reader r;
+
+	if (!table || !elf_image_offset_of_address(d->image, table, &offset))
+		return 0;
+	r = elf_image_bytes_at(d->image, table, SIZE_MAX);
+	step->first_target = (uint32_t)f->targets.n;
+	for (size_t i = 0; i < MAX_TABLE && reader_left(&r) >= size && f->targets.n < MAX_INSTRUCTIONS; i++) {
+		uint64_t address = is_relative ? table + (uint64_t)(int64_t)reader_i32(&r) : reader_u64(&r);
+		uint32_t target = position_of(d, address);
+
+		if (target == NOWHERE || target < f->start || (target != f->start && bit(d->entries, target)))
+			break;
+		if (vec_push(&f->targets, target) < 0 || vec_push(&f->work, target) < 0)
+			return -ENOMEM;
+		step->n_targets++;
+	}
+	return 0;
+}
+
+static int learn(struct depth *d, struct switches *known, struct step *step)
+{
+	const struct unwind_instruction *i = &step->i;
+	uint64_t table;
+
+	for (uint16_t left = i->written; left; left &= (uint16_t)(left - 1))
+		known->tables[__builtin_ctz(left)] = 0;
+	switch (i->kind) {
+	case UNWIND_INSTRUCTION_CONSTANT:
+		known->constants[i->reg] = i->target;
+		known->tables[i->reg] = 0;
+		return 0;
+	case UNWIND_INSTRUCTION_TABLE:
+		known->tables[i->reg] = known->constants[i->base];
+		return 0;
+	case UNWIND_INSTRUCTION_ADD:
+		if (!known->tables[i->reg])
+			known->tables[i->reg] = known->tables[i->base];
+		return 0;
+	case UNWIND_INSTRUCTION_SET:
+		known->constants[i->reg] = i->displacement ? 0 : known->constants[i->base];
+		known->tables[i->reg] = i->displacement ? 0 : known->tables[i->base];
+		return 0;
+	case UNWIND_INSTRUCTION_LOAD:
+		known->tables[i->reg] = 0;
+		return 0;
+	case UNWIND_INSTRUCTION_JUMP_INDIRECT:
+		table = i->reg == NO_REGISTER ? 0 : known->tables[i->reg];
+		return i->target ? read_switch(d, step, i->target, false) : read_switch(d, step, table, true);
+	default:
+		return 0;
+	}
+}
+
+static bool ends_way(enum unwind_instruction_kind kind)
+{
+	return kind == UNWIND_INSTRUCTION_JUMP || kind == UNWIND_INSTRUCTION_JUMP_INDIRECT || kind == UNWIND_INSTRUCTION_RETURN ||
+		kind == UNWIND_INSTRUCTION_STOP;
+}
+
+static bool is_call(enum unwind_instruction_kind kind)
+{
+	return kind == UNWIND_INSTRUCTION_CALL || kind == UNWIND_INSTRUCTION_CALL_INDIRECT;
+}
+
+/* Whether the function goes on there: not into another one, and a guess not into what is known. */
+static bool is_inside(const struct depth *d, uint32_t position)
+{
+	return position == d->f.start || (!bit(d->entries, position) && !(d->f.is_guess && d->rules[position]));
+}
+
+/* Straight on from a position, up to where nothing follows or all has been read. */
+static int read_way(struct depth *d, uint32_t at, struct switches *known)
+{
+	struct function *f = &d->f;
+	const struct gap *g = gap_of(d, at);
+	bool is_behind_call = false;
+
+	while (at < end_of(g) && is_inside(d, at) && !bit(d->seen, at)) {
+		struct step step = { .position = at, .next = NOWHERE, .to = NOWHERE, .target = NOWHERE, .block = NOWHERE };
+
+		if (f->steps.n == MAX_INSTRUCTIONS || !d->n_steps)
+			return -E2BIG;
+		d->n_steps--;
+		if (!unwind_instruction_decode(bytes_from(d, g, at), address_of(g, at), &step.i)) {
+			f->n_bad += !is_behind_call;
+			return 0;
+		}
+		set_bit(d->seen, at);
+		if (step.i.kind == UNWIND_INSTRUCTION_CALL && step.i.target == address_of(g, at) + step.i.length) {
+			step.i.kind = UNWIND_INSTRUCTION_PUSH;
+			step.i.target = 0;
+		}
+		if (learn(d, known, &step) < 0)
+			return -ENOMEM;
+		if (step.i.kind == UNWIND_INSTRUCTION_JUMP || step.i.kind == UNWIND_INSTRUCTION_BRANCH)
+			step.target = position_of(d, step.i.target);
+		if (step.target != NOWHERE && is_inside(d, step.target) && vec_push(&f->work, step.target) < 0)
+			return -ENOMEM;
+		if (vec_push(&f->steps, step) < 0)
+			return -ENOMEM;
+		if (ends_way(step.i.kind))
+			return 0;
+		is_behind_call = is_call(step.i.kind);
+		at += step.i.length;
+	}
+	f->n_bad += at >= end_of(g) && !is_behind_call;
+	return 0;
+}
+
+static int compare_steps(const void *pa, const void *pb)
+{
+	const struct step *a = pa, *b = pb;
+
+	return (a->position > b->position) - (a->position < b->position);
+}
+
+static uint32_t step_at(const struct function *f, uint32_t position)
+{
+	size_t low = 0, high = f->steps.n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (f->steps.at[middle].position < position)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < f->steps.n && f->steps.at[low].position == position ? (uint32_t)low : NOWHERE;
+}
+
+static uint32_t behind(const struct step *s)
+{
+	return s->position + s->i.length;
+}
+
+static void lead(struct function *f, uint32_t step)
+{
+	if (step != NOWHERE)
+		f->steps.at[step].is_leader = true;
+}
+
+/* From positions to steps, and blocks of them. */
+static int link_steps(struct function *f)
+{
+	if (f->steps.n)
+		qsort(f->steps.at, f->steps.n, sizeof(*f->steps.at), compare_steps);
+	for (size_t i = 0; i < f->targets.n; i++) {
+		f->targets.at[i] = step_at(f, f->targets.at[i]);
+		lead(f, f->targets.at[i]);
+	}
+	lead(f, step_at(f, f->start));
+	for (size_t i = 0; i < f->steps.n; i++) {
+		struct step *s = &f->steps.at[i];
+
+		if (!ends_way(s->i.kind))
+			s->next = i + 1 < f->steps.n && s[1].position == behind(s) ? (uint32_t)i + 1 : step_at(f, behind(s));
+		if (s->target != NOWHERE)
+			s->to = step_at(f, s->target);
+		lead(f, s->to);
+		if (s->i.kind == UNWIND_INSTRUCTION_BRANCH || is_call(s->i.kind))
+			lead(f, s->next);
+	}
+	for (size_t i = 0; i < f->steps.n; i++) {
+		struct step *s = &f->steps.at[i];
+
+		if (!s->is_leader)
+			continue;
+		s->block = (uint32_t)f->blocks.n;
+		if (vec_push(&f->blocks, ((struct block){ .first = (uint32_t)i, .parent = NOWHERE })) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void begin_function(struct function *f, uint32_t start, const struct state *first, bool is_guess)
+{
+	f->start = start;
+	f->is_guess = is_guess;
+	f->first = *first;
+	f->steps.n = f->blocks.n = f->targets.n = f->work.n = f->pending.n = 0;
+	f->n_bad = 0;
+}
+
+/* -E2BIG: it is too large, or there has been too much already. */
+static int read_function(struct depth *d)
+{
+	struct function *f = &d->f;
+	struct switches known = { 0 };
+	int r = vec_push(&f->work, f->start);
+
+	while (r >= 0 && f->work.n)
+		r = read_way(d, f->work.at[--f->work.n], &known);
+	for (size_t i = 0; i < f->steps.n; i++)
+		clear_bit(d->seen, f->steps.at[i].position);
+	return r < 0 ? r : link_steps(f);
+}
+
+/* --- Following it --- */
+
+/* Padding behind a call, up to where nothing in the function leads but that call: another function begins there. */
+static bool is_last_call(const struct depth *d, const struct step *call)
+{
+	const struct function *f = &d->f;
+	const struct gap *g = gap_of(d, call->position);
+	uint32_t at = call->next;
+
+	if (at == NOWHERE || f->steps.at[at].i.kind != UNWIND_INSTRUCTION_PADDING)
+		return false;
+	while (f->steps.at[at].i.kind == UNWIND_INSTRUCTION_PADDING) {
+		at = f->steps.at[at].next;
+		if (at == NOWHERE)
+			return true;
+		if (f->steps.at[at].is_leader)
+			return false;
+	}
+	return address_of(g, f->steps.at[at].position) % 16 == 0;
+}
+
+static int enter(struct function *f, uint32_t block, bool is_behind_call, uint32_t parent, const struct state *state)
+{
+	struct block *b = &f->blocks.at[block];
+
+	b->in = *state;
+	b->is_reached = b->is_queued = true;
+	b->is_behind_call = is_behind_call;
+	b->parent = parent;
+	return vec_push(&f->work, block);
+}
+
+/* A way from one block to another; 0, -ENOMEM, or -EAGAIN: a call that was followed does not return. */
+static int go(struct function *f, uint32_t from, uint32_t to, const struct state *state, struct step *behind_call)
+{
+	struct block *b = &f->blocks.at[to];
+	struct state in;
+
+	if (!b->is_reached)
+		return enter(f, to, behind_call, behind_call ? from : f->blocks.at[from].parent, state);
+	in = b->in;
+	if (!is_same(in.at[SP], state->at[SP]) && in.at[SP].kind == VALUE_CFA && state->at[SP].kind == VALUE_CFA) {
+		if (behind_call && b->parent != from) {
+			behind_call->does_not_return = true;
+			return 0;
+		}
+		if (!behind_call && b->is_behind_call && f->may_restart) {
+			/* The only call that leads there. */
+			for (uint32_t i = f->blocks.at[b->parent].first; i != NOWHERE; i = f->steps.at[i].next)
+				if (f->steps.at[i].next == b->first && is_call(f->steps.at[i].i.kind)) {
+					f->steps.at[i].does_not_return = true;
+					return -EAGAIN;
+				}
+		}
+		f->n_disagree++;
+	}
+	if (!behind_call)
+		b->is_behind_call = false;
+	meet(&in, *state);
+	if (!memcmp(&in, &b->in, sizeof(in)))
+		return 0;
+	b->in = in;
+	if (b->is_queued)
+		return 0;
+	b->is_queued = true;
+	return vec_push(&f->work, to);
+}
+
+static int go_to_step(struct function *f, uint32_t from, uint32_t step, const struct state *state)
+{
+	return step == NOWHERE ? 0 : go(f, from, f->steps.at[step].block, state, NULL);
+}
+
+/* Its last step; *state is then what is behind it. */
+static uint32_t go_through(struct depth *d, uint32_t block, struct state *state)
+{
+	const struct function *f = &d->f;
+	uint32_t i = f->blocks.at[block].first;
+
+	*state = f->blocks.at[block].in;
+	for (;;) {
+		const struct step *s = &f->steps.at[i];
+
+		d->n_steps -= d->n_steps > 0;
+		apply(state, &s->i, i);
+		if (ends_way(s->i.kind) || s->next == NOWHERE || f->steps.at[s->next].is_leader)
+			return i;
+		i = s->next;
+	}
+}
+
+/*
+ * A return that finds the stack as deep as it was at a call: what follows that call is another function, which leaves the
+ * stack as it found it. The first such call.
+ */
+static int blame_call(struct function *f, uint32_t block, struct value sp)
+{
+	struct step *guilty = NULL;
+
+	for (uint32_t b = f->blocks.at[block].parent; b != NOWHERE; b = f->blocks.at[b].parent)
+		if (is_same(f->blocks.at[b].call_sp, sp))
+			for (uint32_t i = f->blocks.at[b].first; i != NOWHERE; i = f->steps.at[i].next)
+				if (is_call(f->steps.at[i].i.kind)) {
+					guilty = &f->steps.at[i];
+					break;
+				}
+	if (!guilty || !f->may_restart || guilty->does_not_return)
+		return 0;
+	guilty->does_not_return = true;
+	return -EAGAIN;
+}
+
+static int go_back(struct function *f, uint32_t block, const struct state *state)
+{
+	if (is_same(state->at[SP], fresh.at[SP])) {
+		f->n_ends++;
+		return 0;
+	}
+	f->n_unbalanced++;
+	return state->at[SP].kind == VALUE_CFA ? blame_call(f, block, state->at[SP]) : 0;
+}
+
+/* Out of the function by a jump: with the stack as it was, to another one. */
+static void leave(struct depth *d, uint32_t target, const struct state *state)
+{
+	struct function *f = &d->f;
+	bool is_back = is_same(state->at[SP], fresh.at[SP]);
+
+	/* A guess that leads to what is known: they have to agree. */
+	if (f->is_guess && target != NOWHERE && !bit(d->entries, target)) {
+		struct unwind_rule rule = rule_of(state), known;
+
+		if (!d->rules[target])
+			return;
+		known = d->all_rules.at[d->rules[target] - 1];
+		is_back = known.cfa == rule.cfa && known.reg == rule.reg && known.offset == rule.offset;
+	}
+	if (is_back)
+		f->n_ends++;
+	else
+		f->n_unbalanced++;
+}
+
+static int jump_indirectly(struct depth *d, uint32_t block, const struct step *s, const struct state *state)
+{
+	struct function *f = &d->f;
+	int r = 0;
+
+	for (uint32_t i = 0; i < s->n_targets && r >= 0; i++)
+		r = go_to_step(f, block, f->targets.at[s->first_target + i], state);
+	if (s->n_targets || r < 0)
+		return r;
+	if (f->has_unknown_jump)
+		meet(&f->at_unknown_jump, *state);
+	else
+		f->at_unknown_jump = *state;
+	f->has_unknown_jump = true;
+	f->n_ends += is_same(state->at[SP], fresh.at[SP]);
+	return 0;
+}
+
+static int follow_block(struct depth *d, uint32_t block)
+{
+	struct function *f = &d->f;
+	struct block *b = &f->blocks.at[block];
+	struct state state;
+	uint32_t last;
+	struct step *s;
+	int r;
+
+	b->is_queued = false;
+	last = go_through(d, block, &state);
+	s = &f->steps.at[last];
+	switch (s->i.kind) {
+	case UNWIND_INSTRUCTION_CALL: case UNWIND_INSTRUCTION_CALL_INDIRECT:
+		b->call_sp = state.at[SP];
+		if (b->is_pending || s->next == NOWHERE)
+			return 0;
+		b->is_pending = true;
+		return vec_push(&f->pending, block);
+	case UNWIND_INSTRUCTION_JUMP: case UNWIND_INSTRUCTION_BRANCH:
+		if (s->to == NOWHERE)
+			leave(d, s->target, &state);
+		r = go_to_step(f, block, s->to, &state);
+		return r < 0 ? r : go_to_step(f, block, s->next, &state);
+	case UNWIND_INSTRUCTION_JUMP_INDIRECT:
+		return jump_indirectly(d, block, s, &state);
+	case UNWIND_INSTRUCTION_RETURN:
+		return go_back(f, block, &state);
+	case UNWIND_INSTRUCTION_STOP:
+		return 0;
+	default:
+		if (s->next == NOWHERE)
+			leave(d, behind(s), &state);
+		return go_to_step(f, block, s->next, &state);
+	}
+}
+
+static int follow_call(struct depth *d, uint32_t block)
+{
+	struct function *f = &d->f;
+	struct state state;
+	struct step *call;
+
+	f->blocks.at[block].is_pending = false;
+	call = &f->steps.at[go_through(d, block, &state)];
+	if (call->does_not_return || is_last_call(d, call))
+		return 0;
+	return go(f, block, f->steps.at[call->next].block, &state, call);
+}
+
+/* What is behind calls comes last: then it is known which places are reached in other ways. */
+static int follow_once(struct depth *d)
+{
+	struct function *f = &d->f;
+	int r;
+
+	for (size_t i = 0; i < f->blocks.n; i++)
+		f->blocks.at[i] = (struct block){ .first = f->blocks.at[i].first, .parent = NOWHERE };
+	f->work.n = f->pending.n = 0;
+	f->n_disagree = f->n_unbalanced = f->n_ends = 0;
+	f->has_unknown_jump = false;
+	r = enter(f, f->steps.at[step_at(f, f->start)].block, false, NOWHERE, &f->first);
+	while (r >= 0 && d->n_steps) {
+		if (f->work.n)
+			r = follow_block(d, f->work.at[--f->work.n]);
+		else if (f->pending.n)
+			r = follow_call(d, f->pending.at[--f->pending.n]);
+		else
+			return 0;
+	}
+	return r < 0 ? r : -E2BIG;
+}
+
+static int follow(struct depth *d)
+{
+	int r = -EAGAIN;
+
+	for (unsigned i = 0; r == -EAGAIN; i++) {
+		d->f.may_restart = i < MAX_RESTARTS;
+		r = follow_once(d);
+	}
+	return r;
+}
+
+/* --- Telling --- */
+
+/* Its number + 1, or -ENOMEM. */
+static int number_rule(struct depth *d, const struct unwind_rule *rule)
+{
+	uint16_t *number;
+	int r = map_put(&d->rule_numbers, rule, (void **)&number);
+
+	if (r < 0)
+		return r;
+	if (r > 0) {
+		if (d->all_rules.n == MAX_RULES) {
+			map_remove(&d->rule_numbers, rule);
+			return 1;
+		}
+		if (vec_push(&d->all_rules, *rule) < 0)
+			return -ENOMEM;
+		*number = (uint16_t)d->all_rules.n;
+	}
+	return *number;
+}
+
+/* Two functions that share code and find it at different depths leave it unknown. */
+static int tell(struct depth *d)
+{
+	const struct function *f = &d->f;
+
+	for (size_t b = 0; b < f->blocks.n; b++) {
+		struct state state = f->blocks.at[b].in;
+
+		if (!f->blocks.at[b].is_reached)
+			continue;
+		for (uint32_t i = f->blocks.at[b].first;;) {
+			const struct step *s = &f->steps.at[i];
+			struct unwind_rule rule = rule_of(&state);
+			int number = number_rule(d, &rule);
+
+			if (number < 0)
+				return number;
+			if (d->rules[s->position] && d->rules[s->position] != number)
+				number = 1;
+			d->rules[s->position] = (uint16_t)number;
+			apply(&state, &s->i, i);
+			i = s->next;
+			if (i == NOWHERE || f->steps.at[i].is_leader)
+				break;
+		}
+	}
+	return 0;
+}
+
+static bool is_believed(const struct function *f)
+{
+	return !f->n_bad && !f->n_disagree && !f->n_unbalanced && f->n_ends;
+}
+
+/* 0 whether something was told or not, -ENOMEM. */
+static int take_function(struct depth *d, uint32_t start, const struct state *first, bool is_guess)
+{
+	struct function *f = &d->f;
+	int r;
+
+	begin_function(f, start, first, is_guess);
+	r = read_function(d);
+	if (!r && f->steps.n)
+		r = follow(d);
+	if (r || !f->steps.n || (is_guess && !is_believed(f)))
+		return r == -ENOMEM ? r : 0;
+	if (f->has_unknown_jump && !is_guess && vec_push(&d->open, ((struct open_function){ start, f->at_unknown_jump })) < 0)
+		return -ENOMEM;
+	return tell(d);
+}
+
+static int take_entries(struct depth *d)
+{
+	for (uint32_t word = 0; word <= d->n_positions / 64; word++)
+		for (uint64_t left = d->entries[word]; left; left &= left - 1) {
+			int r = take_function(d, word * 64 + (uint32_t)__builtin_ctzll(left), &fresh, false);
+
+			if (r < 0)
+				return r;
+		}
+	return 0;
+}
+
+/* --- What nothing leads to --- */
+
+/* Behind the padding at `at`. */
+static uint32_t skip_padding(const struct depth *d, const struct gap *g, uint32_t at)
+{
+	while (at < end_of(g) && !d->rules[at]) {
+		struct reader bytes = bytes_from(d, g, at);
+		struct unwind_instruction i;
+
+		if (bytes.data[0] == 0)
+			at++;
+		else if (unwind_instruction_skim(bytes, address_of(g, at), &i) && i.kind == UNWIND_INSTRUCTION_PADDING)
+			at += i.length;
+		else
+			break;
+	}
+	return at;
+}
+
+/* Behind the next jump or return. */
+static uint32_t skip_way(const struct depth *d, const struct gap *g, uint32_t at)
+{
+	while (at < end_of(g) && !d->rules[at]) {
+		struct unwind_instruction i;
+
+		if (!unwind_instruction_skim(bytes_from(d, g, at), address_of(g, at), &i))
+			i = (struct unwind_instruction){ .length = 1 };
+		at += i.length;
+		if (ends_way(i.kind) || i.kind == UNWIND_INSTRUCTION_PADDING)
+			break;
+	}
+	return at;
+}
+
+static uint32_t skip_told(const struct depth *d, const struct gap *g, uint32_t at)
+{
+	struct unwind_instruction i;
+
+	if (!unwind_instruction_skim(bytes_from(d, g, at), address_of(g, at), &i))
+		return at + 1;
+	return at + i.length;
+}
+
+/* In a function whose switch could not be read: what nothing else leads to belongs to it. */
+static const struct open_function *find_open(const struct depth *d, uint32_t entry)
+{
+	size_t low = 0, high = d->open.n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (d->open.at[middle].start < entry)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < d->open.n && d->open.at[low].start == entry ? &d->open.at[low] : NULL;
+}
+
+static int take_rest_of_gap(struct depth *d, const struct gap *g)
+{
+	struct open_function open;
+	bool is_open = false;
+	int r = 0;
+
+	for (uint32_t at = g->position; at < end_of(g) && r >= 0 && d->n_steps;) {
+		if (bit(d->entries, at)) {
+			const struct open_function *found = find_open(d, at);
+
+			is_open = found;
+			if (found)
+				open = *found;
+		}
+		if (d->rules[at]) {
+			at = skip_told(d, g, at);
+			continue;
+		}
+		at = skip_padding(d, g, at);
+		if (at >= end_of(g) || d->rules[at])
+			continue;
+		if (is_open)
+			r = take_function(d, at, &open.state, true);
+		if (r >= 0 && !d->rules[at]) {
+			r = take_function(d, at, &fresh, true);
+			if (d->rules[at]) {
+				is_open = d->f.has_unknown_jump;
+				open.state = d->f.at_unknown_jump;
+			}
+		}
+		if (r >= 0 && !d->rules[at])
+			at = skip_way(d, g, at);
+	}
+	return r;
+}
+
+static int take_rest(struct depth *d)
+{
+	for (size_t i = 0; i < d->gaps.n; i++) {
+		int r = take_rest_of_gap(d, &d->gaps.at[i]);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* --- All of it --- */
+
+static int take_gaps(struct depth *d, const struct unwind_depth_gap *gaps, size_t n)
+{
+	for (size_t i = 0; i < n && d->n_positions < UNWIND_DEPTH_MAX_BYTES; i++) {
+		struct gap g = { gaps[i].start, gaps[i].end, d->n_positions, 0 };
+		struct reader bytes;
+
+		g.end = (uint32_t)MIN((uint64_t)g.end, (uint64_t)g.start + (UNWIND_DEPTH_MAX_BYTES - d->n_positions));
+		bytes = reader_part(&d->file, g.start, g.end - g.start);
+		if (g.start >= g.end || !reader_ok(&bytes) || !elf_image_address_of_offset(d->image, g.start, &g.address))
+			continue;
+		if (vec_push(&d->gaps, g) < 0)
+			return -ENOMEM;
+		d->n_positions += g.end - g.start;
+	}
+	return 0;
+}
+
+static int init(struct depth *d)
+{
+	static const struct unwind_rule unknown = { .cfa = UNWIND_CFA_UNKNOWN };
+	size_t n_words = d->n_positions / 64 + 1;
+
+	d->entries = calloc(n_words, sizeof(*d->entries));
+	d->seen = calloc(n_words, sizeof(*d->seen));
+	d->rules = calloc(d->n_positions + 1, sizeof(*d->rules));
+	map_init(&d->rule_numbers, sizeof(struct unwind_rule), sizeof(uint16_t));
+	if (!d->entries || !d->seen || !d->rules)
+		return -ENOMEM;
+	return number_rule(d, &unknown) < 0 ? -ENOMEM : 0;
+}
+
+static void deinit(struct depth *d)
+{
+	vec_deinit(&d->gaps);
+	vec_deinit(&d->all_rules);
+	vec_deinit(&d->open);
+	vec_deinit(&d->f.steps);
+	vec_deinit(&d->f.blocks);
+	vec_deinit(&d->f.targets);
+	vec_deinit(&d->f.work);
+	vec_deinit(&d->f.pending);
+	map_deinit(&d->rule_numbers);
+	free(d->entries);
+	free(d->seen);
+	free(d->rules);
+}
+
+/* Each instruction's rule holds for all of its bytes. */
+static int add_rows_of_gap(const struct depth *d, const struct gap *g, unwind_code_add add, void *userdata)
+{
+	uint32_t start = g->position;
+	uint16_t rule = 0;
+	int r;
+
+	for (uint32_t at = g->position; at < end_of(g);) {
+		if (d->rules[at] != rule) {
+			if (rule) {
+				r = add(userdata, g->start + (start - g->position), g->start + (at - g->position), &d->all_rules.at[rule - 1]);
+				if (r)
+					return r;
+			}
+			rule = d->rules[at];
+			start = at;
+		}
+		at = rule ? MIN(skip_told(d, g, at), end_of(g)) : at + 1;
+	}
+	if (!rule)
+		return 0;
+	return add(userdata, g->start + (start - g->position), g->end, &d->all_rules.at[rule - 1]);
+}
+
+static int add_rows(const struct depth *d, unwind_code_add add, void *userdata)
+{
+	for (size_t i = 0; i < d->gaps.n; i++) {
+		int r = add_rows_of_gap(d, &d->gaps.at[i], add, userdata);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int find_rules(struct depth *d, const struct elf_image *debug)
+{
+	int r = init(d);
+
+	if (r < 0)
+		return r;
+	add_symbols(d, d->image, SHT_SYMTAB);
+	add_symbols(d, d->image, SHT_DYNSYM);
+	if (debug)
+		add_symbols(d, debug, SHT_SYMTAB);
+	add_targets_of_calls(d);
+	r = take_entries(d);
+	return r < 0 ? r : take_rest(d);
+}
+
+int unwind_depth_rows(const struct elf_image *image, const struct elf_image *debug, const struct unwind_depth_gap *gaps, size_t n_gaps,
+		unwind_code_add add, void *userdata)
+{
+	struct depth d = { .image = image, .file = elf_image_bytes(image), .n_steps = UNWIND_DEPTH_MAX_STEPS };
+	int r = take_gaps(&d, gaps, n_gaps);
+
+	if (!r && d.gaps.n)
+		r = find_rules(&d, debug);
+	if (!r && d.gaps.n)
+		r = add_rows(&d, add, userdata);
+	deinit(&d);
+	return r;
+}

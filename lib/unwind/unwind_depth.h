@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Rules for code that nothing describes, from its instructions: how far the stack pointer is from the CFA, and where the
+ * caller's rbp and rbx are, before each of them. For static programs of musl, assembly without directives, and programs
+ * whose .eh_frame was taken out.
+ *
+ * Each function is followed from its first instruction along all ways through it, tables of switches included. Where
+ * functions begin: symbols of functions (.symtab, .dynsym, those of the debug file), targets of calls. What neither
+ * reaches, functions that are only pointed at, is tried from where the code before ends, and believed if it is followed to
+ * its end without a contradiction: each return finds the stack as it was at first.
+ *
+ * What comes of it, for each instruction:
+ *
+ *	a rule            the ways that lead there agree
+ *	UNKNOWN           they do not, or the CFA cannot be told (rsp is loaded from somewhere, and rbp is no frame pointer)
+ *	nothing said      it is not reached, or not believed: data, code made for other ends; beyond the limits. What to
+ *	                  take there is for the caller to say
+ *
+ * A call may not return: what is behind it is then no part of the function. It is taken not to return where another way
+ * leads to the same place at another depth, where padding follows and then nothing that the function jumps to, and where
+ * a return would find the stack as deep as at that call.
+ *
+ * Linear in the size of the code, and bounded: MAX_BYTES of code, MAX_STEPS of instructions gone through.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "unwind_code.h"
+
+/* File offsets [start, end) of code that no other source speaks of. */
+struct unwind_depth_gap {
+	uint32_t start, end;
+};
+
+/*
+ * `gaps` are sorted and disjoint. Calls add() with ascending ranges and their rules, REGISTER, DEREFERENCE or UNKNOWN, and
+ * stops with what it returns when that is not 0. `debug` may be NULL. 0 or -ENOMEM else.
+ */
+int unwind_depth_rows(const struct elf_image *image, const struct elf_image *debug, const struct unwind_depth_gap *gaps, size_t n_gaps,
+		unwind_code_add add, void *userdata);
+
+#define UNWIND_DEPTH_MAX_BYTES (UINT32_C(16) << 20)  /* of code: 36 MiB of memory, 2 s. The largest known has 6 MiB */
+#define UNWIND_DEPTH_MAX_STEPS (UINT64_C(32) << 20)  /* each instruction is gone through some three times */
