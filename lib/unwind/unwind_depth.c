@@ -358,6 +358,7 @@ struct block {
 
 struct function {
 	uint32_t start;                      /* position */
+	uint32_t end;                        /* where the next one is known to begin */
 	bool is_guess;                       /* what was told before is not touched: there it ends */
 	bool may_restart;
 	struct state first;
@@ -384,7 +385,7 @@ struct depth {
 	VEC(struct gap) gaps;
 	uint32_t n_positions;
 	uint64_t n_steps;                    /* left */
-	uint64_t *entries, *seen;            /* bits by position */
+	uint64_t *entries, *seen, *begun;    /* bits by position: begun where an instruction seems to begin */
 	uint16_t *rules;                     /* by position of an instruction: index + 1; 0: not reached */
 	VEC(struct unwind_rule) all_rules;
 	struct map rule_numbers;
@@ -516,6 +517,8 @@ static void add_targets_of_calls(struct depth *d)
 
 			if (!unwind_instruction_skim(bytes_from(d, g, at), address, &instruction))
 				instruction = (struct unwind_instruction){ .length = 1 };
+			else
+				set_bit(d->begun, at);
 			at += instruction.length;
 			/* A call of what follows asks for its own address. */
 			if (instruction.kind == UNWIND_INSTRUCTION_CALL && instruction.target != address + instruction.length)
@@ -531,7 +534,7 @@ struct switches {
 	uint64_t constants[UNWIND_N_REGISTERS], tables[UNWIND_N_REGISTERS];
 };
 
-/* Entries are distances from the table, or addresses. They end with the first that does not lead into the gap. */
+/* Entries are distances from the table, or addresses. They end with the first that leads to no instruction of the function. */
 static int read_switch(struct depth *d, struct step *step, uint64_t table, bool is_relative)
 {
 	struct function *f = &d->f;
@@ -547,7 +550,7 @@ static int read_switch(struct depth *d, struct step *step, uint64_t table, bool 
 		uint64_t address = is_relative ? table + (uint64_t)(int64_t)reader_i32(&r) : reader_u64(&r);
 		uint32_t target = position_of(d, address);
 
-		if (target == NOWHERE || target < f->start || (target != f->start && bit(d->entries, target)))
+		if (target == NOWHERE || target < f->start || target >= f->end || !bit(d->begun, target))
 			break;
 		if (vec_push(&f->targets, target) < 0 || vec_push(&f->work, target) < 0)
 			return -ENOMEM;
@@ -692,7 +695,8 @@ static int link_steps(struct function *f)
 	for (size_t i = 0; i < f->steps.n; i++) {
 		struct step *s = &f->steps.at[i];
 
-		if (!ends_way(s->i.kind))
+		/* What runs into its beginning is another function: a call that does not return, and padding. */
+		if (!ends_way(s->i.kind) && behind(s) != f->start)
 			s->next = i + 1 < f->steps.n && s[1].position == behind(s) ? (uint32_t)i + 1 : step_at(f, behind(s));
 		if (s->target != NOWHERE)
 			s->to = step_at(f, s->target);
@@ -712,9 +716,22 @@ static int link_steps(struct function *f)
 	return 0;
 }
 
-static void begin_function(struct function *f, uint32_t start, const struct state *first, bool is_guess)
+static uint32_t next_entry(const struct depth *d, uint32_t position)
 {
+	uint32_t word = position / 64;
+	uint64_t left = d->entries[word] & (UINT64_MAX - 1) << position % 64;
+
+	for (; !left && word < d->n_positions / 64; left = d->entries[word])
+		word++;
+	return left ? word * 64 + (uint32_t)__builtin_ctzll(left) : d->n_positions;
+}
+
+static void begin_function(struct depth *d, uint32_t start, const struct state *first, bool is_guess)
+{
+	struct function *f = &d->f;
+
 	f->start = start;
+	f->end = next_entry(d, start);
 	f->is_guess = is_guess;
 	f->first = *first;
 	f->steps.n = f->blocks.n = f->targets.n = f->work.n = f->pending.n = 0;
@@ -771,6 +788,7 @@ static int enter(struct function *f, uint32_t block, bool is_behind_call, uint32
 static int go(struct function *f, uint32_t from, uint32_t to, const struct state *state, struct step *behind_call)
 {
 	struct block *b = &f->blocks.at[to];
+	bool are_different = false;
 	struct state in;
 
 	if (!b->is_reached)
@@ -789,11 +807,12 @@ static int go(struct function *f, uint32_t from, uint32_t to, const struct state
 					return -EAGAIN;
 				}
 		}
-		f->n_disagree++;
+		are_different = true;
 	}
 	if (!behind_call)
 		b->is_behind_call = false;
 	meet(&in, *state);
+	f->n_disagree += are_different && rule_of(&in).cfa == UNWIND_CFA_UNKNOWN;
 	if (!memcmp(&in, &b->in, sizeof(in)))
 		return 0;
 	b->in = in;
@@ -1042,7 +1061,7 @@ static int take_function(struct depth *d, uint32_t start, const struct state *fi
 	struct function *f = &d->f;
 	int r;
 
-	begin_function(f, start, first, is_guess);
+	begin_function(d, start, first, is_guess);
 	r = read_function(d);
 	if (!r && f->steps.n)
 		r = follow(d);
@@ -1197,9 +1216,10 @@ static int init(struct depth *d)
 
 	d->entries = calloc(n_words, sizeof(*d->entries));
 	d->seen = calloc(n_words, sizeof(*d->seen));
+	d->begun = calloc(n_words, sizeof(*d->begun));
 	d->rules = calloc(d->n_positions + 1, sizeof(*d->rules));
 	map_init(&d->rule_numbers, sizeof(struct unwind_rule), sizeof(uint16_t));
-	if (!d->entries || !d->seen || !d->rules)
+	if (!d->entries || !d->seen || !d->begun || !d->rules)
 		return -ENOMEM;
 	return number_rule(d, &unknown) < 0 ? -ENOMEM : 0;
 }
@@ -1217,6 +1237,7 @@ static void deinit(struct depth *d)
 	map_deinit(&d->rule_numbers);
 	free(d->entries);
 	free(d->seen);
+	free(d->begun);
 	free(d->rules);
 }
 
