@@ -358,7 +358,6 @@ struct block {
 
 struct function {
 	uint32_t start;                      /* position */
-	uint32_t end;                        /* where the next one is known to begin */
 	bool is_guess;                       /* what was told before is not touched: there it ends */
 	bool may_restart;
 	struct state first;
@@ -534,10 +533,33 @@ struct switches {
 	uint64_t constants[UNWIND_N_REGISTERS], tables[UNWIND_N_REGISTERS];
 };
 
+/* The last at a position or before it; 0 when there is none. */
+static uint32_t last_entry(const struct depth *d, uint32_t position)
+{
+	uint32_t word = position / 64;
+	uint64_t left = d->entries[word] & UINT64_MAX >> (63 - position % 64);
+
+	for (; !left && word; left = d->entries[word])
+		word--;
+	return left ? word * 64 + 63 - (uint32_t)__builtin_clzll(left) : 0;
+}
+
+static uint32_t next_entry(const struct depth *d, uint32_t position)
+{
+	uint32_t word = position / 64;
+	uint64_t left = d->entries[word] & (UINT64_MAX - 1) << position % 64;
+
+	for (; !left && word < d->n_positions / 64; left = d->entries[word])
+		word++;
+	return left ? word * 64 + (uint32_t)__builtin_ctzll(left) : d->n_positions;
+}
+
 /* Entries are distances from the table, or addresses. They end with the first that leads to no instruction of the function. */
 static int read_switch(struct depth *d, struct step *step, uint64_t table, bool is_relative)
 {
 	struct function *f = &d->f;
+	/* Which may not be where this function begins: it may have jumped there. */
+	uint32_t start = last_entry(d, step->position), end = next_entry(d, step->position);
 	size_t size = is_relative ? 4 : 8;
 	uint64_t offset;
 	struct reader r;
@@ -550,7 +572,7 @@ static int read_switch(struct depth *d, struct step *step, uint64_t table, bool 
 		uint64_t address = is_relative ? table + (uint64_t)(int64_t)reader_i32(&r) : reader_u64(&r);
 		uint32_t target = position_of(d, address);
 
-		if (target == NOWHERE || target < f->start || target >= f->end || !bit(d->begun, target))
+		if (target == NOWHERE || target < start || target >= end || !bit(d->begun, target))
 			break;
 		if (vec_push(&f->targets, target) < 0 || vec_push(&f->work, target) < 0)
 			return -ENOMEM;
@@ -716,22 +738,11 @@ static int link_steps(struct function *f)
 	return 0;
 }
 
-static uint32_t next_entry(const struct depth *d, uint32_t position)
-{
-	uint32_t word = position / 64;
-	uint64_t left = d->entries[word] & (UINT64_MAX - 1) << position % 64;
-
-	for (; !left && word < d->n_positions / 64; left = d->entries[word])
-		word++;
-	return left ? word * 64 + (uint32_t)__builtin_ctzll(left) : d->n_positions;
-}
-
 static void begin_function(struct depth *d, uint32_t start, const struct state *first, bool is_guess)
 {
 	struct function *f = &d->f;
 
 	f->start = start;
-	f->end = next_entry(d, start);
 	f->is_guess = is_guess;
 	f->first = *first;
 	f->steps.n = f->blocks.n = f->targets.n = f->work.n = f->pending.n = 0;
@@ -1050,9 +1061,19 @@ static int tell(struct depth *d)
 	return 0;
 }
 
+/* What a function that needs its stack begins with; code amid a function seldom does. */
+static bool begins_function(const struct unwind_instruction *i)
+{
+	return i->kind == UNWIND_INSTRUCTION_PUSH ||
+		(i->kind == UNWIND_INSTRUCTION_SET && i->reg == SP && i->base == SP && i->displacement < 0);
+}
+
+/* One that ends nowhere only calls what does not return. */
 static bool is_believed(const struct function *f)
 {
-	return !f->n_bad && !f->n_disagree && !f->n_unbalanced && f->n_ends;
+	if (f->n_bad || f->n_disagree || f->n_unbalanced)
+		return false;
+	return f->n_ends || begins_function(&f->steps.at[step_at(f, f->start)].i);
 }
 
 /* 0 whether something was told or not, -ENOMEM. */
@@ -1241,7 +1262,7 @@ static void deinit(struct depth *d)
 	free(d->rules);
 }
 
-/* Each instruction's rule holds for all of its bytes. */
+/* Each instruction's rule holds for all of its bytes, and for padding up to the next one that has a rule. */
 static int add_rows_of_gap(const struct depth *d, const struct gap *g, unwind_code_add add, void *userdata)
 {
 	uint32_t start = g->position;
@@ -1250,6 +1271,12 @@ static int add_rows_of_gap(const struct depth *d, const struct gap *g, unwind_co
 
 	for (uint32_t at = g->position; at < end_of(g);) {
 		if (d->rules[at] != rule) {
+			uint32_t behind_padding = rule && !d->rules[at] ? skip_padding(d, g, at) : end_of(g);
+
+			if (behind_padding < end_of(g) && d->rules[behind_padding]) {
+				at = behind_padding;
+				continue;
+			}
 			if (rule) {
 				r = add(userdata, g->start + (start - g->position), g->start + (at - g->position), &d->all_rules.at[rule - 1]);
 				if (r)
