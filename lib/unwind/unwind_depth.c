@@ -24,6 +24,8 @@ enum {
 	MAX_TABLE = 1024,                    /* entries of a switch */
 	MAX_SYMBOLS = 1 << 20,
 	MAX_RULES = UINT16_MAX - 1,
+	MAX_CALLED = 65536,                  /* functions whose calls are counted */
+	MIN_LAST_CALLS = 2,
 	RED_ZONE = 128,                      /* below rsp, kept: System V ABI, AMD64 supplement, 3.2.2 */
 	FRESH = -8,                          /* rsp at a function's first instruction, from the CFA */
 };
@@ -140,12 +142,12 @@ static void store(struct state *s, struct value to, struct value what, unsigned 
 	overwrite(&s->cfa, to, size, 8);
 	if (size != 8)
 		return;
-	if (what.kind == VALUE_ENTRY_BP && !is_kept(s, s->bp, RED_ZONE))
+	if (what.kind == VALUE_ENTRY_BP && !is_kept(s, s->bp, 0))
 		s->bp = to;
-	if (what.kind == VALUE_ENTRY_BX && !is_kept(s, s->bx, RED_ZONE))
+	if (what.kind == VALUE_ENTRY_BX && !is_kept(s, s->bx, 0))
 		s->bx = to;
 	/* Elsewhere it is of no use: what is found by the CFA does not lead to it. */
-	if (what.kind == VALUE_CFA && to.kind == VALUE_BASE && !is_kept(s, s->cfa, RED_ZONE)) {
+	if (what.kind == VALUE_CFA && to.kind == VALUE_BASE && !is_kept(s, s->cfa, 0)) {
 		s->cfa = to;
 		s->cfa_offset = what.offset;
 	}
@@ -378,6 +380,11 @@ struct open_function {
 	struct state state;
 };
 
+/* Calls of one target: all, and those that padding follows up to where functions begin. */
+struct calls {
+	uint32_t n, n_last;
+};
+
 struct depth {
 	const struct elf_image *image;
 	struct reader file;
@@ -388,6 +395,7 @@ struct depth {
 	uint16_t *rules;                     /* by position of an instruction: index + 1; 0: not reached */
 	VEC(struct unwind_rule) all_rules;
 	struct map rule_numbers;
+	struct map calls;                    /* by address of the target */
 	VEC(struct open_function) open;      /* sorted by start */
 	struct function f;
 };
@@ -504,26 +512,66 @@ static void add_symbols(struct depth *d, const struct elf_image *image, uint32_t
 	}
 }
 
-/* One instruction behind the other. Where data lies between them, this finds its way back after a few. */
-static void add_targets_of_calls(struct depth *d)
+static int count_call(struct depth *d, uint64_t target, struct calls **ret)
 {
-	for (size_t i = 0; i < d->gaps.n; i++) {
-		const struct gap *g = &d->gaps.at[i];
+	int r = 0;
 
-		for (uint32_t at = g->position; at < end_of(g);) {
-			uint64_t address = address_of(g, at);
-			struct unwind_instruction instruction;
+	*ret = map_get(&d->calls, &target);
+	if (!*ret && d->calls.n < MAX_CALLED)
+		r = map_put(&d->calls, &target, (void **)ret);
+	if (*ret)
+		(*ret)->n++;
+	return r;
+}
 
-			if (!unwind_instruction_skim(bytes_from(d, g, at), address, &instruction))
-				instruction = (struct unwind_instruction){ .length = 1 };
-			else
-				set_bit(d->begun, at);
-			at += instruction.length;
-			/* A call of what follows asks for its own address. */
-			if (instruction.kind == UNWIND_INSTRUCTION_CALL && instruction.target != address + instruction.length)
-				add_entry(d, instruction.target);
+/* A third of its calls are the last instruction of their function. */
+static bool never_returns(const struct depth *d, uint64_t target)
+{
+	const struct calls *calls = target ? map_get(&d->calls, &target) : NULL;
+
+	return calls && calls->n_last >= MIN_LAST_CALLS && calls->n_last >= calls->n / 3;
+}
+
+/* One instruction behind the other. Where data lies between them, this finds its way back after a few. */
+static int add_targets_of_calls_in(struct depth *d, const struct gap *g)
+{
+	struct calls *last = NULL;           /* of the call just met, and padding at most */
+	bool is_padded = false;
+
+	for (uint32_t at = g->position; at < end_of(g);) {
+		uint64_t address = address_of(g, at);
+		struct unwind_instruction instruction;
+
+		if (unwind_instruction_skim(bytes_from(d, g, at), address, &instruction))
+			set_bit(d->begun, at);
+		else
+			instruction = (struct unwind_instruction){ .length = 1 };
+		at += instruction.length;
+		if (last && instruction.kind == UNWIND_INSTRUCTION_PADDING) {
+			is_padded = true;
+			continue;
 		}
+		if (last)
+			last->n_last += is_padded && address % 16 == 0;
+		last = NULL;
+		is_padded = false;
+		/* A call of what follows asks for its own address. */
+		if (instruction.kind != UNWIND_INSTRUCTION_CALL || instruction.target == address + instruction.length)
+			continue;
+		add_entry(d, instruction.target);
+		if (count_call(d, instruction.target, &last) < 0)
+			return -ENOMEM;
 	}
+	return 0;
+}
+
+static int add_targets_of_calls(struct depth *d)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < d->gaps.n && r >= 0; i++)
+		r = add_targets_of_calls_in(d, &d->gaps.at[i]);
+	return r;
 }
 
 /* --- Reading a function --- */
@@ -772,6 +820,8 @@ static bool is_last_call(const struct depth *d, const struct step *call)
 	const struct gap *g = gap_of(d, call->position);
 	uint32_t at = call->next;
 
+	if (never_returns(d, call->i.target))
+		return true;
 	if (at == NOWHERE || f->steps.at[at].i.kind != UNWIND_INSTRUCTION_PADDING)
 		return false;
 	while (f->steps.at[at].i.kind == UNWIND_INSTRUCTION_PADDING) {
@@ -922,7 +972,11 @@ static int jump_indirectly(struct depth *d, uint32_t block, const struct step *s
 	else
 		f->at_unknown_jump = *state;
 	f->has_unknown_jump = true;
-	f->n_ends += is_same(state->at[SP], fresh.at[SP]);
+	/* By a register: of a switch more often than to another function, when it is not known that this is one. */
+	if (is_same(f->first.at[SP], fresh.at[SP]))
+		f->n_ends += is_same(state->at[SP], fresh.at[SP]) && (!f->is_guess || s->i.reg == NO_REGISTER);
+	else
+		f->n_ends += is_same(state->at[SP], f->first.at[SP]);
 	return 0;
 }
 
@@ -1240,6 +1294,7 @@ static int init(struct depth *d)
 	d->begun = calloc(n_words, sizeof(*d->begun));
 	d->rules = calloc(d->n_positions + 1, sizeof(*d->rules));
 	map_init(&d->rule_numbers, sizeof(struct unwind_rule), sizeof(uint16_t));
+	map_init(&d->calls, sizeof(uint64_t), sizeof(struct calls));
 	if (!d->entries || !d->seen || !d->begun || !d->rules)
 		return -ENOMEM;
 	return number_rule(d, &unknown) < 0 ? -ENOMEM : 0;
@@ -1256,6 +1311,7 @@ static void deinit(struct depth *d)
 	vec_deinit(&d->f.work);
 	vec_deinit(&d->f.pending);
 	map_deinit(&d->rule_numbers);
+	map_deinit(&d->calls);
 	free(d->entries);
 	free(d->seen);
 	free(d->begun);
@@ -1313,8 +1369,9 @@ static int find_rules(struct depth *d, const struct elf_image *debug)
 	add_symbols(d, d->image, SHT_DYNSYM);
 	if (debug)
 		add_symbols(d, debug, SHT_SYMTAB);
-	add_targets_of_calls(d);
-	r = take_entries(d);
+	r = add_targets_of_calls(d);
+	if (r >= 0)
+		r = take_entries(d);
 	return r < 0 ? r : take_rest(d);
 }
 
