@@ -319,7 +319,7 @@ static struct unwind_rule rule_of(const struct state *s)
 	/* Above the return address: that may be gone. */
 	if (!found && s->at[SP].kind == VALUE_CFA)
 		return (struct unwind_rule){ .cfa = UNWIND_CFA_UNKNOWN };
-	found = found || by_register(s, BP, &rule) || by_memory(s, SP, &rule) || by_memory(s, BP, &rule);
+	found = found || by_register(s, BP, &rule) || by_memory(s, BP, &rule) || by_memory(s, SP, &rule);
 	for (uint8_t reg = 0; reg < UNWIND_N_REGISTERS && !found; reg++)
 		found = by_register(s, reg, &rule);
 	if (!found)
@@ -345,7 +345,8 @@ struct step {
 	uint32_t target;                     /* position of i.target, or NOWHERE */
 	uint32_t first_target, n_targets;    /* of a switch: in function.targets */
 	uint32_t block;                      /* that begins here, or NOWHERE */
-	bool is_leader;
+	bool is_leader, is_target;           /* of a jump */
+	bool is_padded;                      /* a call: next is behind padding */
 	bool does_not_return;                /* a call */
 };
 
@@ -746,10 +747,20 @@ static uint32_t behind(const struct step *s)
 	return s->position + s->i.length;
 }
 
-static void lead(struct function *f, uint32_t step)
+static void lead(struct function *f, uint32_t step, bool is_target)
 {
-	if (step != NOWHERE)
-		f->steps.at[step].is_leader = true;
+	if (step == NOWHERE)
+		return;
+	f->steps.at[step].is_leader = true;
+	f->steps.at[step].is_target |= is_target;
+}
+
+static void skip_padding_behind_call(struct function *f, struct step *call)
+{
+	while (call->next != NOWHERE && f->steps.at[call->next].i.kind == UNWIND_INSTRUCTION_PADDING) {
+		call->next = f->steps.at[call->next].next;
+		call->is_padded = true;
+	}
 }
 
 /* From positions to steps, and blocks of them. */
@@ -759,9 +770,9 @@ static int link_steps(struct function *f)
 		qsort(f->steps.at, f->steps.n, sizeof(*f->steps.at), compare_steps);
 	for (size_t i = 0; i < f->targets.n; i++) {
 		f->targets.at[i] = step_at(f, f->targets.at[i]);
-		lead(f, f->targets.at[i]);
+		lead(f, f->targets.at[i], true);
 	}
-	lead(f, step_at(f, f->start));
+	lead(f, step_at(f, f->start), true);
 	for (size_t i = 0; i < f->steps.n; i++) {
 		struct step *s = &f->steps.at[i];
 
@@ -770,10 +781,15 @@ static int link_steps(struct function *f)
 			s->next = i + 1 < f->steps.n && s[1].position == behind(s) ? (uint32_t)i + 1 : step_at(f, behind(s));
 		if (s->target != NOWHERE)
 			s->to = step_at(f, s->target);
-		lead(f, s->to);
-		if (s->i.kind == UNWIND_INSTRUCTION_BRANCH || is_call(s->i.kind))
-			lead(f, s->next);
+		lead(f, s->to, true);
+		if (s->i.kind == UNWIND_INSTRUCTION_BRANCH)
+			lead(f, s->next, false);
 	}
+	for (size_t i = 0; i < f->steps.n; i++)
+		if (is_call(f->steps.at[i].i.kind)) {
+			skip_padding_behind_call(f, &f->steps.at[i]);
+			lead(f, f->steps.at[i].next, false);
+		}
 	for (size_t i = 0; i < f->steps.n; i++) {
 		struct step *s = &f->steps.at[i];
 
@@ -813,25 +829,15 @@ static int read_function(struct depth *d)
 
 /* --- Following it --- */
 
-/* Padding behind a call, up to where nothing in the function leads but that call: another function begins there. */
+/* Behind padding, nothing else leads to what follows, and it lies where functions do. */
 static bool is_last_call(const struct depth *d, const struct step *call)
 {
-	const struct function *f = &d->f;
-	const struct gap *g = gap_of(d, call->position);
-	uint32_t at = call->next;
+	const struct step *next;
 
-	if (never_returns(d, call->i.target))
+	if (call->next == NOWHERE || never_returns(d, call->i.target))
 		return true;
-	if (at == NOWHERE || f->steps.at[at].i.kind != UNWIND_INSTRUCTION_PADDING)
-		return false;
-	while (f->steps.at[at].i.kind == UNWIND_INSTRUCTION_PADDING) {
-		at = f->steps.at[at].next;
-		if (at == NOWHERE)
-			return true;
-		if (f->steps.at[at].is_leader)
-			return false;
-	}
-	return address_of(g, f->steps.at[at].position) % 16 == 0;
+	next = &d->f.steps.at[call->next];
+	return call->is_padded && !next->is_target && address_of(gap_of(d, next->position), next->position) % 16 == 0;
 }
 
 static int enter(struct function *f, uint32_t block, bool is_behind_call, uint32_t parent, const struct state *state)

@@ -5,8 +5,9 @@
  *
  *	compare_depth [--tell N] [--limit SHARE] FILE...
  *
- * Prints a line for each file and one for all: bytes of code that are described; of these in percent: spoken of; agreed
- * on; without a rule (UNKNOWN); silent. `differ` is in parts per million of what is spoken of. Differences are in the CFA, or
+ * Prints a line for each file and one for all: bytes of code that are described; of these in percent: spoken of; of these
+ * those whose CFA is told from another register (rsp instead of rbp), which can't be compared; without a rule (UNKNOWN);
+ * silent. `differ` is in parts per million of what is spoken of. Differences are in the CFA, or
  * in where rbp or rbx are; N of each sort are told with their addresses. 1 when more than SHARE ppm differ in all.
  *
  * Two descriptions of the same are no difference: a register that is not overwritten yet, or not any more, may be taken as
@@ -38,8 +39,8 @@ struct ranges {
 	const struct elf_image *image;
 };
 
-enum sort { AGREE, DIFFER_CFA, DIFFER_BP, DIFFER_BX, NO_RULE, SILENT, N_SORTS };
-static const char *const sort_names[N_SORTS] = { "agree", "CFA", "rbp", "rbx", "unknown", "silent" };
+enum sort { AGREE, DIFFER_CFA, DIFFER_BP, DIFFER_BX, OTHER_BASE, NO_RULE, SILENT, N_SORTS };
+static const char *const sort_names[N_SORTS] = { "agree", "CFA", "rbp", "rbx", "base", "unknown", "silent" };
 
 struct counts {
 	uint64_t bytes[N_SORTS];
@@ -119,7 +120,10 @@ static enum sort compare_rules(const struct unwind_rule *ours, const struct unwi
 {
 	if (ours->cfa == UNWIND_CFA_UNKNOWN)
 		return NO_RULE;
-	if (ours->cfa != theirs->cfa || ours->reg != theirs->reg || ours->offset != theirs->offset)
+	/* The same place from elsewhere, or not: that can't be told from the rules. */
+	if (ours->cfa != theirs->cfa || ours->reg != theirs->reg)
+		return OTHER_BASE;
+	if (ours->offset != theirs->offset)
 		return DIFFER_CFA;
 	if (!agrees(ours, ours->bp, theirs, theirs->bp))
 		return DIFFER_BP;
@@ -175,12 +179,12 @@ static void compare(const struct elf_image *image, const struct ranges *ours, co
 static uint64_t print(const char *name, const struct counts *c)
 {
 	uint64_t differ = c->bytes[DIFFER_CFA] + c->bytes[DIFFER_BP] + c->bytes[DIFFER_BX], spoken = c->bytes[AGREE] + differ;
-	uint64_t all = spoken + c->bytes[NO_RULE] + c->bytes[SILENT], ppm = spoken ? differ * 1000000 / spoken : 0;
+	uint64_t all = spoken + c->bytes[OTHER_BASE] + c->bytes[NO_RULE] + c->bytes[SILENT], ppm = spoken ? differ * 1000000 / spoken : 0;
 	double percent = all ? 100.0 / (double)all : 0;
 
-	printf("%s: %" PRIu64 " bytes, %.2f%% spoken of, %.3f%% unknown, %.3f%% silent; %" PRIu64 " ppm differ: CFA %" PRIu64 ", rbp %" PRIu64
-		", rbx %" PRIu64 " bytes; %.3f s\n", name, all, percent * (double)spoken, percent * (double)c->bytes[NO_RULE],
-		percent * (double)c->bytes[SILENT], ppm, c->bytes[DIFFER_CFA], c->bytes[DIFFER_BP], c->bytes[DIFFER_BX], c->seconds);
+	printf("%s: %" PRIu64 " bytes, %.2f%% spoken of, %.3f%% by another base, %.3f%% unknown, %.3f%% silent; %" PRIu64 " ppm differ: CFA %" PRIu64 ", rbp %" PRIu64
+		", rbx %" PRIu64 " bytes; %.3f s\n", name, all, percent * (double)(spoken + c->bytes[OTHER_BASE]), percent * (double)c->bytes[OTHER_BASE],
+		percent * (double)c->bytes[NO_RULE], percent * (double)c->bytes[SILENT], ppm, c->bytes[DIFFER_CFA], c->bytes[DIFFER_BP], c->bytes[DIFFER_BX], c->seconds);
 	return ppm;
 }
 
