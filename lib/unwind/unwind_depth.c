@@ -26,6 +26,7 @@ enum {
 	MAX_RULES = UINT16_MAX - 1,
 	MAX_CALLED = 65536,                  /* functions whose calls are counted */
 	MIN_LAST_CALLS = 2,
+	MAX_PASSES = 3,                      /* what calls a function that does not return may not return either */
 	RED_ZONE = 128,                      /* below rsp, kept: System V ABI, AMD64 supplement, 3.2.2 */
 	FRESH = -8,                          /* rsp at a function's first instruction, from the CFA */
 };
@@ -185,7 +186,8 @@ static void move_unknown(struct state *s, uint8_t reg, uint32_t instruction)
 	bool was_place = is_place(s->at[reg]);
 
 	s->at[reg] = (struct value){ 0 };
-	if (!was_place || (reg != SP && s->at[SP].kind == VALUE_BASE))
+	/* One base at a time: what is found by rbp already needs no other. */
+	if (!was_place || s->at[reg == SP ? BP : SP].kind == VALUE_BASE)
 		return;
 	forget_base(s);
 	s->base = instruction + 1;
@@ -393,6 +395,8 @@ struct depth {
 	uint32_t n_positions;
 	uint64_t n_steps;                    /* left */
 	uint64_t *entries, *seen, *begun;    /* bits by position: begun where an instruction seems to begin */
+	uint64_t *endless;                   /* functions that do not return */
+	bool is_endless_new;                 /* one was found in this pass */
 	uint16_t *rules;                     /* by position of an instruction: index + 1; 0: not reached */
 	VEC(struct unwind_rule) all_rules;
 	struct map rule_numbers;
@@ -525,11 +529,14 @@ static int count_call(struct depth *d, uint64_t target, struct calls **ret)
 	return r;
 }
 
-/* A third of its calls are the last instruction of their function. */
+/* It is known to, or a third of its calls are the last instruction of their function. */
 static bool never_returns(const struct depth *d, uint64_t target)
 {
 	const struct calls *calls = target ? map_get(&d->calls, &target) : NULL;
+	uint32_t position = position_of(d, target);
 
+	if (position != NOWHERE && bit(d->endless, position))
+		return true;
 	return calls && calls->n_last >= MIN_LAST_CALLS && calls->n_last >= calls->n / 3;
 }
 
@@ -621,7 +628,7 @@ static int read_switch(struct depth *d, struct step *step, uint64_t table, bool 
 		uint64_t address = is_relative ? table + (uint64_t)(int64_t)reader_i32(&r) : reader_u64(&r);
 		uint32_t target = position_of(d, address);
 
-		if (target == NOWHERE || target < start || target >= end || !bit(d->begun, target))
+		if (target == NOWHERE || target <= start || target >= end || !bit(d->begun, target))
 			break;
 		if (vec_push(&f->targets, target) < 0 || vec_push(&f->work, target) < 0)
 			return -ENOMEM;
@@ -1136,6 +1143,16 @@ static bool is_believed(const struct function *f)
 	return f->n_ends || begins_function(&f->steps.at[step_at(f, f->start)].i);
 }
 
+static void note_endless(struct depth *d)
+{
+	const struct function *f = &d->f;
+
+	if (f->is_guess || f->n_bad || f->n_ends || f->n_unbalanced || f->has_unknown_jump || bit(d->endless, f->start))
+		return;
+	set_bit(d->endless, f->start);
+	d->is_endless_new = true;
+}
+
 /* 0 whether something was told or not, -ENOMEM. */
 static int take_function(struct depth *d, uint32_t start, const struct state *first, bool is_guess)
 {
@@ -1148,12 +1165,13 @@ static int take_function(struct depth *d, uint32_t start, const struct state *fi
 		r = follow(d);
 	if (r || !f->steps.n || (is_guess && !is_believed(f)))
 		return r == -ENOMEM ? r : 0;
+	note_endless(d);
 	if (f->has_unknown_jump && !is_guess && vec_push(&d->open, ((struct open_function){ start, f->at_unknown_jump })) < 0)
 		return -ENOMEM;
 	return tell(d);
 }
 
-static int take_entries(struct depth *d)
+static int take_entries_once(struct depth *d)
 {
 	for (uint32_t word = 0; word <= d->n_positions / 64; word++)
 		for (uint64_t left = d->entries[word]; left; left &= left - 1) {
@@ -1163,6 +1181,20 @@ static int take_entries(struct depth *d)
 				return r;
 		}
 	return 0;
+}
+
+static int take_entries(struct depth *d)
+{
+	int r;
+
+	for (unsigned i = 0;; i++) {
+		d->is_endless_new = false;
+		r = take_entries_once(d);
+		if (r < 0 || !d->is_endless_new || i + 1 == MAX_PASSES)
+			return r;
+		memset(d->rules, 0, d->n_positions * sizeof(*d->rules));
+		d->open.n = 0;
+	}
 }
 
 /* --- What nothing leads to --- */
@@ -1298,10 +1330,11 @@ static int init(struct depth *d)
 	d->entries = calloc(n_words, sizeof(*d->entries));
 	d->seen = calloc(n_words, sizeof(*d->seen));
 	d->begun = calloc(n_words, sizeof(*d->begun));
+	d->endless = calloc(n_words, sizeof(*d->endless));
 	d->rules = calloc(d->n_positions + 1, sizeof(*d->rules));
 	map_init(&d->rule_numbers, sizeof(struct unwind_rule), sizeof(uint16_t));
 	map_init(&d->calls, sizeof(uint64_t), sizeof(struct calls));
-	if (!d->entries || !d->seen || !d->begun || !d->rules)
+	if (!d->entries || !d->seen || !d->begun || !d->endless || !d->rules)
 		return -ENOMEM;
 	return number_rule(d, &unknown) < 0 ? -ENOMEM : 0;
 }
@@ -1321,6 +1354,7 @@ static void deinit(struct depth *d)
 	free(d->entries);
 	free(d->seen);
 	free(d->begun);
+	free(d->endless);
 	free(d->rules);
 }
 

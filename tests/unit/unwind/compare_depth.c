@@ -103,17 +103,19 @@ static void find_gaps(const struct elf_image *image, const struct ranges *stubs,
 	sort(gaps);
 }
 
-/* Where a register is saved below rsp, the function has taken it back already. */
+/* Where a register is saved below rsp, the function has taken it back already; in a realigned frame, that is not seen. */
 static bool is_stale(const struct unwind_rule *rule, int8_t place)
 {
 	return rule->cfa == UNWIND_CFA_REGISTER && rule->reg == UNWIND_REGISTER_SP && place < 0 && -8 * place > rule->offset;
 }
 
-static bool agrees(const struct unwind_rule *ours, int8_t our_place, const struct unwind_rule *theirs, int8_t their_place)
+static bool agrees(int8_t our_place, const struct unwind_rule *theirs, int8_t their_place)
 {
 	if (our_place == their_place || our_place == UNWIND_SAVED_NOWHERE)
 		return true;
-	return our_place == UNWIND_SAVED_SAME ? is_stale(theirs, their_place) || their_place < 0 : their_place == UNWIND_SAVED_SAME;
+	if (our_place == UNWIND_SAVED_SAME)
+		return their_place > 0 || is_stale(theirs, their_place);
+	return their_place == UNWIND_SAVED_SAME;
 }
 
 static enum sort compare_rules(const struct unwind_rule *ours, const struct unwind_rule *theirs)
@@ -125,9 +127,9 @@ static enum sort compare_rules(const struct unwind_rule *ours, const struct unwi
 		return OTHER_BASE;
 	if (ours->offset != theirs->offset)
 		return DIFFER_CFA;
-	if (!agrees(ours, ours->bp, theirs, theirs->bp))
+	if (!agrees(ours->bp, theirs, theirs->bp))
 		return DIFFER_BP;
-	return agrees(ours, ours->bx, theirs, theirs->bx) ? AGREE : DIFFER_BX;
+	return agrees(ours->bx, theirs, theirs->bx) ? AGREE : DIFFER_BX;
 }
 
 static void tell(const struct elf_image *image, enum sort s, uint64_t start, uint64_t end, const struct unwind_rule *o, const struct unwind_rule *t)
