@@ -28,6 +28,7 @@ enum {
 	MIN_LAST_CALLS = 2,
 	MAX_PASSES = 3,                      /* what calls a function that does not return may not return either */
 	RED_ZONE = 128,                      /* below rsp, kept: System V ABI, AMD64 supplement, 3.2.2 */
+	MAX_PADDING = 63,                    /* functions are aligned to 64 at most */
 	FRESH = -8,                          /* rsp at a function's first instruction, from the CFA */
 };
 
@@ -1369,7 +1370,7 @@ static int add_rows_of_gap(const struct depth *d, const struct gap *g, unwind_co
 		if (d->rules[at] != rule) {
 			uint32_t behind_padding = rule && !d->rules[at] ? skip_padding(d, g, at) : end_of(g);
 
-			if (behind_padding < end_of(g) && d->rules[behind_padding]) {
+			if (behind_padding < end_of(g) && behind_padding - at <= MAX_PADDING && d->rules[behind_padding]) {
 				at = behind_padding;
 				continue;
 			}

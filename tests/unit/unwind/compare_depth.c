@@ -103,10 +103,12 @@ static void find_gaps(const struct elf_image *image, const struct ranges *stubs,
 	sort(gaps);
 }
 
-/* Where a register is saved below rsp, the function has taken it back already; in a realigned frame, that is not seen. */
+/* Where a register is saved below rsp, the function has taken it back already. By other registers, that can't be seen. */
 static bool is_stale(const struct unwind_rule *rule, int8_t place)
 {
-	return rule->cfa == UNWIND_CFA_REGISTER && rule->reg == UNWIND_REGISTER_SP && place < 0 && -8 * place > rule->offset;
+	if (rule->cfa != UNWIND_CFA_REGISTER || rule->reg != UNWIND_REGISTER_SP)
+		return true;
+	return place > 0 || -8 * place > rule->offset;
 }
 
 static bool agrees(int8_t our_place, const struct unwind_rule *theirs, int8_t their_place)
@@ -114,7 +116,7 @@ static bool agrees(int8_t our_place, const struct unwind_rule *theirs, int8_t th
 	if (our_place == their_place || our_place == UNWIND_SAVED_NOWHERE)
 		return true;
 	if (our_place == UNWIND_SAVED_SAME)
-		return their_place > 0 || is_stale(theirs, their_place);
+		return is_stale(theirs, their_place);
 	return their_place == UNWIND_SAVED_SAME;
 }
 

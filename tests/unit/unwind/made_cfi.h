@@ -122,6 +122,7 @@ struct made_section {
 	size_t size;
 	uint64_t flags;
 	uint64_t offset;                     /* 0: behind the code */
+	uint32_t type;                       /* 0: SHT_PROGBITS */
 };
 
 struct made_file {
@@ -170,7 +171,8 @@ static inline struct made make_file(const struct made_file *file)
 		const struct made_section *s = &file->sections[i];
 		Elf64_Shdr *h = &sections[2 + i];
 
-		*h = (Elf64_Shdr){ .sh_name = (uint32_t)strings.b.n, .sh_type = SHT_PROGBITS, .sh_flags = s->flags, .sh_size = s->size };
+		*h = (Elf64_Shdr){ .sh_name = (uint32_t)strings.b.n, .sh_type = s->type ? s->type : SHT_PROGBITS,
+			.sh_flags = s->flags, .sh_size = s->size };
 		put(&strings, s->name, strlen(s->name) + 1);
 		h->sh_offset = s->offset ? s->offset : align(&m, 8);
 		h->sh_addr = ADDRESS + h->sh_offset;
