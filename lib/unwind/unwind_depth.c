@@ -297,7 +297,7 @@ static bool by_memory(const struct state *s, uint8_t reg, struct unwind_rule *ru
 {
 	int64_t inner = (int64_t)s->cfa.offset - s->at[reg].offset, addend = -(int64_t)s->cfa_offset;
 
-	if (!is_place(s->cfa) || s->cfa.kind != s->at[reg].kind || inner != (int16_t)inner || addend != (int16_t)addend)
+	if (!is_kept(s, s->cfa, 0) || s->cfa.kind != s->at[reg].kind || inner != (int16_t)inner || addend != (int16_t)addend)
 		return false;
 	rule->cfa = UNWIND_CFA_DEREFERENCE;
 	rule->reg = reg;
