@@ -28,6 +28,9 @@ enum {
 	MIN_LAST_CALLS = 2,
 	MAX_PASSES = 3,                      /* what calls a function that does not return may not return either */
 	RED_ZONE = 128,                      /* below rsp, kept: System V ABI, AMD64 supplement, 3.2.2 */
+	STEPS_PER_BYTE = 4,                  /* of code: instructions gone through. Real ones need 0.4 to 1.9 */
+	MIN_STEPS = 4096,
+	STEPS_PER_FUNCTION = 8,              /* what it costs by itself */
 	MAX_PADDING = 63,                    /* functions are aligned to 64 at most */
 	FRESH = -8,                          /* rsp at a function's first instruction, from the CFA */
 };
@@ -1160,6 +1163,7 @@ static int take_function(struct depth *d, uint32_t start, const struct state *fi
 	struct function *f = &d->f;
 	int r;
 
+	d->n_steps -= MIN(d->n_steps, (uint64_t)STEPS_PER_FUNCTION);
 	begin_function(d, start, first, is_guess);
 	r = read_function(d);
 	if (!r && f->steps.n)
@@ -1419,9 +1423,10 @@ static int find_rules(struct depth *d, const struct elf_image *debug)
 int unwind_depth_rows(const struct elf_image *image, const struct elf_image *debug, const struct unwind_depth_gap *gaps, size_t n_gaps,
 		unwind_code_add add, void *userdata)
 {
-	struct depth d = { .image = image, .file = elf_image_bytes(image), .n_steps = UNWIND_DEPTH_MAX_STEPS };
+	struct depth d = { .image = image, .file = elf_image_bytes(image) };
 	int r = take_gaps(&d, gaps, n_gaps);
 
+	d.n_steps = MIN((uint64_t)d.n_positions * STEPS_PER_BYTE + MIN_STEPS, UNWIND_DEPTH_MAX_STEPS);
 	if (!r && d.gaps.n)
 		r = find_rules(&d, debug);
 	if (!r && d.gaps.n)

@@ -41,4 +41,4 @@ int unwind_depth_rows(const struct elf_image *image, const struct elf_image *deb
 		unwind_code_add add, void *userdata);
 
 #define UNWIND_DEPTH_MAX_BYTES (UINT32_C(16) << 20)  /* of code: 36 MiB of memory, 2 s. The largest known has 6 MiB */
-#define UNWIND_DEPTH_MAX_STEPS (UINT64_C(32) << 20)  /* each instruction is gone through some three times */
+#define UNWIND_DEPTH_MAX_STEPS (UINT64_C(32) << 20)  /* instructions gone through; a real one is gone through three times */
