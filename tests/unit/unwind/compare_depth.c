@@ -3,12 +3,14 @@
  * What unwind_depth finds in code that is described, against that description, .eh_frame: each byte of code where both
  * speak. So it is known how far the rows of code without description can be trusted.
  *
- *	compare_depth [--tell N] [--limit SHARE] FILE...
+ *	compare_depth [--tell N] FILE...
+ *	compare_depth --test PPM PERCENT FILE...
  *
  * Prints a line for each file and one for all: bytes of code that are described; of these in percent: spoken of; of these
  * those whose CFA is told from another register (rsp instead of rbp), which can't be compared; without a rule (UNKNOWN);
- * silent. `differ` is in parts per million of what is spoken of. Differences are in the CFA, or
- * in where rbp or rbx are; N of each sort are told with their addresses. 1 when more than SHARE ppm differ in all.
+ * silent. `differ` is in parts per million of what is spoken of. Differences are in the CFA, or in where rbp or rbx are; N of
+ * each sort are told with their addresses. With --test each file is a test (TAP): PERCENT must be spoken of at least, PPM
+ * may differ at most.
  *
  * Two descriptions of the same are no difference: a register that is not overwritten yet, or not any more, may be taken as
  * it is or from where it was saved.
@@ -180,16 +182,28 @@ static void compare(const struct elf_image *image, const struct ranges *ours, co
 	}
 }
 
-static uint64_t print(const char *name, const struct counts *c)
+/* What may be, with --test. */
+struct bounds {
+	bool are_set;
+	uint64_t ppm, percent;
+	unsigned n_files, n_failed;
+};
+
+static void print(const char *name, const struct counts *c, struct bounds *bounds)
 {
 	uint64_t differ = c->bytes[DIFFER_CFA] + c->bytes[DIFFER_BP] + c->bytes[DIFFER_BX], spoken = c->bytes[AGREE] + differ;
 	uint64_t all = spoken + c->bytes[OTHER_BASE] + c->bytes[NO_RULE] + c->bytes[SILENT], ppm = spoken ? differ * 1000000 / spoken : 0;
 	double percent = all ? 100.0 / (double)all : 0;
 
+	if (bounds->are_set) {
+		bool is_met = ppm <= bounds->ppm && (spoken + c->bytes[OTHER_BASE]) * 100 >= all * bounds->percent;
+
+		bounds->n_failed += !is_met;
+		printf("%sok %u - ", is_met ? "" : "not ", ++bounds->n_files);
+	}
 	printf("%s: %" PRIu64 " bytes, %.2f%% spoken of, %.3f%% by another base, %.3f%% unknown, %.3f%% silent; %" PRIu64 " ppm differ: CFA %" PRIu64 ", rbp %" PRIu64
 		", rbx %" PRIu64 " bytes; %.3f s\n", name, all, percent * (double)(spoken + c->bytes[OTHER_BASE]), percent * (double)c->bytes[OTHER_BASE],
 		percent * (double)c->bytes[NO_RULE], percent * (double)c->bytes[SILENT], ppm, c->bytes[DIFFER_CFA], c->bytes[DIFFER_BP], c->bytes[DIFFER_BX], c->seconds);
-	return ppm;
 }
 
 static double cpu_seconds(void)
@@ -200,7 +214,7 @@ static double cpu_seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static bool one_file(const char *path, struct counts *all)
+static bool one_file(const char *path, struct counts *all, struct bounds *bounds)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct elf_image *image = NULL;
@@ -227,7 +241,7 @@ static bool one_file(const char *path, struct counts *all)
 		goto out;
 	counts.seconds += cpu_seconds();
 	compare(image, &ours, &theirs, &counts);
-	print(path, &counts);
+	print(path, &counts, bounds);
 	for (size_t i = 0; i < N_SORTS; i++)
 		all->bytes[i] += counts.bytes[i];
 	all->seconds += counts.seconds;
@@ -244,15 +258,28 @@ out:
 
 int main(int argc, char **argv)
 {
+	struct bounds bounds = { 0 };
 	struct counts all = { 0 };
-	uint64_t limit = UINT64_MAX;
+	int i = 1;
 
-	for (int i = 1; i < argc; i++)
-		if (!strcmp(argv[i], "--tell") && i + 1 < argc)
+	for (; i < argc && argv[i][0] == '-'; i++)
+		if (!strcmp(argv[i], "--tell") && i + 1 < argc) {
 			n_told_at_most = (unsigned)atoi(argv[++i]);
-		else if (!strcmp(argv[i], "--limit") && i + 1 < argc)
-			limit = strtoull(argv[++i], NULL, 10);
-		else if (!one_file(argv[i], &all))
+		} else if (!strcmp(argv[i], "--test") && i + 2 < argc) {
+			bounds.are_set = true;
+			bounds.ppm = strtoull(argv[++i], NULL, 10);
+			bounds.percent = strtoull(argv[++i], NULL, 10);
+			printf("1..%d\n", argc - i - 1);
+		}
+	for (; i < argc; i++) {
+		if (one_file(argv[i], &all, &bounds))
+			continue;
+		if (bounds.are_set)
+			printf("ok %u - %s # SKIP it is not on this machine, or not described\n", ++bounds.n_files, argv[i]);
+		else
 			printf("%s: nothing to compare\n", argv[i]);
-	return print("all", &all) > limit;
+	}
+	if (!bounds.are_set)
+		print("all", &all, &bounds);
+	return bounds.n_failed > 0;
 }

@@ -136,8 +136,10 @@ struct made_file {
 
 static inline uint64_t align(struct made *m, size_t to)
 {
-	while (m->b.n % to)
-		put8(m, 0);
+	static const uint8_t zeros[0x1000];
+
+	ck_assert_uint_le(to, sizeof(zeros));
+	put(m, zeros, (to - m->b.n % to) % to);
 	return m->b.n;
 }
 
@@ -164,8 +166,10 @@ static inline struct made make_file(const struct made_file *file)
 	put(&m, &header, sizeof(header));
 	put(&m, segments, sizeof(segments));
 	align(&m, CODE);
-	for (size_t i = 0; i < file->code_size; i++)
-		put8(&m, file->code ? ((const uint8_t *)file->code)[i] : 0x55);
+	if (file->code)
+		put(&m, file->code, file->code_size);
+	for (size_t i = 0; i < file->code_size && !file->code; i++)
+		put8(&m, 0x55);
 	behind = align(&m, 0x1000);
 	for (size_t i = 0; i < MAX_SECTIONS && file->sections[i].name; i++) {
 		const struct made_section *s = &file->sections[i];
