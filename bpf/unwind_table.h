@@ -35,7 +35,7 @@ enum unwind_cfa {
 	UNWIND_CFA_REGISTER,             /* reg + offset */
 	UNWIND_CFA_DEREFERENCE,          /* *(reg + inner) + addend */
 	UNWIND_CFA_PLT,                  /* rsp + 8, and 8 more from byte `offset` of each 16-byte entry on */
-	UNWIND_CFA_FRAME_POINTER,        /* code without a description: as REGISTER rbp + 16, rbp at CFA - 16, but rbp 0 ends the walk */
+	UNWIND_CFA_FRAME_POINTER,        /* code that cannot be followed: as REGISTER rbp + 16, rbp at CFA - 16, but rbp 0 ends the walk */
 	UNWIND_CFA_SIGNAL,               /* the signal trampoline: all registers are in the ucontext that rsp points at */
 	UNWIND_CFA_RETURN_REGISTER,      /* rsp + offset; the return address is in reg: glibc's vfork() keeps it from its child */
 	UNWIND_N_CFAS,

@@ -14,12 +14,16 @@
  *
  *	a rule            the ways that lead there agree
  *	UNKNOWN           they do not, or the CFA cannot be told (rsp is loaded from somewhere, and rbp is no frame pointer)
- *	nothing said      it is not reached, or not believed: data, code made for other ends; beyond the limits. What to
- *	                  take there is for the caller to say
+ *	nothing said      it is not reached, or not believed: data, code made for other ends; beyond the limits. unwind_rows
+ *	                  then takes frame pointers: what is no code does no harm, and where code is there is no better rule
  *
  * A call may not return: what is behind it is then no part of the function. It is taken not to return where another way
- * leads to the same place at another depth, where padding follows and then nothing that the function jumps to, and where
- * a return would find the stack as deep as at that call.
+ * leads to the same place at another depth, where padding follows and then nothing that the function jumps to, where a
+ * return would find the stack as deep as at that call, where the called function has no way to a return, and where a third
+ * of all calls of the same function are followed by padding and a new function (abort@plt).
+ *
+ * Not followed: where exceptions land (only .eh_frame leads there); jumps by tables that were loaded from memory: what they
+ * lead to is tried with the stack as it was at the jump. Functions of shared code at different depths are UNKNOWN.
  *
  * Linear in the size of the code, and bounded: MAX_BYTES of code, MAX_STEPS of instructions gone through.
  */
@@ -40,5 +44,5 @@ struct unwind_depth_gap {
 int unwind_depth_rows(const struct elf_image *image, const struct elf_image *debug, const struct unwind_depth_gap *gaps, size_t n_gaps,
 		unwind_code_add add, void *userdata);
 
-#define UNWIND_DEPTH_MAX_BYTES (UINT32_C(16) << 20)  /* of code: 36 MiB of memory, 2 s. The largest known has 6 MiB */
+#define UNWIND_DEPTH_MAX_BYTES (UINT32_C(16) << 20)  /* of code: 42 MiB of memory, 3 s. What is known has 6 MiB at most */
 #define UNWIND_DEPTH_MAX_STEPS (UINT64_C(32) << 20)  /* instructions gone through; a real one is gone through three times */

@@ -4,8 +4,8 @@
  * What an executable says of how to find a caller's registers, brought into one form: rows sorted by file offset, and the
  * rules that they name (bpf/unwind_table.h). Sources, the earlier one winning where two speak of the same code: Go's own
  * tables, .eh_frame, .debug_frame of the file or of its separate debug file, what is known without being told (PLT,
- * _start, signal trampolines of C libraries without CFI); what is left of executable segments is taken to have frame
- * pointers.
+ * _start, signal trampolines of C libraries without CFI), what can be followed of the code itself (unwind_depth.h); what is
+ * left of executable segments is taken to have frame pointers.
  *
  * Foreign input, bounded in size and time: for the confined process.
  */

@@ -98,6 +98,27 @@ START_TEST(code_without_description_has_frame_pointers)
 }
 END_TEST
 
+START_TEST(code_without_description_is_followed_where_it_can_be)
+{
+	/* push %rbx; xor %ebx,%ebx; pop %rbx; ret. The second one is described, wrongly; the third is no function. */
+	uint8_t code[64] = { 0x53, 0x31, 0xdb, 0x5b, 0xc3, [16] = 0x53, 0x31, 0xdb, 0x5b, 0xc3, [32] = 0x53, 0xc3 };
+	struct made_file file = { .code_size = sizeof(code), .code = code };
+	struct made eh = eh_frame_of(&file, 1, (struct function[]){ { 16, 16, PROGRAM(DW_CFA_def_cfa_offset, 80) } });
+	struct unwind_rows rows;
+
+	set_section(&file, 0, ".eh_frame", &eh);
+	rows = build(&file);
+	check_row(&rows, 0, 0, RSP(8));
+	check_row(&rows, 1, 1, RSP(16, .bx = -2));
+	check_row(&rows, 2, 4, RSP(8));
+	check_row(&rows, 3, 16, RSP(80));
+	check_row(&rows, 4, 32, FRAME_POINTER);
+	ck_assert_uint_eq(rows.rows.n, 5);
+	unwind_rows_deinit(&rows);
+	vec_deinit(&eh.b);
+}
+END_TEST
+
 START_TEST(padding_before_a_function_belongs_to_the_one_before)
 {
 	struct made_file file = { .code_size = 256 };
@@ -295,6 +316,7 @@ START_TEST(a_plt_that_nobody_describes_is_told_by_its_bytes)
 	check_row(&rows, 2, 16, PLT(9));
 	unwind_rows_deinit(&rows);
 	/* A section that is said to be elsewhere does no harm. */
+	memset(code, 0x55, sizeof(code));
 	file.sections[0].offset = 0;
 	file.sections[0].bytes = code;
 	file.sections[1].offset = UINT64_MAX - 10;
@@ -438,7 +460,8 @@ START_TEST(of_too_many_rows_the_last_are_unknown)
 }
 END_TEST
 
-UNIT_TESTS("unwind_rows", code_without_description_has_frame_pointers, padding_before_a_function_belongs_to_the_one_before,
+UNIT_TESTS("unwind_rows", code_without_description_has_frame_pointers, code_without_description_is_followed_where_it_can_be,
+	padding_before_a_function_belongs_to_the_one_before,
 	functions_are_sorted_and_equal_neighbours_are_one, where_two_functions_overlap_the_first_stays, an_earlier_source_wins,
 	compressed_debug_frame_is_unpacked, a_file_without_section_headers_has_the_same_rows, functions_outside_of_code_are_ignored,
 	a_file_without_code_has_no_rows, a_plt_that_nobody_describes_is_told_by_its_bytes, the_entry_point_has_no_caller,
