@@ -258,15 +258,21 @@ static void read_push_or_pop(const struct decoding *d, struct unwind_instruction
 		ret->reg = number_of(d->operands[0].reg.value);
 }
 
-static bool decode(struct reader bytes, uint64_t address, struct decoding *d, struct unwind_instruction *ret)
+/* Cheap to set up each time: it copies two enumerators. */
+static bool decode_physically(struct reader bytes, uint64_t address, bool is_minimal, struct decoding *d)
 {
 	size_t n = MIN(reader_left(&bytes), (size_t)UNWIND_INSTRUCTION_MAX_SIZE);
 	const uint8_t *p = reader_bytes(&bytes, n);
 
-	/* Cheap: it copies two enumerators. */
 	ZydisDecoderInit(&d->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	ZydisDecoderEnableMode(&d->decoder, ZYDIS_DECODER_MODE_MINIMAL, is_minimal);
 	d->address = address;
-	if (!n || !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d->decoder, &d->context, p, n, &d->instruction)))
+	return n && ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d->decoder, &d->context, p, n, &d->instruction));
+}
+
+static bool decode(struct reader bytes, uint64_t address, struct decoding *d, struct unwind_instruction *ret)
+{
+	if (!decode_physically(bytes, address, false, d))
 		return false;
 	*ret = (struct unwind_instruction){ .kind = kind_of(&d->instruction), .length = d->instruction.length, .reg = NONE, .base = NONE };
 	return true;
@@ -277,24 +283,37 @@ static bool decode_operands(struct decoding *d)
 	return ZYAN_SUCCESS(ZydisDecoderDecodeOperands(&d->decoder, &d->context, &d->instruction, d->operands, d->instruction.operand_count));
 }
 
+/* Without operands and categories, which cost most: relative branches are told by their opcodes. */
 bool unwind_instruction_skim(struct reader bytes, uint64_t address, struct unwind_instruction *ret)
 {
 	struct decoding d;
+	const ZydisDecodedInstruction *i = &d.instruction;
 
-	if (!decode(bytes, address, &d, ret))
+	if (!decode_physically(bytes, address, true, &d))
 		return false;
-	switch (ret->kind) {
-	case UNWIND_INSTRUCTION_CALL: case UNWIND_INSTRUCTION_JUMP:
-		if (!decode_operands(&d))
-			return false;
-		read_jump(&d, ret);
-		return true;
-	case UNWIND_INSTRUCTION_PADDING: case UNWIND_INSTRUCTION_STOP: case UNWIND_INSTRUCTION_RETURN:
-		return true;
+	*ret = (struct unwind_instruction){ .length = i->length, .reg = NONE, .base = NONE };
+	switch (i->mnemonic) {
+	case ZYDIS_MNEMONIC_CALL:
+		ret->kind = i->opcode == 0xe8 ? UNWIND_INSTRUCTION_CALL : UNWIND_INSTRUCTION_CALL_INDIRECT;
+		break;
+	case ZYDIS_MNEMONIC_JMP:
+		ret->kind = i->opcode == 0xe9 || i->opcode == 0xeb ? UNWIND_INSTRUCTION_JUMP : UNWIND_INSTRUCTION_JUMP_INDIRECT;
+		break;
+	case ZYDIS_MNEMONIC_RET:
+		ret->kind = UNWIND_INSTRUCTION_RETURN;
+		break;
+	case ZYDIS_MNEMONIC_NOP: case ZYDIS_MNEMONIC_INT3:
+		ret->kind = UNWIND_INSTRUCTION_PADDING;
+		break;
+	case ZYDIS_MNEMONIC_HLT: case ZYDIS_MNEMONIC_UD2:
+		ret->kind = UNWIND_INSTRUCTION_STOP;
+		break;
 	default:
-		ret->kind = UNWIND_INSTRUCTION_OTHER;
-		return true;
+		break;
 	}
+	if (ret->kind == UNWIND_INSTRUCTION_CALL || ret->kind == UNWIND_INSTRUCTION_JUMP)
+		ret->target = address + i->length + (uint64_t)i->raw.imm[0].value.s;
+	return true;
 }
 
 bool unwind_instruction_decode(struct reader bytes, uint64_t address, struct unwind_instruction *ret)

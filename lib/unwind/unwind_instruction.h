@@ -47,5 +47,5 @@ struct unwind_instruction {
 
 /* Whether the bytes are an instruction; `address` is theirs. */
 bool unwind_instruction_decode(struct reader bytes, uint64_t address, struct unwind_instruction *ret);
-/* Only its length, kind PADDING, STOP, RETURN, JUMP(_INDIRECT) or CALL and target; other kinds are OTHER. Twice as fast. */
+/* Only its length, kind PADDING, STOP, RETURN, JUMP or CALL (_INDIRECT) and target; other kinds are OTHER. Twice as fast. */
 bool unwind_instruction_skim(struct reader bytes, uint64_t address, struct unwind_instruction *ret);
