@@ -37,6 +37,7 @@ enum {
 	/* Different ones while they are collected: 16 times what is kept in the end. */
 	MAX_COLLECTED_RULES = 16 * UNWIND_MAX_RULES,
 	N_SLOTS = 4 * MAX_COLLECTED_RULES,
+	SORT_SMALL = 1024,
 	/* Functions are aligned to it: a gap shorter than that up to such an offset is no code. */
 	FUNCTION_ALIGN = 16,
 };
@@ -90,13 +91,67 @@ static int compare_ranges(const void *pa, const void *pb)
 	return (a->rule > b->rule) - (a->rule < b->rule);
 }
 
-static void sort_ranges(struct range *ranges, size_t n)
+static bool are_sorted(const struct range *ranges, size_t n)
 {
 	for (size_t i = 1; i < n; i++)
-		if (compare_ranges(&ranges[i - 1], &ranges[i]) > 0) {
-			qsort(ranges, n, sizeof(*ranges), compare_ranges);
-			return;
+		if (compare_ranges(&ranges[i - 1], &ranges[i]) > 0)
+			return false;
+	return true;
+}
+
+/*
+ * Brings those with the same byte of `start` (shift: which) together, in order, in place ("American flag sort": McIlroy,
+ * Bostic and McIlroy, Engineering Radix Sort, 1993). ends[] then says where each byte's end.
+ */
+static void distribute(struct range *ranges, size_t n, unsigned shift, size_t ends[256])
+{
+	size_t next[256], at = 0;
+
+	memset(ends, 0, 256 * sizeof(*ends));
+	for (size_t i = 0; i < n; i++)
+		ends[ranges[i].start >> shift & 255]++;
+	for (size_t i = 0; i < 256; i++) {
+		next[i] = at;
+		ends[i] = at += ends[i];
+	}
+	for (size_t i = 0; i < 256; i++)
+		while (next[i] < ends[i]) {
+			struct range *r = &ranges[next[i]];
+			uint8_t byte = (uint8_t)(r->start >> shift);
+
+			if (byte == i) {
+				next[i]++;
+			} else {
+				struct range other = ranges[next[byte]];
+
+				ranges[next[byte]++] = *r;
+				*r = other;
+			}
 		}
+}
+
+/* In place: qsort(3) makes a copy of all, which is as much as the rest of what a large file takes. */
+static void sort_ranges_by(struct range *ranges, size_t n, unsigned shift)
+{
+	size_t ends[256], begin = 0;
+
+	if (are_sorted(ranges, n))
+		return;
+	if (n <= SORT_SMALL || shift > 24) {
+		qsort(ranges, n, sizeof(*ranges), compare_ranges);
+		return;
+	}
+	distribute(ranges, n, shift, ends);
+	for (size_t i = 0; i < 256; i++) {
+		/* From the last byte on to 32, above: all that is left has one start. */
+		sort_ranges_by(ranges + begin, ends[i] - begin, shift ? shift - 8 : 32);
+		begin = ends[i];
+	}
+}
+
+static void sort_ranges(struct range *ranges, size_t n)
+{
+	sort_ranges_by(ranges, n, 24);
 }
 
 /* --- Rules --- */
@@ -197,8 +252,8 @@ static int add_addresses(void *userdata, uint64_t start, uint64_t end, const str
 	return add_range(b, offset, offset + MIN(end - start, s->file_size - (start - s->address)), rule);
 }
 
-/* Both are sorted; taken has no overlaps. Room for all but the pieces that source is cut into is there. */
-static int merge(const struct ranges *taken, const struct ranges *source, struct ranges *out)
+/* The pieces of source (both are sorted) that lie where nothing is taken, one behind the other. */
+static int cut(const struct ranges *taken, const struct ranges *source, struct ranges *pieces)
 {
 	const struct range *t = taken->v.at, *t_end = t + taken->v.n;
 	uint32_t behind = 0;
@@ -210,20 +265,35 @@ static int merge(const struct ranges *taken, const struct ranges *source, struct
 		while (start < s.end) {
 			uint32_t end = s.end, next = s.end;
 
-			for (; t < t_end && t->end <= start; t++)
-				if (vec_push(&out->v, *t) < 0)
-					return -ENOMEM;
+			while (t < t_end && t->end <= start)
+				t++;
 			if (t < t_end && t->start < s.end) {
 				end = t->start;
 				next = t->end;
 			}
-			if (start < end && vec_push(&out->v, ((struct range){ start, end, s.rule })) < 0)
+			if (start < end && vec_push(&pieces->v, ((struct range){ start, end, s.rule })) < 0)
 				return -ENOMEM;
 			start = next;
 		}
 		behind = MAX(behind, s.end);
 	}
-	return vec_append(&out->v, t, (size_t)(t_end - t));
+	return 0;
+}
+
+/* Both are sorted and do not overlap: from the end on, in the place of the first. */
+static int merge(struct ranges *taken, const struct ranges *pieces)
+{
+	size_t i = taken->v.n, k = pieces->v.n, at = i + k;
+
+	if (vec_reserve(&taken->v, at) < 0)
+		return -ENOMEM;
+	taken->v.n = at;
+	while (k)
+		if (i && taken->v.at[i - 1].start > pieces->v.at[k - 1].start)
+			taken->v.at[--at] = taken->v.at[--i];
+		else
+			taken->v.at[--at] = pieces->v.at[--k];
+	return 0;
 }
 
 /* Whether all of it has been spoken of. */
@@ -277,27 +347,26 @@ static void clip(struct ranges *ranges)
 /* Puts what the source says where nothing has been said yet, and empties it. Large ones are not copied without need. */
 static int lay_under(struct builder *b)
 {
-	struct ranges out = { 0 };
+	struct ranges pieces = { 0 };
 	int r;
 
 	drop_taken(b);
 	if (!b->source.v.n)
 		return 0;
 	sort_ranges(b->source.v.at, b->source.v.n);
-	if (b->taken.v.n) {
-		r = vec_reserve(&out.v, b->source.v.n + b->taken.v.n);
-		if (r >= 0)
-			r = merge(&b->taken, &b->source, &out);
-		vec_deinit(&b->source.v);
-	} else {
+	if (!b->taken.v.n) {
 		clip(&b->source);
-		out = b->source;
+		vec_deinit(&b->taken.v);
+		b->taken = b->source;
 		b->source = (struct ranges){ 0 };
-		r = 0;
+		return 0;
 	}
-	vec_deinit(&b->taken.v);
-	b->taken = out;
-	return r < 0 ? r : 0;
+	r = cut(&b->taken, &b->source, &pieces);
+	vec_deinit(&b->source.v);
+	if (r >= 0)
+		r = merge(&b->taken, &pieces);
+	vec_deinit(&pieces.v);
+	return r;
 }
 
 /* The other way round: the source wins. */
@@ -490,28 +559,75 @@ static int read_stubs(struct builder *b, bool is_go)
 	return r ? r : lay_over(b);
 }
 
-struct gaps {
-	VEC(struct unwind_depth_gap) v;
-};
-
 static int add_gap(struct builder *b, const struct range *piece, void *userdata)
 {
-	struct gaps *gaps = userdata;
+	struct ranges *gaps = userdata;
 
 	if (piece->rule != RULE_FRAME_POINTER || is_taken(&b->taken, piece))
 		return 0;
-	return vec_push(&gaps->v, ((struct unwind_depth_gap){ piece->start, piece->end }));
+	return vec_push(&gaps->v, *piece);
+}
+
+/* Executable segments may have more than code in them: tables, strings. Sections say; where there are none, all may be code. */
+static int find_executable(struct builder *b, struct ranges *executable)
+{
+	size_t n;
+	const struct elf_section *sections = elf_image_sections(b->image, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct elf_section *s = &sections[i];
+		uint64_t end;
+
+		if (!(s->flags & SHF_EXECINSTR) || s->type == SHT_NOBITS || s->offset >= UINT32_MAX ||
+		    __builtin_add_overflow(s->offset, s->size, &end))
+			continue;
+		if (vec_push(&executable->v, ((struct range){ (uint32_t)s->offset, (uint32_t)MIN(end, (uint64_t)UINT32_MAX), 0 })) < 0)
+			return -ENOMEM;
+	}
+	if (!executable->v.n && vec_push(&executable->v, ((struct range){ 0, UINT32_MAX, 0 })) < 0)
+		return -ENOMEM;
+	sort_ranges(executable->v.at, executable->v.n);
+	clip(executable);
+	return 0;
+}
+
+struct depth_gaps {
+	VEC(struct unwind_depth_gap) v;
+};
+
+/* What is in both; both are sorted. */
+static int intersect(const struct ranges *gaps, const struct ranges *executable, struct depth_gaps *ret)
+{
+	for (size_t i = 0, k = 0; i < gaps->v.n && k < executable->v.n;) {
+		const struct range *g = &gaps->v.at[i], *x = &executable->v.at[k];
+		struct unwind_depth_gap both = { MAX(g->start, x->start), MIN(g->end, x->end) };
+
+		if (both.start < both.end && vec_push(&ret->v, both) < 0)
+			return -ENOMEM;
+		if (g->end < x->end)
+			i++;
+		else
+			k++;
+	}
+	return 0;
 }
 
 static int read_depth(struct builder *b, const struct elf_image *debug)
 {
-	struct gaps gaps = { 0 };
+	struct ranges gaps = { 0 }, executable = { 0 };
+	struct depth_gaps code = { 0 };
 	int r;
 
 	r = for_each_piece(b, add_gap, &gaps);
-	if (!r && gaps.v.n)
-		r = unwind_depth_rows(b->image, debug, gaps.v.at, gaps.v.n, add_range, b);
+	if (!r)
+		r = find_executable(b, &executable);
+	if (!r)
+		r = intersect(&gaps, &executable, &code);
 	vec_deinit(&gaps.v);
+	vec_deinit(&executable.v);
+	if (!r && code.v.n)
+		r = unwind_depth_rows(b->image, debug, code.v.at, code.v.n, add_range, b);
+	vec_deinit(&code.v);
 	return r ? r : lay_under(b);
 }
 

@@ -161,6 +161,49 @@ START_TEST(functions_are_sorted_and_equal_neighbours_are_one)
 }
 END_TEST
 
+START_TEST(many_functions_in_any_order_are_sorted)
+{
+	enum { N = 3000, SIZE = 32 };
+	struct made_file file = { .code_size = N * SIZE };
+	struct made eh = { 0 };
+	struct unwind_rows rows;
+	size_t cie = put_cie(&eh, RELATIVE, PROGRAM(USUAL_RULES));
+
+	for (uint32_t i = 0; i < N; i++) {
+		uint32_t at = i * 7919 % N;
+
+		/* Of two that begin at the same place the longer one is told first, whichever comes first. */
+		put_fde(&eh, cie, first_section(&file), START + at * SIZE, SIZE / 2, PROGRAM(DW_CFA_def_cfa_offset, 8));
+		put_fde(&eh, cie, first_section(&file), START + at * SIZE, SIZE,
+			PROGRAM(DW_CFA_def_cfa_offset, (uint8_t)(16 + 8 * (at % 8))));
+	}
+	set_section(&file, 0, ".eh_frame", &eh);
+	rows = build(&file);
+	ck_assert_uint_eq(rows.rows.n, N);
+	for (uint32_t i = 0; i < N; i++)
+		check_row(&rows, i, i * SIZE, RSP(16 + 8 * (int32_t)(i % 8)));
+	unwind_rows_deinit(&rows);
+	vec_deinit(&eh.b);
+}
+END_TEST
+
+START_TEST(only_executable_sections_are_followed)
+{
+	uint8_t code[64] = { 0x53, 0x5b, 0xc3, [32] = 0x53, 0x5b, 0xc3 };
+	struct made_file file = { .code_size = sizeof(code), .code = code,
+		.sections = { { .name = ".text", .offset = CODE, .size = 16, .flags = SHF_EXECINSTR },
+			{ .name = ".strange", .offset = UINT64_MAX - 8, .size = 16, .flags = SHF_EXECINSTR } } };
+	struct unwind_rows rows = build(&file);
+
+	check_row(&rows, 0, 0, RSP(8));
+	check_row(&rows, 1, 1, RSP(16, .bx = -2));
+	check_row(&rows, 2, 2, RSP(8));
+	check_row(&rows, 3, 3, FRAME_POINTER);
+	ck_assert_uint_eq(rows.rows.n, 4);
+	unwind_rows_deinit(&rows);
+}
+END_TEST
+
 START_TEST(where_two_functions_overlap_the_first_stays)
 {
 	struct made_file file = { .code_size = 64 };
@@ -462,6 +505,7 @@ END_TEST
 
 UNIT_TESTS("unwind_rows", code_without_description_has_frame_pointers, code_without_description_is_followed_where_it_can_be,
 	padding_before_a_function_belongs_to_the_one_before,
+	many_functions_in_any_order_are_sorted, only_executable_sections_are_followed,
 	functions_are_sorted_and_equal_neighbours_are_one, where_two_functions_overlap_the_first_stays, an_earlier_source_wins,
 	compressed_debug_frame_is_unpacked, a_file_without_section_headers_has_the_same_rows, functions_outside_of_code_are_ignored,
 	a_file_without_code_has_no_rows, a_plt_that_nobody_describes_is_told_by_its_bytes, the_entry_point_has_no_caller,
