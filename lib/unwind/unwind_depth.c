@@ -515,7 +515,7 @@ static void add_symbols(struct depth *d, const struct elf_image *image, uint32_t
 			    symbol.st_shndx == SHN_UNDEF)
 				continue;
 			reader_seek(&name, symbol.st_name);
-			if (!is_part(reader_string(&name)))
+			if (!reader_ok(&name) || !is_part(reader_string(&name)))
 				add_entry(d, symbol.st_value);
 		}
 	}

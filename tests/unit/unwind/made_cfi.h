@@ -134,12 +134,17 @@ struct made_file {
 	bool is_data;                        /* nothing is executable */
 };
 
+/* At once: each check is a system call. */
+static inline void put_repeated(struct made *m, uint8_t v, size_t n)
+{
+	ck_assert_int_eq(vec_reserve(&m->b, m->b.n + n), 0);
+	memset(m->b.at + m->b.n, v, n);
+	m->b.n += n;
+}
+
 static inline uint64_t align(struct made *m, size_t to)
 {
-	static const uint8_t zeros[0x1000];
-
-	ck_assert_uint_le(to, sizeof(zeros));
-	put(m, zeros, (to - m->b.n % to) % to);
+	put_repeated(m, 0, (to - m->b.n % to) % to);
 	return m->b.n;
 }
 
@@ -168,8 +173,8 @@ static inline struct made make_file(const struct made_file *file)
 	align(&m, CODE);
 	if (file->code)
 		put(&m, file->code, file->code_size);
-	for (size_t i = 0; i < file->code_size && !file->code; i++)
-		put8(&m, 0x55);
+	else
+		put_repeated(&m, 0x55, file->code_size);
 	behind = align(&m, 0x1000);
 	for (size_t i = 0; i < MAX_SECTIONS && file->sections[i].name; i++) {
 		const struct made_section *s = &file->sections[i];

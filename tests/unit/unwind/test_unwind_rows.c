@@ -482,14 +482,17 @@ END_TEST
 
 START_TEST(of_too_many_rows_the_last_are_unknown)
 {
-	enum { N = UNWIND_ROWS_MAX + 1000 };
+	enum { BLOCK = 1024, N = UNWIND_ROWS_MAX + BLOCK };
+	uint8_t block[BLOCK][3];
 	struct made_file file = { .code_size = N };
 	struct made eh = { 0 }, program = { 0 };
 	size_t cie = put_cie(&eh, RELATIVE, PROGRAM(USUAL_RULES));
 	struct unwind_rows rows;
 
-	for (unsigned i = 0; i < N; i++)
-		put(&program, (const uint8_t[]){ DW_CFA_advance_loc | 1, DW_CFA_def_cfa_offset, i % 2 ? 8 : 16 }, 3);
+	for (unsigned i = 0; i < BLOCK; i++)
+		memcpy(block[i], (const uint8_t[]){ DW_CFA_advance_loc | 1, DW_CFA_def_cfa_offset, i % 2 ? 8 : 16 }, sizeof(block[i]));
+	for (unsigned i = 0; i < N / BLOCK; i++)
+		put(&program, block, sizeof(block));
 	put_fde(&eh, cie, first_section(&file), START, N, (struct program){ program.b.at, program.b.n });
 	set_section(&file, 0, ".eh_frame", &eh);
 	rows = build(&file);
