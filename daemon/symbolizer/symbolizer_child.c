@@ -87,11 +87,22 @@ static bool has_section(const struct elf_image *image, const char *name)
 	return section && section->size > 0 && elf_image_section_is_here(image, section);
 }
 
-/* Go describes its frames in its own tables, whether a linker added others or not. */
+static uint64_t section_size(const struct elf_image *image, const char *name)
+{
+	return has_section(image, name) ? elf_image_section(image, name)->size : 0;
+}
+
+/*
+ * Startup files of the C library and stubs have an .eh_frame of some hundred bytes in a program that has none itself; with
+ * all functions described it is a twentieth of .text. Go describes its frames in its own tables, whether a linker
+ * added others or not.
+ */
 static bool lacks_frames(const struct elf_image *image)
 {
-	return !has_section(image, ".eh_frame") && !has_section(image, ".debug_frame") && !has_section(image, ".gopclntab") &&
-		!has_section(image, ".data.rel.ro.gopclntab");
+	uint64_t described = section_size(image, ".eh_frame");
+
+	return (described < 512 || described < section_size(image, ".text") / 100) && !has_section(image, ".debug_frame") &&
+		!has_section(image, ".gopclntab") && !has_section(image, ".data.rel.ro.gopclntab");
 }
 
 static int answer_opened(struct child *child, struct symbolizer *symbolizer, int status)

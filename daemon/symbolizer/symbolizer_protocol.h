@@ -83,7 +83,7 @@ struct symbolizer_opened {
 	int32_t status;                      /* of symbolizer_open() or symbolizer_add_*() */
 	struct build_id build_id;            /* of the file; size 0: none */
 	struct debug_file_wants wants;       /* what is wanted now */
-	bool lacks_frames;                   /* nothing in the file tells its frames: its debug file may (.debug_frame) */
+	bool lacks_frames;                   /* the file tells next to nothing of its frames: its debug file may (.debug_frame) */
 };
 
 void symbolizer_protocol_put_hello(struct symbolizer_record *record, const struct symbolizer_hello *hello);

@@ -237,6 +237,7 @@ class Target:
         path = name if os.path.isabs(name) else target_path(name)
         self.name = os.path.basename(path)
         options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("cwd", tempdir()) # some leave files: node
         self.process = subprocess.Popen([path, *map(str, arguments)], stdout=subprocess.PIPE, text=True, **options)
         self.pid = self.process.pid
         cleanup(self.kill)
