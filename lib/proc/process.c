@@ -16,7 +16,6 @@
 enum {
 	PF_KTHREAD = 0x00200000,             /* include/linux/sched.h; shown in field 9 of stat */
 	MAX_STAT = 2048,
-	MAX_STATUS = 8192,                   /* NSpid stands behind the groups, of which 1,000 fit */
 	MAX_COMMAND_LINE = 4096,
 	MAX_ENVIRONMENT = 128 << 10,
 };
@@ -164,20 +163,42 @@ static bool find_number(const char *text, const char *name, int index, uint64_t 
 int process_parse_status(const char *text, size_t size, struct process_status *ret)
 {
 	_cleanup_free_ char *copy = strndup(text, size);
-	uint64_t uid, pid;
+	uint64_t uid, gid, pid;
 
 	if (!copy)
 		return -ENOMEM;
 	/* The kernel escapes a newline in the name that stands first, so that no process can forge a line. */
-	if (!find_number(copy, "\nUid:", 1, &uid) || !find_number(copy, "\nNSpid:", -1, &pid))
+	if (!find_number(copy, "\nUid:", 1, &uid) || !find_number(copy, "\nGid:", 1, &gid) ||
+	    !find_number(copy, "\nNSpid:", -1, &pid))
 		return -EBADMSG;
-	*ret = (struct process_status){ .effective_uid = uid, .namespace_pid = pid };
+	*ret = (struct process_status){ .effective_uid = uid, .effective_gid = gid, .namespace_pid = pid };
 	return 0;
+}
+
+bool process_catches(const char *text, size_t size, int signal)
+{
+	static const char name[] = "\nSigCgt:\t";
+	const char *at = memmem(text, size, name, sizeof(name) - 1), *end = text + size;
+	uint64_t caught = 0;
+	size_t n = 0;
+
+	if (!at || signal < 1 || signal > 64)
+		return false;
+	/* Sixteen digits, the signals from 64 to 1: render_sigset_t() in fs/proc/array.c. */
+	for (at += sizeof(name) - 1; at < end && n < 16; at++, n++) {
+		unsigned int digit = *at >= '0' && *at <= '9' ? (unsigned int)(*at - '0') :
+				     *at >= 'a' && *at <= 'f' ? (unsigned int)(*at - 'a') + 10 : 16;
+
+		if (digit == 16)
+			return false;
+		caught = caught << 4 | digit;
+	}
+	return n == 16 && at < end && *at == '\n' && caught >> (signal - 1) & 1;
 }
 
 int process_read_status(int proc, uint32_t pid, struct process_status *ret)
 {
-	char text[MAX_STATUS];
+	char text[PROCESS_MAX_STATUS];
 	size_t n;
 	int r = read_file(proc, pid, "status", text, sizeof(text), &n);
 

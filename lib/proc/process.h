@@ -35,12 +35,21 @@ uint32_t process_living_thread(int proc, uint32_t pid);
 
 struct process_status {
 	uid_t effective_uid;
+	gid_t effective_gid;
 	uint32_t namespace_pid;              /* its pid as it knows it itself: last of NSpid (since Linux 4.1) */
 };
 
-/* The text of /proc/PID/status; -EBADMSG when it lacks one of the two. */
+/* The text of /proc/PID/status; -EBADMSG when it lacks one of them. */
 int process_parse_status(const char *text, size_t size, struct process_status *ret);
 int process_read_status(int proc, uint32_t pid, struct process_status *ret);
+
+/* Bytes that hold all of that text; its end may be needed. */
+enum { PROCESS_MAX_STATUS = 8192 };          /* NSpid and SigCgt stand behind the groups, of which 1,000 fit */
+/*
+ * Whether that text says that the process has a handler for a signal, which then neither ends nor stops it. False when
+ * it does not say. Allocates nothing: for a forked child.
+ */
+bool process_catches(const char *text, size_t size, int signal);
 
 /* The path of the program without the mark of a deleted file; PROCESS_E_GONE for kernel threads, too. */
 int process_read_exe(int proc, uint32_t pid, char **ret);

@@ -43,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_sideband((uint8_t *)text, size);
 	process_parse_stat(text, size, &stat);
 	process_parse_status(text, size, &status);
+	process_catches(text, size, 3);
 	if (cgroup_parse(text, size, &cgroup) == 0) {
 		if (!cgroup.path || (cgroup.service && !cgroup.unit))
 			abort();

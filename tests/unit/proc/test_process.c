@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -76,9 +77,37 @@ START_TEST(the_innermost_pid_and_the_effective_user_are_read)
 
 	ck_assert_int_eq(process_parse_status(text, sizeof(text) - 1, &status), 0);
 	ck_assert_uint_eq(status.effective_uid, 1001);
+	ck_assert_uint_eq(status.effective_gid, 2);
 	ck_assert_uint_eq(status.namespace_pid, 7);
 	ck_assert_int_eq(process_parse_status("Uid:\t1\t2\n", 9, &status), -EBADMSG);
 	ck_assert_int_eq(process_parse_status("\nUid:\nNSpid:\n", 13, &status), -EBADMSG);
+}
+END_TEST
+
+static bool catches(const char *text, int signal)
+{
+	return process_catches(text, strlen(text), signal);
+}
+
+START_TEST(a_signal_counts_as_caught_only_when_the_kernel_says_so)
+{
+	static const char status[] = "Name:\tjava\nSigIgn:\t0000000000000004\nSigCgt:\t8000000181005ccf\nCapInh:\t0\n";
+
+	ck_assert(catches(status, SIGQUIT));
+	ck_assert(catches(status, SIGHUP));
+	ck_assert(catches(status, 64));
+	ck_assert(!catches(status, SIGTRAP));
+	ck_assert(!catches(status, 0));
+	ck_assert(!catches(status, 65));
+	ck_assert(!catches("Name:\tx\nSigIgn:\t0000000000000004\nSigCgt:\t0000000000000000\n", SIGQUIT));
+	/* Cut off, not there, or something else. */
+	ck_assert(!process_catches(status, sizeof("Name:\tjava\nSigIgn:\t0000000000000004\nSigCgt:\t8000000181005ccf") - 1,
+			SIGQUIT));
+	ck_assert(!catches("", SIGQUIT));
+	ck_assert(!catches("SigCgt:\t0000000000000004\n", SIGQUIT));
+	ck_assert(!catches("\nSigCgt:\t00000000000000004\n", SIGQUIT));
+	ck_assert(!catches("\nSigCgt:\t4\n", SIGQUIT));
+	ck_assert(!catches("\nSigCgt:\t-000000000000004\n", SIGQUIT));
 }
 END_TEST
 
@@ -171,6 +200,7 @@ START_TEST(only_the_mark_at_the_end_says_that_a_file_is_deleted)
 END_TEST
 
 UNIT_TESTS("process", a_name_may_hold_what_looks_like_fields, a_kernel_thread_and_a_zombie_are_known_by_their_fields,
-	a_long_name_is_cut, what_is_no_stat_is_refused, the_innermost_pid_and_the_effective_user_are_read, we_read_ourselves,
+	a_long_name_is_cut, what_is_no_stat_is_refused, the_innermost_pid_and_the_effective_user_are_read,
+	a_signal_counts_as_caught_only_when_the_kernel_says_so, we_read_ourselves,
 	a_variable_of_the_environment_is_found_by_its_whole_name, a_dead_pid_reports_gone,
 	only_the_mark_at_the_end_says_that_a_file_is_deleted)
