@@ -21,6 +21,7 @@
 #include "config.h"
 #include "diag.h"
 #include "governor.h"
+#include "java_maps.h"
 #include "log.h"
 #include "map.h"
 #include "metrics.h"
@@ -54,6 +55,7 @@ struct manager {
 	struct sampler_options sampler_options; /* it was asked for with */
 	bool uses_cycles;                    /* it could have them */
 	struct map in_depth;                 /* pids of in-depth targets, for a sampler to come */
+	struct java_maps *java_maps;
 	struct press *press;
 	struct metrics *metrics;
 	struct own_cost own_cost;
@@ -162,12 +164,24 @@ static void fill_facts(struct manager *manager, struct capture *capture)
 	manager->window_lost_mappings = targets.lost_mappings;
 }
 
+static void submit(struct capture *capture, void *userdata)
+{
+	struct manager *manager = userdata;
+	uint64_t n_samples = capture->stacks->seen;
+	int r = press_submit_take(manager->press, capture);
+
+	if (r < 0) {
+		log_print(LOG_ERR, "A window is lost: %s.",
+				r == -ENOBUFS ? "the ones before are not written yet" : strerror(-r));
+		metrics_add_lost_window(manager->metrics, PROFILE_CPU, METRICS_LOSS_PRESS, n_samples);
+	}
+}
+
 /* Ends the running window and begins one with `rate`. */
 static void turn_window(struct manager *manager, uint32_t rate)
 {
 	_cleanup_(capture_free_p) struct capture *capture = NULL;
 	const char *trigger = manager->window.scheduled ? "" : "background";
-	uint64_t n_samples;
 	int r;
 
 	if (!manager->sampler)
@@ -183,13 +197,10 @@ static void turn_window(struct manager *manager, uint32_t rate)
 	/* Between windows with background_rate 0 nothing was sampled: there is nothing to write. */
 	if (!manager->window.rate)
 		return;
-	n_samples = capture->stacks->seen;
-	r = press_submit_take(manager->press, TAKE(capture));
-	if (r < 0) {
-		log_print(LOG_ERR, "A window is lost: %s.",
-				r == -ENOBUFS ? "the ones before are not written yet" : strerror(-r));
-		metrics_add_lost_window(manager->metrics, PROFILE_CPU, METRICS_LOSS_PRESS, n_samples);
-	}
+	if (manager->config->jit.perf_map && manager->config->jit.java_perfmap)
+		java_maps_add_take(manager->java_maps, TAKE(capture));
+	else
+		submit(TAKE(capture), manager);
 }
 
 static struct schedule configured_schedule(const struct config_cpu *cpu)
@@ -432,6 +443,7 @@ static void write_metrics(struct manager *manager)
 	struct own_cost_cpu cpu = own_cost_cpu(&manager->own_cost);
 	struct metrics_now now = {
 		.targets = targets_stats(manager->targets),
+		.java_maps = java_maps_stats(manager->java_maps),
 		.tables = tables_stats(manager->tables),
 		.unwind_maps = unwind_maps_stats(manager->unwind_maps),
 		.core_cpu_nsec = cpu.core_nsec,
@@ -665,6 +677,9 @@ static int start(struct manager *manager)
 	r = targets_new(manager->loop, manager->config, on_target_change, manager, &manager->targets);
 	if (r < 0)
 		return explain(r, "follow processes");
+	r = java_maps_new(manager->loop, manager->targets, submit, manager, &manager->java_maps);
+	if (r < 0)
+		return explain(r, "ask Java processes");
 	r = open_tables(manager);
 	if (r < 0)
 		return explain(r, "keep unwind tables");
@@ -708,6 +723,7 @@ struct manager *manager_free(struct manager *manager)
 	if (!manager)
 		return NULL;
 	sampler_free(manager->sampler);
+	java_maps_free(manager->java_maps);
 	press_free(manager->press);
 	tables_free(manager->tables);
 	unwind_maps_free(manager->unwind_maps);
@@ -738,6 +754,7 @@ int manager_run(struct manager *manager)
 	sd_notify(0, "STOPPING=1");
 	/* What was sampled until now is not thrown away. */
 	turn_window(manager, 0);
+	java_maps_finish(manager->java_maps);
 	press_finish(manager->press);
 	if (manager->n_unsaved)
 		log_event(LOG_ERR, "profiles-lost", NULL, NULL, "%llu profiles are lost: they could not be written until now.",

@@ -375,6 +375,15 @@ static void print_targets(const struct targets_stats *targets, FILE *f)
 	number(f, "tsprofd_perf_maps_refused_total", targets->perf_maps_refused);
 }
 
+static void print_java_maps(const struct java_maps_stats *maps, FILE *f)
+{
+	family(f, "tsprofd_java_perf_maps_total", "counter", "Perf maps that Java processes were asked for.");
+	labelled(f, "tsprofd_java_perf_maps_total", maps->written, "result=\"written\"");
+	labelled(f, "tsprofd_java_perf_maps_total", maps->failed, "result=\"failed\"");
+	family(f, "tsprofd_java_perf_maps_seconds_total", "counter", "Time that Java processes took to write them.");
+	number(f, "tsprofd_java_perf_maps_seconds_total", (double)maps->answer_nsec / NSEC_PER_SEC);
+}
+
 static void print_tables(const struct tables_stats *tables, const struct unwind_maps_stats *maps, FILE *f)
 {
 	family(f, "tsprofd_unwind_tables", "gauge", "Unwind tables in the kernel.");
@@ -442,6 +451,7 @@ void metrics_print(const struct metrics *metrics, const struct metrics_now *now,
 	print_symbols(metrics, f);
 	print_storage(metrics, f);
 	print_targets(&now->targets, f);
+	print_java_maps(&now->java_maps, f);
 	print_tables(&now->tables, &now->unwind_maps, f);
 	print_cost(metrics, now, f);
 	print_services(metrics, f);

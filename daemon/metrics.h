@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "java_maps.h"
 #include "press.h"
 #include "tables.h"
 #include "targets.h"
@@ -35,6 +36,7 @@ void metrics_set_reload(struct metrics *metrics, bool successful);
 /* What is asked for at the moment of writing. */
 struct metrics_now {
 	struct targets_stats targets;
+	struct java_maps_stats java_maps;
 	struct tables_stats tables;
 	struct unwind_maps_stats unwind_maps;
 	uint64_t core_cpu_nsec, core_memory_bytes; /* of this process */

@@ -19,6 +19,7 @@
 #include "command.h"
 #include "config.h"
 #include "image.h"
+#include "java_maps.h"
 #include "log.h"
 #include "options.h"
 #include "press.h"
@@ -43,6 +44,7 @@ struct once {
 	struct unwind_maps *unwind_maps;
 	struct tables *tables;
 	struct sampler *sampler;
+	struct java_maps *java_maps;         /* NULL unless the configuration wants it */
 	struct press *press;
 	struct command *command;
 	int command_code;                    /* exit code of the command, -1 while it runs */
@@ -294,6 +296,17 @@ static bool is_wanted(const struct image *image, const void *userdata)
 	return true;
 }
 
+static void submit(struct capture *capture, void *userdata)
+{
+	struct once *once = userdata;
+	int r = press_submit_take(once->press, capture);
+
+	if (r < 0) {
+		log_print(LOG_ERR, "The window came to nothing: %s.", strerror(-r));
+		once->failed = true;
+	}
+}
+
 static int finish(struct once *once)
 {
 	struct capture *capture = NULL;
@@ -309,10 +322,14 @@ static int finish(struct once *once)
 	capture_select(capture, is_wanted, once->wanted);
 	if (!stacks_kept(capture->stacks))
 		log_print(LOG_WARNING, "Nothing was sampled: what was asked for used no CPU time.");
-	r = press_submit_take(once->press, capture);
-	if (r >= 0)
-		press_finish(once->press);
-	return r;
+	if (once->java_maps) {
+		java_maps_add_take(once->java_maps, capture);
+		java_maps_finish(once->java_maps);
+	} else {
+		submit(capture, once);
+	}
+	press_finish(once->press);
+	return 0;
 }
 
 static int explain(int error, const char *doing)
@@ -345,6 +362,11 @@ static int run(struct once *once, const struct config *config)
 	r = start_press(once, config);
 	if (r < 0)
 		return explain(r, "start the symbolizer");
+	if (config->jit.perf_map && config->jit.java_perfmap) {
+		r = java_maps_new(once->loop, once->targets, submit, once, &once->java_maps);
+		if (r < 0)
+			return explain(r, "ask Java processes");
+	}
 	r = start_tables(once, config);
 	if (r < 0)
 		return explain(r, "keep unwind tables");
@@ -390,6 +412,7 @@ int once_run(const struct options *options, const struct config *config)
 	code = run(&once, config);
 	if (once.sampler)
 		once.sampler->ops->free(once.sampler);
+	java_maps_free(once.java_maps);
 	press_free(once.press);
 	tables_free(once.tables);
 	unwind_maps_free(once.unwind_maps);

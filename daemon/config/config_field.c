@@ -276,7 +276,7 @@ static const struct config_section wall_section = { FIELDS(wall_fields), sizeof(
 #define OF struct config_jit
 static const struct config_field jit_fields[] = {
 	{ "perf_map", CONFIG_BOOL, AT(perf_map), .standard = "true" },
-	{ "java_perfmap", CONFIG_BOOL, .no_effect = true, AT(java_perfmap), .standard = "false" },
+	{ "java_perfmap", CONFIG_BOOL, AT(java_perfmap), .standard = "false" },
 };
 static const struct config_section jit_section = { FIELDS(jit_fields), sizeof(OF) };
 

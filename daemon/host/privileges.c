@@ -40,6 +40,9 @@ static const cap_value_t root_needs[] = {
 	CAP_CHOWN, CAP_FOWNER, CAP_DAC_OVERRIDE, CAP_SETUID, CAP_SETGID, CAP_KILL,
 };
 
+/* A service has these only if its operator wants them: see privileges_become(). */
+static const cap_value_t service_extras[] = { CAP_SETUID, CAP_SETGID };
+
 static bool admin_is_kept;
 
 static int cap_free_set(cap_t set)
@@ -81,6 +84,8 @@ static int keep_needed(cap_t to, cap_t from)
 		r = keep(to, from, needs[i].capability, true);
 	for (size_t i = 0; i < ARRAY_SIZE(root_needs) && r == 0 && geteuid() == 0; i++)
 		r = keep(to, from, root_needs[i], true);
+	for (size_t i = 0; i < ARRAY_SIZE(service_extras) && r == 0 && geteuid() != 0; i++)
+		r = keep(to, from, service_extras[i], false);
 	return r;
 }
 
@@ -282,4 +287,36 @@ int privileges_become_owner(void)
 		setenv("LOGNAME", user->pw_name, 1);
 	}
 	return drop_all();
+}
+
+/* Of the calling thread, without a lock or memory of libcap's. Capabilities below 32 only. */
+static int set_capabilities(uint32_t permitted)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {
+		{ .effective = permitted, .permitted = permitted },
+	};
+
+	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+int privileges_become(uid_t uid, gid_t gid)
+{
+	int r = 0;
+
+	if (geteuid() != uid || getegid() != gid || getuid() != uid || getgid() != gid) {
+		r = set_capabilities(1U << CAP_SETUID | 1U << CAP_SETGID);
+		if (r < 0)
+			return r;
+		/* glibc's own would ask all threads that the parent had. */
+		if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, gid, gid, gid) < 0 ||
+		    syscall(SYS_setresuid, uid, uid, uid) < 0)
+			return -errno;
+	}
+	r = set_capabilities(0);
+	if (r < 0)
+		return r;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return -errno;
+	return 0;
 }

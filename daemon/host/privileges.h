@@ -12,6 +12,9 @@
  * and, where kernel.perf_event_paranoid is above 2 (Debian's own patch), CAP_SYS_ADMIN to open perf events: that one
  * stays permitted but not effective, but for the moment of the call; everywhere else it is dropped for good.
  *
+ * A drop-in of the service may give it CAP_SETUID and CAP_SETGID, for jit.java_perfmap: these stay permitted but not
+ * effective, too, for privileges_become() alone.
+ *
  * Started by root itself (sudo scripts/run, --once) it keeps in addition what it takes to write into the folders of who
  * typed sudo, to give files to them, to start a command as them and to end it.
  *
@@ -58,3 +61,10 @@ bool privileges_owner(uid_t *ret_uid, gid_t *ret_gid);
  * itself alone. 0 or -errno. Async-signal-unsafe: only for a process with one thread.
  */
 int privileges_become_owner(void);
+
+/*
+ * In a forked child: becomes another user for good, with no other group and no capability, and lets nobody of that user
+ * trace it. Only system calls, so that the parent may have threads. 0 or -errno: without CAP_SETUID and CAP_SETGID only
+ * who it is already is possible.
+ */
+int privileges_become(uid_t uid, gid_t gid);

@@ -20,6 +20,7 @@
 #include "event_queue.h"
 #include "follower.h"
 #include "identities.h"
+#include "image.h"
 #include "image_make.h"
 #include "inspector.h"
 #include "perf_maps.h"
@@ -320,6 +321,21 @@ int targets_image(struct targets *targets, const struct process_id *id, struct i
 		return r;
 	inspector_look_for_perf_map(targets->inspector, program);
 	return image_make(&targets->programs, program, targets->config->jit.perf_map, ret);
+}
+
+void targets_renew_perf_map(struct targets *targets, struct image *image)
+{
+	struct program *program = programs_find(&targets->programs, &image->id);
+	int fd;
+
+	if (!program)
+		return;
+	inspector_look_for_perf_map(targets->inspector, program);
+	fd = perf_maps_duplicate(targets->perf_maps, &program->perf_map);
+	if (fd < 0)
+		return;
+	close_fd(image->perf_map_fd);
+	image->perf_map_fd = fd;
 }
 
 struct binary *targets_binary_at(struct targets *targets, const struct process_id *id, uint64_t address)

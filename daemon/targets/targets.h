@@ -54,6 +54,9 @@ int targets_catch_up(struct targets *targets);
 int targets_image(struct targets *targets, const struct process_id *process, struct image **ret);
 enum { TARGETS_E_UNKNOWN = 1 };
 
+/* Takes the perf map of a program as it is now into its image: it has just been written. What is gone stays as it was. */
+void targets_renew_perf_map(struct targets *targets, struct image *image);
+
 /*
  * The file whose code a program has at an address: a reference, or NULL. An address that is not known is looked up in
  * the process once more, if it lives: call it as seldom as that may cost.
