@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a process writes about itself into /proc, and what it makes the kernel write into perf's rings. */
+/* What a process writes about itself into /proc, makes the kernel write into perf's rings, and answers as a JVM. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cgroup.h"
+#include "java_attach.h"
 #include "mappings.h"
 #include "process.h"
 #include "sideband.h"
@@ -34,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct process_stat stat;
 	struct process_status status;
 	struct cgroup cgroup;
+	int32_t code;
 	char *text = malloc(size + 1);
 
 	if (!text)
@@ -43,7 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_sideband((uint8_t *)text, size);
 	process_parse_stat(text, size, &stat);
 	process_parse_status(text, size, &status);
-	process_catches(text, size, 3);
+	process_catches(text, size, SIGQUIT);
+	java_attach_parse_answer(text, size, &code);
 	if (cgroup_parse(text, size, &cgroup) == 0) {
 		if (!cgroup.path || (cgroup.service && !cgroup.unit))
 			abort();
