@@ -341,6 +341,7 @@ static void reap(struct java_attach *attach)
 
 static void finish(struct java_attach *attach)
 {
+	struct java_attach_result result;
 	struct report report;
 
 	sd_event_source_set_enabled(attach->exit_source, SD_EVENT_OFF);
@@ -357,7 +358,9 @@ static void finish(struct java_attach *attach)
 		}
 		reap(attach);
 	}
-	attach->done(&attach->result, attach->userdata);
+	/* It may be freed there. */
+	result = attach->result;
+	attach->done(&result, attach->userdata);
 }
 
 static int on_helper_exit(sd_event_source *source, int fd, uint32_t events, void *userdata)
