@@ -195,6 +195,9 @@ static int find_thread_starts(struct reader bytes, uint64_t offset, unwind_code_
 	return 0;
 }
 
+/* Pages that are looked at stay in memory: the C library has 2 MiB, programs with one of their own some more. */
+#define MAX_CONTEXT_BYTES (UINT64_C(32) << 20)
+
 static int find_contexts(struct reader bytes, uint64_t offset, unwind_code_add add, void *userdata)
 {
 	/* mov %rbx,%rsp; mov (%rsp),%rdi; test %rdi,%rdi; je; call setcontext; mov %rax,%rdi; call exit; hlt */
@@ -217,15 +220,19 @@ static int find_contexts(struct reader bytes, uint64_t offset, unwind_code_add a
 int unwind_code_contexts(const struct elf_image *image, unwind_code_add add, void *userdata)
 {
 	struct reader file = elf_image_bytes(image);
+	uint64_t n_left = MAX_CONTEXT_BYTES;
 	size_t n;
 	const struct elf_segment *segments = elf_image_segments(image, &n);
 	int r = 0;
 
 	for (size_t i = 0; i < n && !r; i++) {
-		struct reader bytes = reader_part(&file, segments[i].offset, segments[i].file_size);
+		uint64_t size = MIN(segments[i].file_size, n_left);
+		struct reader bytes = reader_part(&file, segments[i].offset, size);
 
-		if (segments[i].type == PT_LOAD && segments[i].flags & PF_X && reader_ok(&bytes))
-			r = find_contexts(bytes, segments[i].offset, add, userdata);
+		if (segments[i].type != PT_LOAD || !(segments[i].flags & PF_X) || !reader_ok(&bytes))
+			continue;
+		n_left -= size;
+		r = find_contexts(bytes, segments[i].offset, add, userdata);
 	}
 	return r;
 }
