@@ -85,7 +85,7 @@ def go_build_takes_it_and_finds_the_calls_hot_that_it_finds_with_net_http_pprof(
         for call in missing[:5]:
             note(f"  {call[0]} line {call[2]} -> {call[1]}: {counts[call]} samples")
         check(len(sure) >= 50, "too few to tell")
-        check(len(missing) <= 0.1 * len(sure), f"hot with {name} only: more than one in ten")
+        check(len(missing) <= 0.03 * len(sure), f"hot with {name} only: more than three in a hundred")
     said = build(ours, daemon.directory)
     grown = re.findall(r"hot-node enabled increased budget=\d+ for func=(\S+)", said)
     note(f"the compiler gives {len(grown)} hot functions of the main package a larger budget")
