@@ -76,8 +76,7 @@ def go_build_takes_it_and_finds_the_calls_hot_that_it_finds_with_net_http_pprof(
     mine, reference = calls([f.profile for f in files]), calls([theirs])
     ratio = sum(mine.values()) / sum(reference.values())
     note(f"hot calls: {len(hot(mine))} of {len(mine)} with ours, {len(hot(reference))} of {len(reference)} with theirs")
-    # A call site is hot from one or two samples on: with ten it is not by chance. Frameless callers below a frameless leaf
-    # (syscall.Syscall, reflect.typedmemmove) still differ, as a walk along frame pointers misses them: 3 of 154 to 12 of 218.
+    # A call site is hot from one or two samples on: with ten it is not by chance.
     for name, counts, least, other in (("theirs", reference, 10, hot(mine)), ("ours", mine, 10 * ratio, hot(reference))):
         sure = {call for call, count in counts.items() if count >= least}
         missing = sorted(sure - other, key=lambda call: -counts[call])
