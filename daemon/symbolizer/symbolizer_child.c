@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "elf_image.h"
+#include "minidebug.h"
 #include "names.h"
 #include "sandbox.h"
 #include "symbolizer.h"
@@ -144,15 +145,22 @@ static int answer_names(struct child *child, struct symbolizer *symbolizer)
 static int make_table(struct symbolizer *symbolizer, void **ret, size_t *ret_size)
 {
 	const struct elf_image *image = symbolizer_image(symbolizer);
+	const struct elf_image *debug = symbolizer_debug_image(symbolizer);
+	struct minidebug mini = { 0 };
 	struct unwind_rows rows = {0};
-	int r;
+	int r = 0;
 
 	if (!image)
 		return -EINVAL;
-	r = unwind_rows_build(image, symbolizer_debug_image(symbolizer), &rows);
+	/* As for a separate debug file: worth its time only where next to nothing is known without. */
+	if (!debug && lacks_frames(image))
+		r = minidebug_open(image, &mini);
+	if (!r)
+		r = unwind_rows_build(image, debug ? debug : mini.image, &rows);
 	if (!r)
 		r = unwind_image_encode(&rows, ret, ret_size);
 	unwind_rows_deinit(&rows);
+	minidebug_close(&mini);
 	return r;
 }
 

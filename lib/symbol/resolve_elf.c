@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <elf.h>
-#include <lzma.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cleanup.h"
 #include "demangle.h"
+#include "minidebug.h"
 #include "resolve_elf.h"
 #include "symbolizer.h"
 
@@ -24,8 +24,7 @@ struct symbol {
 struct elf_symbols {
 	const struct elf_image *image, *debug;
 	bool loaded;
-	void *mini_bytes;
-	struct elf_image *mini;
+	struct minidebug mini;
 	VEC(struct symbol) symbols;
 	size_t n_sorted;                     /* how many of them find() sees: stubs are added behind, then arranged with the rest */
 	VEC(char *) stubs;                   /* names made for PLT stubs */
@@ -137,53 +136,11 @@ static int load_table(struct elf_symbols *e, const struct elf_image *image, uint
 	return 0;
 }
 
-/* .gnu_debugdata is an ELF file of nothing but symbols, packed with xz (Fedora's MiniDebugInfo). */
-static int unpack_mini(struct reader packed, void **ret_bytes, size_t *ret_size)
-{
-	_cleanup_free_ uint8_t *bytes = NULL;
-	uint64_t limit = MIN(SYMBOLIZER_MAX_MINI_SIZE, (uint64_t)packed.size * SYMBOLIZER_MAX_MINI_RATIO);
-	uint64_t memory = UINT64_C(64) << 20; /* xz -9 needs 65 MiB, Fedora's -2e needs 3 */
-	size_t size = MIN((size_t)limit, MAX(packed.size * 8, (size_t)65536));
-
-	for (;;) {
-		size_t in = 0, out = 0;
-		lzma_ret l;
-		uint8_t *grown = realloc(bytes, size);
-
-		if (!grown)
-			return -ENOMEM;
-		bytes = grown;
-		l = lzma_stream_buffer_decode(&memory, 0, NULL, packed.data, &in, packed.size, bytes, &out, size);
-		if (l == LZMA_OK) {
-			*ret_bytes = TAKE(bytes);
-			*ret_size = out;
-			return 0;
-		}
-		if (l != LZMA_BUF_ERROR || size >= limit)
-			return RESOLVE_E_NONE;
-		size = (size_t)MIN(limit, (uint64_t)size * 4);
-	}
-}
-
 static int load_mini(struct elf_symbols *e)
 {
-	const struct elf_section *section = elf_image_section(e->image, ".gnu_debugdata");
-	struct reader packed;
-	size_t size;
-	int r;
+	int r = minidebug_open(e->image, &e->mini);
 
-	if (!section)
-		return 0;
-	packed = elf_image_section_bytes(e->image, section);
-	if (!reader_ok(&packed) || !packed.size)
-		return 0;
-	r = unpack_mini(packed, &e->mini_bytes, &size);
-	if (r)
-		return r < 0 ? r : 0;
-	r = elf_image_open_memory(e->mini_bytes, size, &e->mini);
-	if (r)
-		return r < 0 ? r : 0;
-	return load_table(e, e->mini, SHT_SYMTAB);
+	return r < 0 || !e->mini.image ? r : load_table(e, e->mini.image, SHT_SYMTAB);
 }
 
 /* Many symbols of one address that share one endless name are not worth the time to tell apart. */
@@ -537,8 +494,7 @@ static void free_state(void *state)
 		free(e->stubs.at[i]);
 	vec_deinit(&e->stubs);
 	vec_deinit(&e->symbols);
-	elf_image_free(e->mini);
-	free(e->mini_bytes);
+	minidebug_close(&e->mini);
 	free(e);
 }
 

@@ -69,8 +69,6 @@ int symbolizer_resolve(struct symbolizer *symbolizer, const uint64_t *offsets, s
 #define SYMBOLIZER_MAX_RANGES (UINT32_C(8) << 20)         /* address ranges of all units, or of the functions of one */
 #define SYMBOLIZER_MAX_DIE_DEPTH 256U                     /* nested blocks; recursion in our own stack */
 #define SYMBOLIZER_MAX_UNIT_DIES (UINT32_C(16) << 20)     /* visited for one index: LTO puts a program in one unit */
-#define SYMBOLIZER_MAX_MINI_SIZE (UINT64_C(64) << 20)     /* .gnu_debugdata unpacked: libLLVM's has 10 MiB */
-#define SYMBOLIZER_MAX_MINI_RATIO 100U                    /* symbol tables pack 5:1 */
 #define SYMBOLIZER_MAX_INFLATED (UINT64_C(2) << 30)       /* compressed sections of one file, unpacked by libelf */
 #define SYMBOLIZER_MAX_INFLATE_RATIO 64U                  /* debug sections pack 3:1, string sections of zeros do not occur */
 #define SYMBOLIZER_MAX_KALLSYMS (UINT64_C(256) << 20)     /* bytes of text: 12 MiB on Debian, 40 MiB with many modules */

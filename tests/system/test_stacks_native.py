@@ -33,6 +33,7 @@ CASES = {
     "C, musl, static, 300 deep": Case("c-deep-musl", 300, recursion="descend", depth=300),
     ".debug_frame only": Case("c-debugframe-nofp", 60, recursion="descend", depth=60),
     ".debug_frame in a separate file": Case("c-debugframe-split", 60, recursion="descend", depth=60),
+    ".debug_frame in .gnu_debugdata": Case("c-debugframe-mini", 60, recursion="descend", depth=60),
     "signal handlers": Case("c-signals-nofp", above={"on_alarm": ["main"], "on_profile": ["main"], "beta": ["on_alarm", "main"],
                                                      "gamma": ["on_profile", "main"], "alpha": ["interrupted", "main"]}),
     "signal handlers by clang": Case("clang-signals-nofp", above={"beta": ["on_alarm", "main"], "gamma": ["on_profile", "main"]}),
