@@ -515,7 +515,8 @@ static void kernel_and_deep_stacks(sd_event *loop)
 		if (pid == (uint32_t)deep) {
 			n_deep += sample->count;
 			/* The C library has no frame pointers: without tables it may break there. */
-			if (stack->n_user == SAMPLE_MAX_USER_FRAMES && stack->n_elided >= 3000 - SAMPLE_MAX_USER_FRAMES && stack->n_elided < 3050 - SAMPLE_MAX_USER_FRAMES)
+			if (stack->n_user == SAMPLE_MAX_USER_FRAMES && stack->n_elided >= 3000 - SAMPLE_MAX_USER_FRAMES &&
+					stack->n_elided < 3050 - SAMPLE_MAX_USER_FRAMES)
 				elided += sample->count;
 		}
 		if (pid != (uint32_t)in_kernel || !stack->n_kernel)
