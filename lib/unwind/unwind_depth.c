@@ -16,6 +16,7 @@
 #include "map.h"
 #include "unwind_depth.h"
 #include "unwind_instruction.h"
+#include "unwind_state.h"
 #include "vec.h"
 
 enum {
@@ -27,313 +28,15 @@ enum {
 	MAX_CALLED = 65536,                  /* functions whose calls are counted */
 	MIN_LAST_CALLS = 2,
 	MAX_PASSES = 3,                      /* what calls a function that does not return may not return either */
-	RED_ZONE = 128,                      /* below rsp, kept: System V ABI, AMD64 supplement, 3.2.2 */
 	STEPS_PER_BYTE = 4,                  /* of code: instructions gone through. Real ones need 0.4 to 1.9 */
 	MIN_STEPS = 4096,
 	STEPS_PER_FUNCTION = 8,              /* what it costs by itself */
 	MAX_PADDING = 63,                    /* functions are aligned to 64 at most */
-	FRESH = -8,                          /* rsp at a function's first instruction, from the CFA */
 };
 
 #define NOWHERE UINT32_MAX
 #define SP UNWIND_REGISTER_SP
-#define BP UNWIND_REGISTER_BP
-#define BX UNWIND_REGISTER_BX
 #define NO_REGISTER UNWIND_INSTRUCTION_NO_REGISTER
-
-/* --- States --- */
-
-enum value_kind {
-	VALUE_UNKNOWN,
-	VALUE_CFA,                           /* the CFA and offset */
-	VALUE_BASE,                          /* rsp as it was moved by an unknown distance (alloca, alignment), and offset */
-	VALUE_ENTRY_BP, VALUE_ENTRY_BX,      /* the caller's */
-};
-
-struct value {
-	uint32_t kind;
-	int32_t offset;
-};
-
-/* Before an instruction. */
-struct state {
-	struct value at[UNWIND_N_REGISTERS];
-	struct value bp, bx, cfa;            /* where these are in memory: VALUE_CFA, VALUE_BASE, or nowhere */
-	int32_t cfa_offset;                  /* what is there is the CFA and that */
-	uint32_t base;                       /* the instruction that moved rsp: index + 1 */
-};
-
-_Static_assert(sizeof(struct state) == 160, "compared as bytes");
-
-static const struct state fresh = { .at = { [SP] = { VALUE_CFA, FRESH }, [BP] = { VALUE_ENTRY_BP, 0 }, [BX] = { VALUE_ENTRY_BX, 0 } } };
-
-static bool is_same(struct value a, struct value b)
-{
-	return a.kind == b.kind && a.offset == b.offset;
-}
-
-static bool is_place(struct value v)
-{
-	return v.kind == VALUE_CFA || v.kind == VALUE_BASE;
-}
-
-static struct value plus(struct value v, int32_t n)
-{
-	if (!n)
-		return v;
-	if (!is_place(v) || __builtin_add_overflow(v.offset, n, &v.offset))
-		return (struct value){ VALUE_UNKNOWN, 0 };
-	return v;
-}
-
-static void forget_base(struct state *s)
-{
-	for (size_t i = 0; i < UNWIND_N_REGISTERS; i++)
-		if (s->at[i].kind == VALUE_BASE)
-			s->at[i] = (struct value){ 0 };
-	if (s->bp.kind == VALUE_BASE)
-		s->bp = (struct value){ 0 };
-	if (s->bx.kind == VALUE_BASE)
-		s->bx = (struct value){ 0 };
-	s->cfa = (struct value){ 0 };
-	s->cfa_offset = 0;
-	s->base = 0;
-}
-
-/* What holds in both. */
-static void meet(struct state *s, struct state other)
-{
-	if (s->base != other.base) {
-		forget_base(s);
-		forget_base(&other);
-	}
-	for (size_t i = 0; i < UNWIND_N_REGISTERS; i++)
-		if (!is_same(s->at[i], other.at[i]))
-			s->at[i] = (struct value){ 0 };
-	if (!is_same(s->bp, other.bp))
-		s->bp = (struct value){ 0 };
-	if (!is_same(s->bx, other.bx))
-		s->bx = (struct value){ 0 };
-	if (!is_same(s->cfa, other.cfa) || s->cfa_offset != other.cfa_offset) {
-		s->cfa = (struct value){ 0 };
-		s->cfa_offset = 0;
-	}
-}
-
-/* What lies below rsp may be overwritten at any time, but for the red zone. */
-static bool is_kept(const struct state *s, struct value place, int32_t red_zone)
-{
-	if (!is_place(place))
-		return false;
-	return place.kind != s->at[SP].kind || (int64_t)place.offset >= (int64_t)s->at[SP].offset - red_zone;
-}
-
-static void overwrite(struct value *place, struct value at, unsigned size, unsigned place_size)
-{
-	if (place->kind == at.kind && (int64_t)place->offset < (int64_t)at.offset + size &&
-	    (int64_t)at.offset < (int64_t)place->offset + place_size)
-		*place = (struct value){ 0 };
-}
-
-static void store(struct state *s, struct value to, struct value what, unsigned size)
-{
-	if (!is_place(to))
-		return;
-	/* The same once more is no change. */
-	if (size == 8 && ((what.kind == VALUE_ENTRY_BP && is_same(to, s->bp)) || (what.kind == VALUE_ENTRY_BX && is_same(to, s->bx))))
-		return;
-	overwrite(&s->bp, to, size, 8);
-	overwrite(&s->bx, to, size, 8);
-	overwrite(&s->cfa, to, size, 8);
-	if (size != 8)
-		return;
-	if (what.kind == VALUE_ENTRY_BP && !is_kept(s, s->bp, 0))
-		s->bp = to;
-	if (what.kind == VALUE_ENTRY_BX && !is_kept(s, s->bx, 0))
-		s->bx = to;
-	/* Elsewhere it is of no use: what is found by the CFA does not lead to it. */
-	if (what.kind == VALUE_CFA && to.kind == VALUE_BASE && !is_kept(s, s->cfa, 0)) {
-		s->cfa = to;
-		s->cfa_offset = what.offset;
-	}
-}
-
-static struct value load(const struct state *s, struct value from)
-{
-	if (!is_place(from))
-		return (struct value){ 0 };
-	if (is_same(from, s->bp))
-		return (struct value){ VALUE_ENTRY_BP, 0 };
-	if (is_same(from, s->bx))
-		return (struct value){ VALUE_ENTRY_BX, 0 };
-	if (is_same(from, s->cfa))
-		return (struct value){ VALUE_CFA, s->cfa_offset };
-	return (struct value){ 0 };
-}
-
-static void push(struct state *s, struct value what)
-{
-	s->at[SP] = plus(s->at[SP], -8);
-	store(s, s->at[SP], what, 8);
-}
-
-static struct value pop(struct state *s)
-{
-	struct value what = load(s, s->at[SP]);
-
-	s->at[SP] = plus(s->at[SP], 8);
-	return what;
-}
-
-static void move_unknown(struct state *s, uint8_t reg, uint32_t instruction)
-{
-	bool was_place = is_place(s->at[reg]);
-
-	s->at[reg] = (struct value){ 0 };
-	/* One base at a time: what is found by rbp already needs no other. */
-	if (!was_place || s->at[reg == SP ? BP : SP].kind == VALUE_BASE)
-		return;
-	forget_base(s);
-	s->base = instruction + 1;
-	s->at[reg] = (struct value){ VALUE_BASE, 0 };
-}
-
-/* Registers that a function need not restore, and what is below the stack pointer. */
-static void call(struct state *s)
-{
-	static const uint8_t clobbered[] = { 0, 1, 2, 4, 5, 8, 9, 10, 11 };
-
-	for (size_t i = 0; i < ARRAY_SIZE(clobbered); i++)
-		s->at[clobbered[i]] = (struct value){ 0 };
-	if (!is_kept(s, s->bp, 0))
-		s->bp = (struct value){ 0 };
-	if (!is_kept(s, s->bx, 0))
-		s->bx = (struct value){ 0 };
-	if (!is_kept(s, s->cfa, 0))
-		s->cfa = (struct value){ 0 };
-}
-
-static void apply(struct state *s, const struct unwind_instruction *i, uint32_t index)
-{
-	struct value reg = i->reg == NO_REGISTER ? (struct value){ 0 } : s->at[i->reg];
-	struct value base = i->base == NO_REGISTER ? (struct value){ 0 } : s->at[i->base];
-
-	switch (i->kind) {
-	case UNWIND_INSTRUCTION_PUSH:
-		push(s, reg);
-		break;
-	case UNWIND_INSTRUCTION_POP:
-		reg = pop(s);
-		if (i->reg != NO_REGISTER)
-			s->at[i->reg] = reg;
-		break;
-	case UNWIND_INSTRUCTION_SET:
-		s->at[i->reg] = plus(base, i->displacement);
-		break;
-	case UNWIND_INSTRUCTION_CONSTANT: case UNWIND_INSTRUCTION_ADD: case UNWIND_INSTRUCTION_TABLE:
-		s->at[i->reg] = (struct value){ 0 };
-		break;
-	case UNWIND_INSTRUCTION_MOVE_UNKNOWN:
-		move_unknown(s, i->reg, index);
-		break;
-	case UNWIND_INSTRUCTION_STORE:
-		store(s, plus(base, i->displacement), reg, i->size);
-		break;
-	case UNWIND_INSTRUCTION_LOAD:
-		s->at[i->reg] = load(s, plus(base, i->displacement));
-		break;
-	case UNWIND_INSTRUCTION_LEAVE:
-		s->at[SP] = s->at[BP];
-		s->at[BP] = pop(s);
-		break;
-	case UNWIND_INSTRUCTION_ENTER:
-		push(s, s->at[BP]);
-		s->at[BP] = s->at[SP];
-		s->at[SP] = plus(s->at[SP], -i->displacement);
-		break;
-	case UNWIND_INSTRUCTION_EXCHANGE:
-		s->at[i->reg] = base;
-		s->at[i->base] = reg;
-		break;
-	case UNWIND_INSTRUCTION_CALL: case UNWIND_INSTRUCTION_CALL_INDIRECT:
-		call(s);
-		break;
-	default:
-		break;
-	}
-	for (uint16_t left = i->written; left; left &= (uint16_t)(left - 1))
-		s->at[__builtin_ctz(left)] = (struct value){ 0 };
-}
-
-/* --- Rules of states --- */
-
-/* How a rule says where a register was saved. */
-static int8_t saved(const struct state *s, struct value place, struct value in_register, uint32_t entry)
-{
-	if (is_kept(s, place, in_register.kind == entry ? 0 : RED_ZONE) && place.offset % 8 == 0) {
-		int32_t words = place.offset / 8;
-
-		if (place.kind == VALUE_CFA && words <= -2 && words >= INT8_MIN)
-			return (int8_t)words;
-		if (place.kind == VALUE_BASE && s->at[BP].kind == VALUE_BASE) {
-			words = s->at[BP].offset / 8 - words;
-			if (s->at[BP].offset % 8 == 0 && words >= 0 && words < UNWIND_SAVED_NOWHERE - UNWIND_SAVED_AT_BP)
-				return (int8_t)(UNWIND_SAVED_AT_BP + words);
-		}
-	}
-	return in_register.kind == entry ? UNWIND_SAVED_SAME : UNWIND_SAVED_NOWHERE;
-}
-
-static bool by_register(const struct state *s, uint8_t reg, struct unwind_rule *rule)
-{
-	/* The return address is there still. */
-	if (s->at[reg].kind != VALUE_CFA || (reg == SP && s->at[reg].offset > -8))
-		return false;
-	rule->cfa = UNWIND_CFA_REGISTER;
-	rule->reg = reg;
-	rule->offset = -s->at[reg].offset;
-	return true;
-}
-
-/* By a copy of the CFA in memory. */
-static bool by_memory(const struct state *s, uint8_t reg, struct unwind_rule *rule)
-{
-	int64_t inner = (int64_t)s->cfa.offset - s->at[reg].offset, addend = -(int64_t)s->cfa_offset;
-
-	if (!is_kept(s, s->cfa, 0) || s->cfa.kind != s->at[reg].kind || inner != (int16_t)inner || addend != (int16_t)addend)
-		return false;
-	rule->cfa = UNWIND_CFA_DEREFERENCE;
-	rule->reg = reg;
-	rule->inner = (int16_t)inner;
-	rule->addend = (int16_t)addend;
-	return true;
-}
-
-static bool is_frame_pointer(const struct state *s)
-{
-	static const struct value at_frame = { VALUE_CFA, -16 };
-
-	return is_same(s->at[BP], at_frame) && is_same(s->bp, at_frame);
-}
-
-static struct unwind_rule rule_of(const struct state *s)
-{
-	struct unwind_rule rule = { 0 };
-	bool found = is_frame_pointer(s) && by_register(s, BP, &rule);
-
-	found = found || by_register(s, SP, &rule);
-	/* Above the return address: that may be gone. */
-	if (!found && s->at[SP].kind == VALUE_CFA)
-		return (struct unwind_rule){ .cfa = UNWIND_CFA_UNKNOWN };
-	found = found || by_register(s, BP, &rule) || by_memory(s, BP, &rule) || by_memory(s, SP, &rule);
-	for (uint8_t reg = 0; reg < UNWIND_N_REGISTERS && !found; reg++)
-		found = by_register(s, reg, &rule);
-	if (!found)
-		return (struct unwind_rule){ .cfa = UNWIND_CFA_UNKNOWN };
-	rule.bp = saved(s, s->bp, s->at[BP], VALUE_ENTRY_BP);
-	rule.bx = saved(s, s->bx, s->at[BX], VALUE_ENTRY_BX);
-	return rule;
-}
 
 /* --- The code --- */
 
@@ -359,17 +62,17 @@ struct step {
 struct block {
 	uint32_t first;
 	uint32_t parent;                     /* block whose call leads to the way on which this was reached first, or NOWHERE */
-	struct value call_sp;                /* rsp at its call */
+	struct unwind_value call_sp;                /* rsp at its call */
 	bool is_reached, is_queued, is_pending;
 	bool is_behind_call;                 /* reached in no other way so far */
-	struct state in;
+	struct unwind_state in;
 };
 
 struct function {
 	uint32_t start;                      /* position */
 	bool is_guess;                       /* what was told before is not touched: there it ends */
 	bool may_restart;
-	struct state first;
+	struct unwind_state first;
 	VEC(struct step) steps;
 	VEC(struct block) blocks;
 	VEC(uint32_t) targets;               /* of switches: positions, then indexes of steps */
@@ -378,13 +81,13 @@ struct function {
 	size_t n_bad;                        /* ways that lead to what is no code */
 	size_t n_disagree, n_unbalanced, n_ends;
 	bool has_unknown_jump;               /* by a register or memory, where to is not known */
-	struct state at_unknown_jump;
+	struct unwind_state at_unknown_jump;
 };
 
 /* A function with a switch whose targets are not known. */
 struct open_function {
 	uint32_t start;
-	struct state state;
+	struct unwind_state state;
 };
 
 /* Calls of one target: all, and those that padding follows up to where functions begin. */
@@ -813,7 +516,7 @@ static int link_steps(struct function *f)
 	return 0;
 }
 
-static void begin_function(struct depth *d, uint32_t start, const struct state *first, bool is_guess)
+static void begin_function(struct depth *d, uint32_t start, const struct unwind_state *first, bool is_guess)
 {
 	struct function *f = &d->f;
 
@@ -851,7 +554,7 @@ static bool is_last_call(const struct depth *d, const struct step *call)
 	return call->is_padded && !next->is_target && address_of(gap_of(d, next->position), next->position) % 16 == 0;
 }
 
-static int enter(struct function *f, uint32_t block, bool is_behind_call, uint32_t parent, const struct state *state)
+static int enter(struct function *f, uint32_t block, bool is_behind_call, uint32_t parent, const struct unwind_state *state)
 {
 	struct block *b = &f->blocks.at[block];
 
@@ -863,16 +566,17 @@ static int enter(struct function *f, uint32_t block, bool is_behind_call, uint32
 }
 
 /* A way from one block to another; 0, -ENOMEM, or -EAGAIN: a call that was followed does not return. */
-static int go(struct function *f, uint32_t from, uint32_t to, const struct state *state, struct step *behind_call)
+static int go(struct function *f, uint32_t from, uint32_t to, const struct unwind_state *state, struct step *behind_call)
 {
 	struct block *b = &f->blocks.at[to];
 	bool are_different = false;
-	struct state in;
+	struct unwind_state in;
 
 	if (!b->is_reached)
 		return enter(f, to, behind_call, behind_call ? from : f->blocks.at[from].parent, state);
 	in = b->in;
-	if (!is_same(in.at[SP], state->at[SP]) && in.at[SP].kind == VALUE_CFA && state->at[SP].kind == VALUE_CFA) {
+	if (!unwind_value_is_same(in.at[SP], state->at[SP]) && in.at[SP].kind == UNWIND_VALUE_CFA &&
+	    state->at[SP].kind == UNWIND_VALUE_CFA) {
 		if (behind_call && b->parent != from) {
 			behind_call->does_not_return = true;
 			return 0;
@@ -889,8 +593,8 @@ static int go(struct function *f, uint32_t from, uint32_t to, const struct state
 	}
 	if (!behind_call)
 		b->is_behind_call = false;
-	meet(&in, *state);
-	f->n_disagree += are_different && rule_of(&in).cfa == UNWIND_CFA_UNKNOWN;
+	unwind_state_meet(&in, *state);
+	f->n_disagree += are_different && unwind_state_rule(&in).cfa == UNWIND_CFA_UNKNOWN;
 	if (!memcmp(&in, &b->in, sizeof(in)))
 		return 0;
 	b->in = in;
@@ -900,13 +604,13 @@ static int go(struct function *f, uint32_t from, uint32_t to, const struct state
 	return vec_push(&f->work, to);
 }
 
-static int go_to_step(struct function *f, uint32_t from, uint32_t step, const struct state *state)
+static int go_to_step(struct function *f, uint32_t from, uint32_t step, const struct unwind_state *state)
 {
 	return step == NOWHERE ? 0 : go(f, from, f->steps.at[step].block, state, NULL);
 }
 
 /* Its last step; *state is then what is behind it. */
-static uint32_t go_through(struct depth *d, uint32_t block, struct state *state)
+static uint32_t go_through(struct depth *d, uint32_t block, struct unwind_state *state)
 {
 	const struct function *f = &d->f;
 	uint32_t i = f->blocks.at[block].first;
@@ -916,7 +620,7 @@ static uint32_t go_through(struct depth *d, uint32_t block, struct state *state)
 		const struct step *s = &f->steps.at[i];
 
 		d->n_steps -= d->n_steps > 0;
-		apply(state, &s->i, i);
+		unwind_state_apply(state, &s->i, i);
 		if (ends_way(s->i.kind) || s->next == NOWHERE || f->steps.at[s->next].is_leader)
 			return i;
 		i = s->next;
@@ -927,12 +631,12 @@ static uint32_t go_through(struct depth *d, uint32_t block, struct state *state)
  * A return that finds the stack as deep as it was at a call: what follows that call is another function, which leaves the
  * stack as it found it. The first such call.
  */
-static int blame_call(struct function *f, uint32_t block, struct value sp)
+static int blame_call(struct function *f, uint32_t block, struct unwind_value sp)
 {
 	struct step *guilty = NULL;
 
 	for (uint32_t b = f->blocks.at[block].parent; b != NOWHERE; b = f->blocks.at[b].parent)
-		if (is_same(f->blocks.at[b].call_sp, sp))
+		if (unwind_value_is_same(f->blocks.at[b].call_sp, sp))
 			for (uint32_t i = f->blocks.at[b].first; i != NOWHERE; i = f->steps.at[i].next)
 				if (is_call(f->steps.at[i].i.kind)) {
 					guilty = &f->steps.at[i];
@@ -944,25 +648,25 @@ static int blame_call(struct function *f, uint32_t block, struct value sp)
 	return -EAGAIN;
 }
 
-static int go_back(struct function *f, uint32_t block, const struct state *state)
+static int go_back(struct function *f, uint32_t block, const struct unwind_state *state)
 {
-	if (is_same(state->at[SP], fresh.at[SP])) {
+	if (unwind_value_is_same(state->at[SP], unwind_state_fresh.at[SP])) {
 		f->n_ends++;
 		return 0;
 	}
 	f->n_unbalanced++;
-	return state->at[SP].kind == VALUE_CFA ? blame_call(f, block, state->at[SP]) : 0;
+	return state->at[SP].kind == UNWIND_VALUE_CFA ? blame_call(f, block, state->at[SP]) : 0;
 }
 
 /* Out of the function by a jump: with the stack as it was, to another one. */
-static void leave(struct depth *d, uint32_t target, const struct state *state)
+static void leave(struct depth *d, uint32_t target, const struct unwind_state *state)
 {
 	struct function *f = &d->f;
-	bool is_back = is_same(state->at[SP], fresh.at[SP]);
+	bool is_back = unwind_value_is_same(state->at[SP], unwind_state_fresh.at[SP]);
 
 	/* A guess that leads to what is known: they have to agree. */
 	if (f->is_guess && target != NOWHERE && !bit(d->entries, target)) {
-		struct unwind_rule rule = rule_of(state), known;
+		struct unwind_rule rule = unwind_state_rule(state), known;
 
 		if (!d->rules[target])
 			return;
@@ -975,7 +679,7 @@ static void leave(struct depth *d, uint32_t target, const struct state *state)
 		f->n_unbalanced++;
 }
 
-static int jump_indirectly(struct depth *d, uint32_t block, const struct step *s, const struct state *state)
+static int jump_indirectly(struct depth *d, uint32_t block, const struct step *s, const struct unwind_state *state)
 {
 	struct function *f = &d->f;
 	int r = 0;
@@ -985,15 +689,15 @@ static int jump_indirectly(struct depth *d, uint32_t block, const struct step *s
 	if (s->n_targets || r < 0)
 		return r;
 	if (f->has_unknown_jump)
-		meet(&f->at_unknown_jump, *state);
+		unwind_state_meet(&f->at_unknown_jump, *state);
 	else
 		f->at_unknown_jump = *state;
 	f->has_unknown_jump = true;
 	/* By a register: of a switch more often than to another function, when it is not known that this is one. */
-	if (is_same(f->first.at[SP], fresh.at[SP]))
-		f->n_ends += is_same(state->at[SP], fresh.at[SP]) && (!f->is_guess || s->i.reg == NO_REGISTER);
+	if (unwind_value_is_same(f->first.at[SP], unwind_state_fresh.at[SP]))
+		f->n_ends += unwind_value_is_same(state->at[SP], unwind_state_fresh.at[SP]) && (!f->is_guess || s->i.reg == NO_REGISTER);
 	else
-		f->n_ends += is_same(state->at[SP], f->first.at[SP]);
+		f->n_ends += unwind_value_is_same(state->at[SP], f->first.at[SP]);
 	return 0;
 }
 
@@ -1001,7 +705,7 @@ static int follow_block(struct depth *d, uint32_t block)
 {
 	struct function *f = &d->f;
 	struct block *b = &f->blocks.at[block];
-	struct state state;
+	struct unwind_state state;
 	uint32_t last;
 	struct step *s;
 	int r;
@@ -1037,7 +741,7 @@ static int follow_block(struct depth *d, uint32_t block)
 static int follow_call(struct depth *d, uint32_t block)
 {
 	struct function *f = &d->f;
-	struct state state;
+	struct unwind_state state;
 	struct step *call;
 
 	f->blocks.at[block].is_pending = false;
@@ -1109,13 +813,13 @@ static int tell(struct depth *d)
 	const struct function *f = &d->f;
 
 	for (size_t b = 0; b < f->blocks.n; b++) {
-		struct state state = f->blocks.at[b].in;
+		struct unwind_state state = f->blocks.at[b].in;
 
 		if (!f->blocks.at[b].is_reached)
 			continue;
 		for (uint32_t i = f->blocks.at[b].first;;) {
 			const struct step *s = &f->steps.at[i];
-			struct unwind_rule rule = rule_of(&state);
+			struct unwind_rule rule = unwind_state_rule(&state);
 			int number = number_rule(d, &rule);
 
 			if (number < 0)
@@ -1123,7 +827,7 @@ static int tell(struct depth *d)
 			if (d->rules[s->position] && d->rules[s->position] != number)
 				number = 1;
 			d->rules[s->position] = (uint16_t)number;
-			apply(&state, &s->i, i);
+			unwind_state_apply(&state, &s->i, i);
 			i = s->next;
 			if (i == NOWHERE || f->steps.at[i].is_leader)
 				break;
@@ -1158,7 +862,7 @@ static void note_endless(struct depth *d)
 }
 
 /* 0 whether something was told or not, -ENOMEM. */
-static int take_function(struct depth *d, uint32_t start, const struct state *first, bool is_guess)
+static int take_function(struct depth *d, uint32_t start, const struct unwind_state *first, bool is_guess)
 {
 	struct function *f = &d->f;
 	int r;
@@ -1180,7 +884,7 @@ static int take_entries_once(struct depth *d)
 {
 	for (uint32_t word = 0; word <= d->n_positions / 64; word++)
 		for (uint64_t left = d->entries[word]; left; left &= left - 1) {
-			int r = take_function(d, word * 64 + (uint32_t)__builtin_ctzll(left), &fresh, false);
+			int r = take_function(d, word * 64 + (uint32_t)__builtin_ctzll(left), &unwind_state_fresh, false);
 
 			if (r < 0)
 				return r;
@@ -1285,7 +989,7 @@ static int take_rest_of_gap(struct depth *d, const struct gap *g)
 		if (is_open)
 			r = take_function(d, at, &open.state, true);
 		if (r >= 0 && !d->rules[at]) {
-			r = take_function(d, at, &fresh, true);
+			r = take_function(d, at, &unwind_state_fresh, true);
 			if (d->rules[at]) {
 				is_open = d->f.has_unknown_jump;
 				open.state = d->f.at_unknown_jump;
