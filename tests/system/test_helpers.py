@@ -115,17 +115,23 @@ class Registers(ctypes.Structure):
 def call_in_its_place(pid, number, *arguments, text=b""):
     """Has the process make a system call, as an attacker would who took it over; its result, or None if that killed it.
     An argument None stands for the address of the text."""
-    PEEKTEXT, POKEDATA, SINGLESTEP, GETREGS, SETREGS, ATTACH = 1, 5, 9, 12, 13, 16
+    PEEKTEXT, POKEDATA, SINGLESTEP, GETREGS, SETREGS, ATTACH, DETACH = 1, 5, 9, 12, 13, 16, 17
     ptrace = ctypes.CDLL(None, use_errno=True).ptrace
     ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     ptrace.restype = ctypes.c_long
-    check(ptrace(ATTACH, pid, None, None) == 0, "cannot attach to it")
-    os.waitpid(pid, 0)
     regs = Registers()
-    ptrace(GETREGS, pid, None, ctypes.cast(ctypes.byref(regs), ctypes.c_void_p))
-    # It waits in a system call, so that the instruction before is `syscall`.
-    word = ptrace(PEEKTEXT, pid, regs.rip - 2, None) & 0xffff
-    check(word == 0x050f, f"it does not wait in a system call: {word:#x}")
+
+    def stops_in_a_system_call():
+        check(ptrace(ATTACH, pid, None, None) == 0, "cannot attach to it")
+        os.waitpid(pid, 0)
+        ptrace(GETREGS, pid, None, ctypes.cast(ctypes.byref(regs), ctypes.c_void_p))
+        # It waits there most of the time: then the instruction before is `syscall`.
+        if ptrace(PEEKTEXT, pid, regs.rip - 2, None) & 0xffff == 0x050f:
+            return True
+        ptrace(DETACH, pid, None, None)
+        return False
+
+    wait_for(stops_in_a_system_call, "it waits in a system call")
     text = text.ljust((len(text) // 8 + 1) * 8, b"\0")
     where = (regs.rsp - 4096) & ~7
     for i in range(0, len(text), 8):

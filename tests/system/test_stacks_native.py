@@ -176,10 +176,10 @@ def each_stack_is_complete_and_exact(label):
 @test
 def deeper_than_is_walked_is_said():
     daemon = Daemon(cpu_config("1s", rate=99))
-    Target("c-deep-nofp", 60, 9000)
-    time.sleep(4)
-    files = daemon.wait_files(4, "c-deep-nofp")
-    samples = [s for s in files[-1].profile.samples if "descend" in s.names]
+    target = Target("c-deep-nofp", 60, 9000)
+    begin = wait_warm(daemon, {target.pid})
+    daemon.wait_window_after(time.time_ns())
+    samples = [s for f in daemon.files("c-deep-nofp") if f.begin >= begin for s in f.profile.samples if "descend" in s.names]
     check_equal({s.broken for s in samples}, {"too deep"}, "why stacks are broken")
     note(f"{samples[0].n_elided} frames elided, {len(samples[0].locations)} locations")
     check_between(samples[0].n_elided, 8192 - 1024, 8192, "elided")
