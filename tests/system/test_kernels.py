@@ -13,7 +13,7 @@ set -u
 exec 2>&1
 tar -C /payload/install -cf - . | tar -C / -xf - --keep-directory-symlink --no-same-owner && systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload
 mkdir -p /etc/tsiot/profiling.yaml.d
-printf 'profiling:\n  cpu: {duration: 3s, interval: 5s, rate: 99, background_rate: 19}\n' > /etc/tsiot/profiling.yaml.d/50-test.yaml
+printf 'profiling:\n  cpu: {duration: 3s, interval: 5s, rate: 99, background_rate: 19}\n  budget: {cpu: 50%%}\n' > /etc/tsiot/profiling.yaml.d/50-test.yaml
 echo "PARANOID $(cat /proc/sys/kernel/perf_event_paranoid)"
 systemd-run --quiet --unit=worker --uid=nobody -p PrivateTmp=yes /payload/c-shares-fp 3600
 systemd-run --quiet --unit=deep /payload/cpp-deep-nofp 3600
