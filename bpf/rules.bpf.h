@@ -11,6 +11,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+#include "hotspot.h"
 #include "mapping.bpf.h"
 #include "sample.h"
 #include "unwind_table.h"
@@ -61,6 +62,14 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
 } unwind_wants SEC(".maps");
+
+/* Processes with code that they made themselves. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct sample_process);
+	__type(value, struct hotspot);
+} unwind_hotspots SEC(".maps");
 
 static __always_inline void *rules_page(__u32 page)
 {
@@ -159,6 +168,29 @@ static __always_inline void rules_want(const struct mapping *mapping, const stru
 		return;
 	if (bpf_ringbuf_output(&unwind_wants, &want, sizeof(want), 0))
 		bpf_map_delete_elem(&unwind_files, &mapping->file);
+}
+
+/* Copies what is known of a process that has code of its own making; asks, once, when that is nothing. */
+static __always_inline void rules_enter_hotspot(const struct sample_process *process, __u64 address, struct hotspot *ret)
+{
+	const struct hotspot *known = bpf_map_lookup_elem(&unwind_hotspots, process);
+	struct unwind_want want = {
+		.process = { .start_nsec = process->start_nsec, .pid = process->pid, .exec_id = process->exec_id },
+		.address = address,
+		.is_made = 1,
+	};
+
+	if (known) {
+		*ret = *known;
+		return;
+	}
+	__builtin_memset(ret, 0, sizeof(*ret)); /* HOTSPOT_WANTED */
+	if (bpf_map_update_elem(&unwind_hotspots, process, ret, BPF_NOEXIST)) {
+		ret->state = HOTSPOT_NONE;
+		return;
+	}
+	if (bpf_ringbuf_output(&unwind_wants, &want, sizeof(want), 0))
+		bpf_map_delete_elem(&unwind_hotspots, process);
 }
 
 static __always_inline void rules_touch(__u32 number)

@@ -67,6 +67,8 @@ struct unwind_registers {
 	__u32 is_exact;                  /* ip is where the thread is, not a return address */
 };
 
+#include "hotspot.bpf.h"
+
 #ifndef UNWIND_NATIVE
 enum { UNWIND_MAPPINGS = 4 };
 #endif
@@ -87,6 +89,8 @@ struct unwind {
 	__u32 mapping, next_mapping;     /* the last one used; the next one to forget */
 	struct mapping_search search;
 	struct rules_cached cache[RULES_CACHED];
+	__u32 has_hotspot, zero;         /* what is below was looked up in this walk */
+	struct hotspot_search hotspot;
 #endif
 	struct sample_stack stack;       /* sent as one with the frames */
 	__u64 frames[UNWIND_MAX_FRAMES];
@@ -137,6 +141,25 @@ static __always_inline struct mapping *unwind_mapping_of(struct unwind *unwind, 
 	return mapping;
 }
 
+/* Of code that the process made: by its JVM, or else frame pointers. `ret` is set to the latter. */
+static __always_inline void unwind_rule_of_made(struct unwind *unwind, __u64 address, struct unwind_rule *ret)
+{
+	struct hotspot *hotspot = &unwind->hotspot.hotspot;
+
+	if (!unwind->has_hotspot) {
+		unwind->has_hotspot = 1;
+		rules_enter_hotspot(&unwind->stack.key.process, address, hotspot);
+	}
+	if (hotspot->state == HOTSPOT_WANTED) {
+		unwind->guess = SAMPLE_VERDICT_NO_TABLE;
+		unwind->has_guessed = true;
+	} else {
+		unwind->guess = SAMPLE_VERDICT_NO_FRAME;
+	}
+	if (hotspot->state == HOTSPOT_KNOWN)
+		hotspot_rule_at(&unwind->hotspot, &unwind->registers, ret);
+}
+
 /*
  * The rule at an address; unwind->guess then tells whether it is only a guess. 0, or the verdict that ends the walk.
  */
@@ -155,6 +178,10 @@ static __always_inline int unwind_rule_at(struct unwind *unwind, __u64 address, 
 	mapping = unwind_mapping_of(unwind, address);
 	if (mapping->kind == MAPPING_NONE)
 		return SAMPLE_VERDICT_NO_MAPPING;
+	if (mapping->kind == MAPPING_ANONYMOUS) {
+		unwind_rule_of_made(unwind, address, ret);
+		return 0;
+	}
 	if (mapping->state == UNWIND_FILE_WITHOUT) {
 		unwind->guess = SAMPLE_VERDICT_NO_FRAME;
 		return 0;
@@ -179,11 +206,14 @@ static __always_inline int unwind_rule_at(struct unwind *unwind, __u64 address, 
 }
 #endif
 
-/* By rbp, in code that nobody described, or that keeps it by convention. */
-static __always_inline int unwind_step_frame_pointer(struct unwind *unwind)
+/*
+ * By rbp, in code that nobody described, or that keeps it by convention. HotSpot's interpreter takes its arguments off the
+ * caller's stack and may have got them moved: where the caller's rsp is to be it notes in its frame.
+ */
+static __always_inline int unwind_step_frame_pointer(struct unwind *unwind, bool is_interpreter)
 {
 	struct unwind_registers *registers = &unwind->registers;
-	__u64 bp = registers->at[UNWIND_REGISTER_BP], sp = registers->at[UNWIND_REGISTER_SP];
+	__u64 bp = registers->at[UNWIND_REGISTER_BP], sp = registers->at[UNWIND_REGISTER_SP], caller_sp;
 	__u32 guess = unwind->guess;
 
 	if (!(registers->known & 1 << UNWIND_REGISTER_BP))
@@ -205,7 +235,11 @@ static __always_inline int unwind_step_frame_pointer(struct unwind *unwind)
 		return guess;
 	registers->ip = unwind->words[1];
 	registers->at[UNWIND_REGISTER_BP] = unwind->words[0];
-	registers->at[UNWIND_REGISTER_SP] = bp + 2 * sizeof(__u64);
+	sp = bp + 2 * sizeof(__u64);
+	if (is_interpreter && unwind_read(&caller_sp, sizeof(caller_sp), bp - sizeof(__u64)) == 0 && !(caller_sp & 7) &&
+	    caller_sp > sp && caller_sp - sp < HOTSPOT_MAX_INTERPRETER_FRAME)
+		sp = caller_sp;
+	registers->at[UNWIND_REGISTER_SP] = sp;
 	registers->known = 1 << UNWIND_REGISTER_BP | 1 << UNWIND_REGISTER_SP;
 	registers->is_exact = false;
 	return UNWIND_GO_ON;
@@ -322,7 +356,8 @@ static __always_inline int unwind_step(struct unwind *unwind)
 	case UNWIND_CFA_END:
 		return SAMPLE_VERDICT_COMPLETE;
 	case UNWIND_CFA_FRAME_POINTER:
-		return unwind_step_frame_pointer(unwind);
+	case UNWIND_CFA_INTERPRETER:
+		return unwind_step_frame_pointer(unwind, rule.cfa == UNWIND_CFA_INTERPRETER);
 	case UNWIND_CFA_SIGNAL:
 		return unwind_step_signal(unwind);
 	case UNWIND_CFA_RETURN_REGISTER:
@@ -407,6 +442,7 @@ static __always_inline void unwind_user(struct unwind *unwind, __u64 salt)
 	for (__u32 i = 0; i < UNWIND_MAPPINGS; i++)
 		unwind->mappings[i].end = 0;
 	unwind->next_mapping = 0;
+	unwind->has_hotspot = 0;
 #endif
 	unwind_loop(SAMPLE_MAX_DEPTH, unwind_frame, &context);
 	if (unwind->verdict != SAMPLE_VERDICT_COMPLETE && unwind->has_guessed)

@@ -39,6 +39,8 @@ enum unwind_cfa {
 	UNWIND_CFA_SIGNAL,               /* the signal trampoline: all registers are in the ucontext that rsp points at */
 	UNWIND_CFA_RETURN_REGISTER,      /* rsp + offset; the return address is in reg: glibc's vfork() keeps it from its child */
 	UNWIND_N_CFAS,
+	/* In no table: rbp as above, and the caller's rsp is at rbp - 8: HotSpot's interpreter. */
+	UNWIND_CFA_INTERPRETER = UNWIND_N_CFAS,
 };
 
 /* Registers by DWARF number (System V ABI, AMD64 supplement, figure 3.36): 0 rax, 1 rdx, 2 rcx, 3 rbx, 4 rsi, 5 rdi, 6 rbp, 7 rsp, 8-15. */
@@ -122,11 +124,12 @@ enum unwind_file_state {
 
 /* A record of the ring of wants: code without a table was met. */
 struct unwind_want {
-	struct unwind_file file;
+	struct unwind_file file;         /* zero: code in no file, of a process of which it is not known whether it is a JVM (hotspot.h) */
 	struct {
 		__u64 start_nsec;
 		__u32 pid, exec_id;
 	} process;                       /* as struct sample_process */
 	__u64 address;                   /* in that process */
-	__u64 is_vdso;
+	__u32 is_vdso;
+	__u32 is_made;                   /* no file: at run time */
 };

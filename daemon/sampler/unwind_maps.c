@@ -35,7 +35,7 @@ struct table {
 };
 
 struct unwind_maps {
-	int files_fd, tables_fd, used_fd, chunks_fd, wants_fd;
+	int files_fd, tables_fd, used_fd, chunks_fd, wants_fd, hotspots_fd;
 	struct ring_buffer *wants;
 	unwind_maps_want_fn want;            /* during unwind_maps_read_wants() */
 	void *want_userdata;
@@ -310,6 +310,22 @@ int unwind_maps_unbind(struct unwind_maps *maps, const struct unwind_file *file)
 	return r == -ENOENT ? 0 : r;
 }
 
+/* ---- processes that make code ---- */
+
+int unwind_maps_set_hotspot(struct unwind_maps *maps, const struct sample_process *process, const struct hotspot *hotspot)
+{
+	int r = bpf_map_update_elem(maps->hotspots_fd, process, hotspot, 0);
+
+	return r == -E2BIG || r == -ENOMEM ? UNWIND_MAPS_E_FULL : MIN(r, 0);
+}
+
+int unwind_maps_unset_hotspot(struct unwind_maps *maps, const struct sample_process *process)
+{
+	int r = bpf_map_delete_elem(maps->hotspots_fd, process);
+
+	return r == -ENOENT ? 0 : r;
+}
+
 /* ---- wants ---- */
 
 int unwind_maps_wants_fd(const struct unwind_maps *maps)
@@ -346,6 +362,7 @@ int unwind_maps_share(const struct unwind_maps *maps, struct bpf_object *object)
 		{ "unwind_used", maps->used_fd },
 		{ "unwind_chunks", maps->chunks_fd },
 		{ "unwind_wants", maps->wants_fd },
+		{ "unwind_hotspots", maps->hotspots_fd },
 	};
 
 	for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
@@ -404,7 +421,7 @@ int unwind_maps_new(uint64_t max_bytes, struct unwind_maps **ret)
 	maps = calloc(1, sizeof(*maps));
 	if (!maps)
 		return -ENOMEM;
-	maps->files_fd = maps->tables_fd = maps->used_fd = maps->chunks_fd = maps->wants_fd = -1;
+	maps->files_fd = maps->tables_fd = maps->used_fd = maps->chunks_fd = maps->wants_fd = maps->hotspots_fd = -1;
 	maps->max_chunks = MAX((size_t)(max_bytes / chunk_bytes), 1u);
 	maps->chunks = calloc(maps->max_chunks, sizeof(*maps->chunks));
 	if (!maps->chunks)
@@ -419,6 +436,9 @@ int unwind_maps_new(uint64_t max_bytes, struct unwind_maps **ret)
 		r = make_map(BPF_MAP_TYPE_ARRAY, "unwind_used", sizeof(uint32_t), sizeof(uint32_t), MAX_TABLES, &maps->used_fd);
 	if (r >= 0)
 		r = make_map(BPF_MAP_TYPE_RINGBUF, "unwind_wants", 0, 0, WANTS_BYTES, &maps->wants_fd);
+	if (r >= 0)
+		r = make_map(BPF_MAP_TYPE_HASH, "unwind_hotspots", sizeof(struct sample_process), sizeof(struct hotspot),
+				HOTSPOT_MAX_PROCESSES, &maps->hotspots_fd);
 	if (r >= 0)
 		r = make_chunks(maps);
 	if (r < 0)
@@ -440,6 +460,7 @@ struct unwind_maps *unwind_maps_free(struct unwind_maps *maps)
 	for (size_t i = 0; maps->chunks && i < maps->max_chunks; i++)
 		close_fd(maps->chunks[i].fd);
 	free(maps->chunks);
+	close_fd(maps->hotspots_fd);
 	close_fd(maps->wants_fd);
 	close_fd(maps->chunks_fd);
 	close_fd(maps->used_fd);
@@ -459,7 +480,8 @@ struct unwind_maps_stats unwind_maps_stats(const struct unwind_maps *maps)
 
 	/* By their declared sizes; a hash keeps some 48 bytes beside key and value (struct htab_elem and its bucket). */
 	stats.memory_bytes = MAX_TABLES * (sizeof(struct unwind_table) + 8) +
-			MAX_FILES * (sizeof(struct unwind_file) + 8 + 64) + WANTS_BYTES;
+			MAX_FILES * (sizeof(struct unwind_file) + 8 + 64) + WANTS_BYTES +
+			HOTSPOT_MAX_PROCESSES * (sizeof(struct sample_process) + sizeof(struct hotspot) + 64);
 	for (size_t i = 0; i < maps->max_chunks; i++)
 		if (maps->chunks[i].fd != NO_CHUNK)
 			stats.memory_bytes += UNWIND_CHUNK_PAGES * UNWIND_PAGE_SIZE;

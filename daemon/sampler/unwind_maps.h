@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hotspot.h"
+#include "sample.h"
 #include "unwind_table.h"
 
 struct bpf_object;
@@ -48,6 +50,14 @@ int unwind_maps_remove(struct unwind_maps *maps, const uint32_t *tables, size_t 
 
 /* CLOCK_MONOTONIC second in which a program used the table last; 0: never. */
 uint32_t unwind_maps_used(const struct unwind_maps *maps, uint32_t table);
+
+/*
+ * What the walk is to know of a process that makes code: that it is a JVM, checked by unwind_hotspot_check(), or that it is none.
+ * 0, UNWIND_MAPS_E_FULL, -errno.
+ */
+int unwind_maps_set_hotspot(struct unwind_maps *maps, const struct sample_process *process, const struct hotspot *hotspot);
+/* The process is unknown again, or gone. */
+int unwind_maps_unset_hotspot(struct unwind_maps *maps, const struct sample_process *process);
 
 /* Readable (poll) when there are wants. */
 int unwind_maps_wants_fd(const struct unwind_maps *maps);
