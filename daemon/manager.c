@@ -289,6 +289,13 @@ static struct binary *find_binary(const struct process_id *process, uint64_t add
 	return anew ? targets_binary_anew(manager->targets, process, address) : targets_binary_at(manager->targets, process, address);
 }
 
+static int find_hotspot(const struct process_id *process, uint64_t *ret_base, void *userdata)
+{
+	struct manager *manager = userdata;
+
+	return targets_hotspot_of(manager->targets, process, ret_base);
+}
+
 /* Once for all samplers to come: a table is made once. */
 static int open_tables(struct manager *manager)
 {
@@ -296,6 +303,7 @@ static int open_tables(struct manager *manager)
 		.cache_directory = getenv("CACHE_DIRECTORY"), /* systemd.exec(5) CacheDirectory= */
 		.debug_directories = manager->first_config->symbols.debug_directories.at,
 		.find = find_binary,
+		.find_hotspot = find_hotspot,
 		.userdata = manager,
 	};
 	int r;

@@ -401,6 +401,10 @@ static void print_tables(const struct tables_stats *tables, const struct unwind_
 	labelled(f, "tsprofd_unwind_tables_total", tables->evicted, "result=\"evicted\"");
 	family(f, "tsprofd_unwind_tables_waiting", "gauge", "Tables that are still to be made.");
 	number(f, "tsprofd_unwind_tables_waiting", tables->n_waiting);
+	family(f, "tsprofd_unwind_jvms", "gauge", "Java processes whose code heaps the kernel side knows.");
+	number(f, "tsprofd_unwind_jvms", tables->n_hotspots);
+	family(f, "tsprofd_unwind_jvms_failed_total", "counter", "Looks at Java processes that came to nothing.");
+	number(f, "tsprofd_unwind_jvms_failed_total", tables->hotspots_failed);
 	family(f, "tsprofd_unwind_tables_seconds_total", "counter", "Time that making tables took.");
 	number(f, "tsprofd_unwind_tables_seconds_total", (double)tables->make_nsec / NSEC_PER_SEC);
 }

@@ -320,3 +320,12 @@ int privileges_become(uid_t uid, gid_t gid)
 		return -errno;
 	return 0;
 }
+
+int privileges_keep_ptrace(void)
+{
+	int r = set_capabilities(1U << CAP_SYS_PTRACE);
+
+	if (r < 0)
+		return r;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}

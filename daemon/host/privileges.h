@@ -68,3 +68,6 @@ int privileges_become_owner(void);
  * who it is already is possible.
  */
 int privileges_become(uid_t uid, gid_t gid);
+
+/* In a forked child: keeps CAP_SYS_PTRACE alone, and cannot get more. Only system calls. 0 or -errno. */
+int privileges_keep_ptrace(void);

@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "file_identity.h"
 #include "hash.h"
+#include "hotspots.h"
 #include "location.h"
 #include "log.h"
 #include "map.h"
@@ -67,6 +68,7 @@ struct tables {
 	void *userdata;
 	struct tables_maker *maker;
 	struct file_identity *identity;
+	struct hotspots *hotspots;           /* NULL: no process is a JVM */
 	sd_event *loop;
 	sd_event_source *wants, *gather, *done, *timer;
 	uint64_t timer_nsec;                 /* when it is set to; UINT64_MAX: not */
@@ -526,8 +528,14 @@ static void submit(struct tables *tables, struct file *file, const struct unwind
 static void on_want(const struct unwind_want *want, void *userdata)
 {
 	struct tables *tables = userdata;
-	struct file *file = file_of(tables, &want->file);
+	struct file *file;
 
+	if (want->is_made) {
+		if (tables->hotspots)
+			hotspots_want(tables->hotspots, want);
+		return;
+	}
+	file = file_of(tables, &want->file);
 	if (!file) {
 		forget_files(tables);
 		file = tables->n_told < MAX_FILES ? file_add(tables, &want->file) : NULL;
@@ -612,6 +620,8 @@ int tables_new(sd_event *loop, const struct tables_options *options, struct tabl
 	r = file_identity_new(&tables->identity);
 	if (r >= 0)
 		r = tables_maker_new(&maker, &tables->maker);
+	if (r >= 0 && options->find_hotspot)
+		r = hotspots_new(loop, options->maps, options->find_hotspot, options->userdata, &tables->hotspots);
 	if (r >= 0)
 		r = add_sources(tables);
 	if (r < 0)
@@ -633,6 +643,7 @@ struct tables *tables_free(struct tables *tables)
 	sd_event_source_disable_unref(tables->gather);
 	sd_event_source_disable_unref(tables->done);
 	sd_event_source_disable_unref(tables->timer);
+	hotspots_free(tables->hotspots);
 	tables_maker_free(tables->maker);
 	file_identity_free(tables->identity);
 	while (map_next(&tables->files, &cursor, &id, &value))
@@ -656,6 +667,12 @@ struct tables_stats tables_stats(const struct tables *tables)
 {
 	struct tables_stats stats = tables->stats;
 
+	if (tables->hotspots) {
+		struct hotspots_stats hotspots = hotspots_stats(tables->hotspots);
+
+		stats.n_hotspots = hotspots.n_known;
+		stats.hotspots_failed = hotspots.failed;
+	}
 	stats.helper_memory_bytes = tables_maker_helper_memory(tables->maker);
 	return stats;
 }

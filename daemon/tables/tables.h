@@ -23,6 +23,10 @@ struct tables_options {
 	 * `anew`: what was found was another inode; what the process maps now is wanted.
 	 */
 	struct binary *(*find)(const struct process_id *process, uint64_t address, bool anew, void *userdata);
+	/*
+	 * Where libjvm.so begins in a process, if that is a JVM: 0, or something else when it is none (hotspots.h). NULL: none is.
+	 */
+	int (*find_hotspot)(const struct process_id *process, uint64_t *ret_base, void *userdata);
 	void *userdata;
 };
 
@@ -32,6 +36,8 @@ struct tables_stats {
 	uint64_t n_waiting;                      /* now */
 	uint64_t n_rows;                         /* of the tables in the kernel */
 	uint64_t make_nsec, cpu_nsec;            /* time and CPU time that went into making them */
+	uint64_t n_hotspots;                     /* now: Java processes that the walk knows */
+	uint64_t hotspots_failed;                /* ever: Java processes that it could not be told of */
 	uint64_t helper_memory_bytes;            /* of the process that makes them, now; 0: it has ended */
 };
 

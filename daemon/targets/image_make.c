@@ -51,6 +51,23 @@ struct binary *image_binary_anew(struct binaries *binaries, const struct program
 	return binaries_open_anew(binaries, &query);
 }
 
+uint64_t image_hotspot_base(const struct program *program)
+{
+	const struct address_space *space = program->space;
+	uint64_t base = 0;
+
+	for (size_t i = 0; space && i < space->ranges.n; i++) {
+		const struct address_range *range = &space->ranges.at[i];
+		const char *slash = range->file ? strrchr(binaries_file_path(range->file), '/') : NULL;
+
+		if (slash && !strncmp(slash, "/libj9vm", 8))
+			return 0;
+		if (!base && slash && !strcmp(slash, "/libjvm.so") && range->file_offset <= range->start)
+			base = range->start - range->file_offset;
+	}
+	return base;
+}
+
 static int copy_mappings(struct binaries *binaries, const struct program *program, struct image *image,
 		bool *ret_needs_perf_map)
 {

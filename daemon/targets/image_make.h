@@ -21,3 +21,6 @@ int image_make(struct programs *programs, struct program *program, bool with_per
 struct binary *image_binary_at(struct binaries *binaries, const struct program *program, uint64_t address);
 /* The same as binaries_open_anew(). */
 struct binary *image_binary_anew(struct binaries *binaries, const struct program *program, uint64_t address);
+
+/* Where the file libjvm.so begins in its memory, if that is HotSpot's; 0: it maps none. */
+uint64_t image_hotspot_base(const struct program *program);

@@ -365,6 +365,20 @@ struct binary *targets_binary_anew(struct targets *targets, const struct process
 	return program && program->is_alive ? image_binary_anew(targets->binaries, program, address) : NULL;
 }
 
+int targets_hotspot_of(struct targets *targets, const struct process_id *id, uint64_t *ret_base)
+{
+	struct program *program;
+	uint64_t base;
+
+	targets_seen(targets, id);
+	program = programs_find(&targets->programs, id);
+	base = program && program->is_alive ? image_hotspot_base(program) : 0;
+	if (!base)
+		return TARGETS_E_UNKNOWN;
+	*ret_base = base;
+	return 0;
+}
+
 void targets_release(struct targets *targets, uint64_t window_end_nsec)
 {
 	struct program *program = programs_first(&targets->programs, PROGRAM_LIST_ENDED_SEEN), *next;

@@ -65,6 +65,12 @@ struct binary *targets_binary_at(struct targets *targets, const struct process_i
 /* What is mapped there now, when that was not it: opened once more. NULL when the process is gone. */
 struct binary *targets_binary_anew(struct targets *targets, const struct process_id *process, uint64_t address);
 
+/*
+ * Whether the program is a Java virtual machine, HotSpot or made of it: it maps libjvm.so, and not OpenJ9's libj9vm*.so. 0
+ * with where the first byte of libjvm.so is mapped, going by its code; TARGETS_E_UNKNOWN when it is none, or not known.
+ */
+int targets_hotspot_of(struct targets *targets, const struct process_id *process, uint64_t *ret_base);
+
 /* The window that ended at this monotonic time has all its images: what exited before may be forgotten. */
 void targets_release(struct targets *targets, uint64_t window_end_nsec);
 
