@@ -19,7 +19,7 @@ def start_all():
         if os.path.exists(os.path.join(TARGETS, name)):
             pids[name] = Target(name, 3600, stderr=subprocess.DEVNULL, preexec_fn=yielding).pid
     for label, tool, *command in (("python", "/usr/bin/python3", "python-shares.py"), ("node", "node", "--perf-basic-prof", "node-shares.js"),
-                                  ("java", "java", "-XX:+PreserveFramePointer", "-jar", "java-shares.jar")):
+                                  ("java", "java", "-jar", "java-shares.jar")):
         path, file = shutil.which(tool), os.path.join(TARGETS, command[-1])
         if path and os.path.exists(file):
             pids[label] = Target(path, *command[:-1], file, 3600, stderr=subprocess.DEVNULL, preexec_fn=yielding).pid
