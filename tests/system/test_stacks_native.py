@@ -87,7 +87,7 @@ def without_installing(samples):
     found = [s for s in samples if is_installing(s) and s.names[-1] not in C_LIKE]
     note(f"{total(found)} of {total(samples)} end amid the jump to a handler")
     check_measured(total(found) <= 0.06 * total(samples), "that is more than it takes")
-    return [s for s in samples if s not in found]
+    return [s for s in samples if s not in found], total(found) / max(total(samples), 1)
 
 
 def check_roots(stacks, roots):
@@ -138,7 +138,8 @@ def check_above(stacks, above):
         check_measured(with_it, f"no sample is in {inner}")
 
 
-def check_shares(stacks, truth):
+def check_shares(stacks, truth, untold=0.0):
+    """untold: the share of samples of which nobody can say where they belong."""
     whole = sum(truth.values())
     counts = dict.fromkeys(truth, 0)
     for sample, names in stacks:
@@ -149,15 +150,16 @@ def check_shares(stacks, truth):
     for name, nsec in truth.items():
         p, q = nsec / whole, counts[name] / max(n, 1)
         note(f"{name}: clock {100 * p:.2f} %, samples {100 * q:.2f} %")
-        check_measured(abs(q - p) <= max(0.02, 2 * math.sqrt(p * (1 - p) / max(n, 1))), f"{name} is off by {100 * (q - p):+.2f} points, n = {n}")
+        check_measured(abs(q - p) <= untold + max(0.02, 2 * math.sqrt(p * (1 - p) / max(n, 1))), f"{name} is off by {100 * (q - p):+.2f} points, n = {n}")
 
 
 @test_each(list(CASES))
 def each_stack_is_complete_and_exact(label):
     case = CASES[label]
     truth, samples = recorded(label)
+    untold = 0.0
     if "throws" in case.run[0]:
-        samples = without_installing(samples)
+        samples, untold = without_installing(samples)
     check_complete(samples, 0.999, 500 if case.run[0] != "c-threads-nofp" else 300)
     stacks = [(s, unstripped.names(s)) for s in samples]
     deepest = max(stacks, key=lambda stack: len(stack[1]))
@@ -170,7 +172,7 @@ def each_stack_is_complete_and_exact(label):
         check_halves(samples)
     check_above(stacks, case.above)
     if case.shares:
-        check_shares(stacks, truth["cpu_ns"])
+        check_shares(stacks, truth["cpu_ns"], untold)
 
 
 @test
@@ -202,7 +204,10 @@ def a_thread_that_waits_inside_libc_shows_who_waits():
         check_measured(total(inside) >= 10, f"{thread['name']}: {total(inside)} samples are too few to tell")
         stray = [s for s in own if not s.broken and not {f"wait_{thread['name']}", "run_waiter"} & set(s.names)
                  and not {"start_thread", "clone3", "__clone3"} & set(s.names[:3])]
-        check(not stray, f"{thread['name']}: neither: {stray[0].names if stray else ''}")
+        # A thread's first and last moments are not in run_waiter either, however deep they are in libc or the kernel.
+        outside = [s for s in stray if not {"start_thread", "clone3", "__clone3"} & set(s.names)]
+        check(not outside, f"{thread['name']}: neither: {outside[0].names if outside else ''}")
+        check_measured(total(stray) <= max(2, 0.002 * total(own)), f"{thread['name']}: {total(stray)} without: {stray[0].names if stray else ''}")
         # Amid the kernel's work of that wait, the caller is there: that is what blocked stacks are about.
         in_kernel = [s for s in own if not s.broken and s.locations[0].mapping and s.locations[0].mapping.file == "[kernel.kallsyms]"
                      and any("do_syscall_64" in name for name in s.names)]
