@@ -78,8 +78,9 @@ def recorded(label):
 def is_installing(sample):
     """libgcc is about to jump to a handler: uw_install_context_1 (unwind-dw2.c) has written the handler's registers over
     those that _Unwind_RaiseException and others saved, its caller's rbp among them: nobody can tell who called."""
-    names = [location.names[-1] for location in sample.locations[:3]]
-    file = sample.locations[0].mapping.file if sample.locations[0].mapping else ""
+    user = [location for location in sample.locations if not location.mapping or location.mapping.file != "[kernel.kallsyms]"]
+    names = [location.names[-1] for location in user[:3]]
+    file = user[0].mapping.file if user and user[0].mapping else ""
     return "libgcc_s" in file and any(re.fullmatch("_Unwind_(RaiseException|Resume|Resume_or_Rethrow)", name) for name in names)
 
 
