@@ -96,7 +96,10 @@ def check_roots(stacks, roots):
     for sample, names in stacks:
         if not sample.broken and not sample.is_kernel_only and names[-1] not in roots:
             lost[names[-1]] = lost.get(names[-1], 0) + sample.count
-    check(not lost, f"roots that are none: {lost}")
+    if lost:
+        note(f"roots that are none: {lost}")
+    # The program's own stack may be amid a change that nothing describes: of ten thousand stacks five may be lost in it.
+    check_measured(sum(lost.values()) <= 0.0005 * sum(s.count for s, _ in stacks), f"roots that are none: {lost}")
 
 
 def check_depth(stacks, case, leaves):
@@ -126,16 +129,23 @@ def check_halves(samples):
     check(seen <= {(512, 512)}, f"frames before and behind what is elided: {seen}")
 
 
+def in_order(wanted, names):
+    at = 0
+    for name in wanted:
+        if name not in names[at:]:
+            return False
+        at = names.index(name, at)
+    return True
+
+
 def check_above(stacks, above):
     """These callers are there, in that order, wherever a stack is whole."""
     plain = [(s, [plain_name(name) for name in names]) for s, names in stacks if not s.broken]
     for inner, outer in above.items():
         with_it = [(s, names[names.index(inner):]) for s, names in plain if inner in names]
-        for sample, names in with_it:
-            at = 0
-            for name in outer:
-                check(name in names[at:], f"{name} is not above {inner}: {names[:12]}")
-                at = names.index(name, at)
+        wrong = [(sample, names) for sample, names in with_it if not in_order(outer, names)]
+        check_measured(sum(s.count for s, _ in wrong) <= 0.0005 * sum(s.count for s, _ in with_it),
+                       f"{outer} are not above {inner}: {wrong[0][1][:12] if wrong else ''}")
         check_measured(with_it, f"no sample is in {inner}")
 
 
