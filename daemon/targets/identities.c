@@ -192,12 +192,12 @@ static char *name_service(const struct identity *identity, const struct config_t
 	return strdup(is_named(comm) ? comm : "unknown");
 }
 
-static int read_labels(struct identities *identities, const struct config_target *target, uint32_t pid,
+static int read_labels(struct identities *identities, const struct config_target *target, uint32_t thread,
 		struct labels *labels)
 {
 	for (size_t i = 0; i < target->n_env_labels; i++) {
 		_cleanup_free_ char *value = NULL;
-		int r = process_read_variable(identities->proc, process_living_thread(identities->proc, pid), target->env_labels[i].variable, &value);
+		int r = process_read_variable(identities->proc, thread, target->env_labels[i].variable, &value);
 
 		if (r == -ENOMEM || (value && labels_add(labels, target->env_labels[i].label, value) < 0))
 			return -ENOMEM;
@@ -205,9 +205,9 @@ static int read_labels(struct identities *identities, const struct config_target
 	return 0;
 }
 
-/* With cgroup, exe and uid known: the rest. */
+/* With cgroup, exe and uid known: the rest. `thread`: as for identities_read(); 0: it is gone. */
 static int finish(struct identities *identities, struct identity *identity, uint32_t pid, const char *comm,
-		const char *command_line, bool is_alive)
+		const char *command_line, uint32_t thread)
 {
 	struct subject subject = {
 		.unit = identity->cgroup.unit,
@@ -226,17 +226,16 @@ static int finish(struct identities *identities, struct identity *identity, uint
 	}
 	target = find_target(identities->config, &subject);
 	identity->in_depth = target != NULL;
-	if (target && is_alive && read_labels(identities, target, pid, &identity->labels) < 0)
+	if (target && thread && read_labels(identities, target, thread, &identity->labels) < 0)
 		return -ENOMEM;
 	identity->service = name_service(identity, target, comm);
 	return identity->service ? 0 : -ENOMEM;
 }
 
-int identities_read(struct identities *identities, uint32_t pid, const char *comm, struct identity **ret)
+int identities_read(struct identities *identities, uint32_t pid, uint32_t thread, const char *comm, struct identity **ret)
 {
 	_cleanup_(identity_unref_p) struct identity *identity = identity_new();
 	_cleanup_free_ char *command_line = NULL;
-	uint32_t thread = process_living_thread(identities->proc, pid);
 	struct process_status status;
 	int r;
 
@@ -256,7 +255,7 @@ int identities_read(struct identities *identities, uint32_t pid, const char *com
 	}
 	if (identities->wants_command_line)
 		process_read_command_line(identities->proc, thread, &command_line);
-	r = finish(identities, identity, pid, comm, command_line, true);
+	r = finish(identities, identity, pid, comm, command_line, thread);
 	if (r < 0)
 		return r;
 	*ret = TAKE(identity);
@@ -285,7 +284,7 @@ int identities_infer(struct identities *identities, uint32_t pid, const char *co
 		identity->uid = origin->uid;
 		identity->has_uid = origin->has_uid;
 	}
-	if (finish(identities, identity, pid, comm, NULL, false) < 0)
+	if (finish(identities, identity, pid, comm, NULL, 0) < 0)
 		return -ENOMEM;
 	*ret = TAKE(identity);
 	return 0;

@@ -35,8 +35,8 @@ int identities_new(int proc, const struct config *config, struct identities **re
 struct identities *identities_free(struct identities *identities);
 void identities_set_config(struct identities *identities, const struct config *config);
 
-/* Of a living process. 0, PROCESS_E_GONE, -errno. */
-int identities_read(struct identities *identities, uint32_t pid, const char *comm, struct identity **ret);
+/* Of a living process; `thread`: process_living_thread(). 0, PROCESS_E_GONE, -errno. */
+int identities_read(struct identities *identities, uint32_t pid, uint32_t thread, const char *comm, struct identity **ret);
 /*
  * Of one that is gone: started by a process of identity `origin` (may be NULL), from program `exe` (may be NULL). Targets
  * that ask for the command line do not match it.

@@ -152,7 +152,6 @@ static int read_mappings(struct inspector *inspector, struct program *program)
 	struct read_mappings reading = { inspector, program, clock_monotonic_nsec() };
 	int r = 0;
 
-	program->thread = process_living_thread(inspector->proc, program->id.pid);
 	if (!program->root)
 		program->root = binaries_root_of(inspector->programs->binaries, program->thread);
 	if (!program->is_kernel)
@@ -195,7 +194,7 @@ static int identify(struct inspector *inspector, struct program *program)
 		set_identity_take(inspector, program, identity_ref(inspector->kernel));
 		return 0;
 	}
-	r = identities_read(inspector->identities, program->id.pid, program->comm, &identity);
+	r = identities_read(inspector->identities, program->id.pid, program->thread, program->comm, &identity);
 	if (r)
 		return r < 0 && r == -ENOMEM ? r : 0;
 	set_identity_take(inspector, program, identity);
@@ -230,22 +229,34 @@ static int infer(struct inspector *inspector, struct program *program)
 	return 0;
 }
 
+static bool read_stat(const struct inspector *inspector, const struct program *program, struct process_stat *ret)
+{
+	return process_read_stat(inspector->proc, program->id.pid, ret) == 0 && is_process(ret, program);
+}
+
 bool inspector_is_there(const struct inspector *inspector, const struct program *program)
 {
 	struct process_stat stat;
 
-	return process_read_stat(inspector->proc, program->id.pid, &stat) == 0 && is_process(&stat, program);
+	return read_stat(inspector, program, &stat);
+}
+
+static void find_thread(struct inspector *inspector, struct program *program, const struct process_stat *stat)
+{
+	program->thread = stat->lost_leader ? process_living_thread(inspector->proc, program->id.pid) : program->id.pid;
 }
 
 int inspector_look(struct inspector *inspector, struct program *program)
 {
+	struct process_stat stat;
 	int r;
 
 	if (!program->is_alive || (!inspector_needs_mappings(inspector, program) && program->is_identified))
 		return 0;
 	/* It may have ended, and its pid be another's, without our having read of it. */
-	if (!inspector_is_there(inspector, program))
+	if (!read_stat(inspector, program, &stat))
 		return 0;
+	find_thread(inspector, program, &stat);
 	if (inspector_needs_mappings(inspector, program)) {
 		r = read_mappings(inspector, program);
 		if (r < 0)
@@ -305,6 +316,7 @@ int inspector_read_process(struct inspector *inspector, uint32_t pid, const stru
 		program->id.exec_id = id->exec_id;
 		program->has_exec_id = true;
 	}
+	find_thread(inspector, program, &stat);
 	/* The first executable mapping need not be the program: its identity reads the link of /proc. */
 	r = read_mappings(inspector, program);
 	if (r >= 0)

@@ -45,7 +45,7 @@ struct program {
 	bool is_told;                        /* to `change`, as a target */
 	bool is_followed;                    /* targets_follow() named it, or the process it came from */
 	bool has_jit;                        /* it has mapped memory without a file to execute */
-	uint32_t thread;                     /* process_living_thread() */
+	uint32_t thread;                     /* that /proc shows its memory by: process_living_thread() */
 	char comm[PROCESS_COMM_LENGTH];
 	uint32_t scan;                       /* number of the scan that met it last */
 	uint64_t losses;                     /* of mappings, when they were read last */

@@ -115,8 +115,6 @@ uint32_t process_living_thread(int proc, uint32_t pid)
 	char path[32];
 	int fd, n = 0;
 
-	if (process_read_stat(proc, pid, &stat) != 0 || !stat.lost_leader)
-		return pid;
 	snprintf(path, sizeof(path), "%u/task", pid);
 	fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)

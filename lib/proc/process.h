@@ -28,8 +28,9 @@ int process_parse_stat(const char *text, size_t size, struct process_stat *ret);
 int process_read_stat(int proc, uint32_t pid, struct process_stat *ret);
 
 /*
- * The number of a thread that shows what belongs to all of the process: maps, map_files, exe, root, ns, cmdline. It is the pid, or,
- * when the first thread has ended before others, that of one that lives: /proc has a directory for each of them, too.
+ * The number of a thread that shows what belongs to all of the process: maps, map_files, exe, root, ns, cmdline. It is the pid, but
+ * for a process with `lost_leader`, for which this finds one that lives: /proc has a directory for each of them, too.
+ * The pid when there is none.
  */
 uint32_t process_living_thread(int proc, uint32_t pid);
 
