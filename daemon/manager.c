@@ -282,29 +282,15 @@ static uint64_t unwind_bytes_of(const struct config *config)
 	return MIN(MAX(config->budget.memory_bytes / 4, UINT64_C(8) << 20), UINT64_C(64) << 20);
 }
 
-static struct binary *find_binary(const struct process_id *process, uint64_t address, bool anew, void *userdata)
-{
-	struct manager *manager = userdata;
-
-	return anew ? targets_binary_anew(manager->targets, process, address) : targets_binary_at(manager->targets, process, address);
-}
-
-static int find_hotspot(const struct process_id *process, uint64_t *ret_base, void *userdata)
-{
-	struct manager *manager = userdata;
-
-	return targets_hotspot_of(manager->targets, process, ret_base);
-}
-
 /* Once for all samplers to come: a table is made once. */
 static int open_tables(struct manager *manager)
 {
 	struct tables_options options = {
 		.cache_directory = getenv("CACHE_DIRECTORY"), /* systemd.exec(5) CacheDirectory= */
 		.debug_directories = manager->first_config->symbols.debug_directories.at,
-		.find = find_binary,
-		.find_hotspot = find_hotspot,
-		.userdata = manager,
+		.find = targets_find_binary,
+		.find_hotspot = targets_find_hotspot,
+		.userdata = manager->targets,
 	};
 	int r;
 

@@ -212,27 +212,13 @@ static int start_press(struct once *once, const struct config *config)
 	return r;
 }
 
-static struct binary *find_binary(const struct process_id *process, uint64_t address, bool anew, void *userdata)
-{
-	struct once *once = userdata;
-
-	return anew ? targets_binary_anew(once->targets, process, address) : targets_binary_at(once->targets, process, address);
-}
-
-static int find_hotspot(const struct process_id *process, uint64_t *ret_base, void *userdata)
-{
-	struct once *once = userdata;
-
-	return targets_hotspot_of(once->targets, process, ret_base);
-}
-
 static int start_tables(struct once *once, const struct config *config)
 {
 	struct tables_options options = {
 		.debug_directories = config->symbols.debug_directories.at,
-		.find = find_binary,
-		.find_hotspot = find_hotspot,
-		.userdata = once,
+		.find = targets_find_binary,
+		.find_hotspot = targets_find_hotspot,
+		.userdata = once->targets,
 	};
 	int r;
 

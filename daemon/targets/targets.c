@@ -338,7 +338,7 @@ void targets_renew_perf_map(struct targets *targets, struct image *image)
 	image->perf_map_fd = fd;
 }
 
-struct binary *targets_binary_at(struct targets *targets, const struct process_id *id, uint64_t address)
+static struct binary *find_known(struct targets *targets, const struct process_id *id, uint64_t address)
 {
 	struct program *program;
 	struct binary *binary;
@@ -358,15 +358,21 @@ struct binary *targets_binary_at(struct targets *targets, const struct process_i
 	return program ? image_binary_at(targets->binaries, program, address) : NULL;
 }
 
-struct binary *targets_binary_anew(struct targets *targets, const struct process_id *id, uint64_t address)
+struct binary *targets_find_binary(const struct process_id *id, uint64_t address, bool anew, void *userdata)
 {
-	struct program *program = programs_find(&targets->programs, id);
+	struct targets *targets = userdata;
+	struct program *program;
+
+	if (!anew)
+		return find_known(targets, id, address);
+	program = programs_find(&targets->programs, id);
 
 	return program && program->is_alive ? image_binary_anew(targets->binaries, program, address) : NULL;
 }
 
-int targets_hotspot_of(struct targets *targets, const struct process_id *id, uint64_t *ret_base)
+int targets_find_hotspot(const struct process_id *id, uint64_t *ret_base, void *userdata)
 {
+	struct targets *targets = userdata;
 	struct program *program;
 	uint64_t base;
 

@@ -57,19 +57,20 @@ enum { TARGETS_E_UNKNOWN = 1 };
 /* Takes the perf map of a program as it is now into its image: it has just been written. What is gone stays as it was. */
 void targets_renew_perf_map(struct targets *targets, struct image *image);
 
+/* These two are what tables_options asks for; `targets` is a struct targets. */
+
 /*
  * The file whose code a program has at an address: a reference, or NULL. An address that is not known is looked up in
- * the process once more, if it lives: call it as seldom as that may cost.
+ * the process once more, if it lives: call it as seldom as that may cost. `anew`: what is mapped there now, when that was
+ * not it, opened once more; NULL when the process is gone.
  */
-struct binary *targets_binary_at(struct targets *targets, const struct process_id *process, uint64_t address);
-/* What is mapped there now, when that was not it: opened once more. NULL when the process is gone. */
-struct binary *targets_binary_anew(struct targets *targets, const struct process_id *process, uint64_t address);
+struct binary *targets_find_binary(const struct process_id *process, uint64_t address, bool anew, void *targets);
 
 /*
  * Whether the program is a Java virtual machine, HotSpot or made of it: it maps libjvm.so, and not OpenJ9's libj9vm*.so. 0
  * with where the first byte of libjvm.so is mapped, going by its code; TARGETS_E_UNKNOWN when it is none, or not known.
  */
-int targets_hotspot_of(struct targets *targets, const struct process_id *process, uint64_t *ret_base);
+int targets_find_hotspot(const struct process_id *process, uint64_t *ret_base, void *targets);
 
 /* The window that ended at this monotonic time has all its images: what exited before may be forgotten. */
 void targets_release(struct targets *targets, uint64_t window_end_nsec);
