@@ -17,23 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "native.h"
 #include "vec.h"
-
-/* For the walk itself: these two are given by who includes this, and unwind_rule_at(). */
-static long unwind_read(void *to, uint32_t size, uint64_t from);
-
-static inline long unwind_loop(uint32_t n, long (*fn)(uint32_t index, void *context), void *context)
-{
-	uint32_t i;
-
-	for (i = 0; i < n; i++)
-		if (fn(i, context))
-			return i + 1;
-	return i;
-}
-
-#define UNWIND_NATIVE
-#include "unwind.bpf.h"
 
 struct recorded_memory {
 	uint64_t start, size;

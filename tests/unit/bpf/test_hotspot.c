@@ -3,6 +3,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "main.h"
+#include "native.h"
+
 /* A code heap of 64 segments of 128 bytes, its notes, and a stack. */
 enum { SEGMENT = 128, N_SEGMENTS = 64, N_WORDS = 512 };
 static const uint64_t heap_base = 0x7f1000000000, notes_base = 0x7f2000000000, stack_base = 0x7ffc00000000;
@@ -17,28 +20,13 @@ static int read_piece(void *to, uint32_t size, uint64_t from, uint64_t base, con
 	return 0;
 }
 
-static inline long unwind_read(void *to, uint32_t size, uint64_t from)
+static long unwind_read(void *to, uint32_t size, uint64_t from)
 {
 	if (read_piece(to, size, from, stack_base, stack_words, sizeof(stack_words)) == 0 ||
 	    read_piece(to, size, from, notes_base, notes, sizeof(notes)) == 0)
 		return 0;
 	return read_piece(to, size, from, heap_base, heap_bytes, sizeof(heap_bytes));
 }
-
-static inline long unwind_loop(uint32_t n, long (*fn)(uint32_t index, void *context), void *context)
-{
-	uint32_t i;
-
-	for (i = 0; i < n; i++)
-		if (fn(i, context))
-			return i + 1;
-	return i;
-}
-
-#define UNWIND_NATIVE
-#include "unwind.bpf.h"
-
-#include "main.h"
 
 /*
  * In segments: 0 to 3 the interpreter, 8 to 11 a method with 6 words of frame, 16 to 40 one that is long, 44 stubs without a size,

@@ -3,6 +3,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "main.h"
+#include "native.h"
+
 /* Two readable pieces of memory: a thread's stack, and a piece of a Go heap that may hold goroutines' stacks. */
 enum { N_WORDS = 8192 };
 static const uint64_t stack_base = 0x7ffc00000000;
@@ -17,27 +20,12 @@ static long read_piece(void *to, uint32_t size, uint64_t from, uint64_t base, co
 	return 0;
 }
 
-static inline long unwind_read(void *to, uint32_t size, uint64_t from)
+static long unwind_read(void *to, uint32_t size, uint64_t from)
 {
 	if (read_piece(to, size, from, stack_base, stack_words) == 0)
 		return 0;
 	return read_piece(to, size, from, heap_base, heap_words);
 }
-
-static inline long unwind_loop(uint32_t n, long (*fn)(uint32_t index, void *context), void *context)
-{
-	uint32_t i;
-
-	for (i = 0; i < n; i++)
-		if (fn(i, context))
-			return i + 1;
-	return i;
-}
-
-#define UNWIND_NATIVE
-#include "unwind.bpf.h"
-
-#include "main.h"
 
 static struct unwind walk;
 static const uint64_t salt = 0x9e3779b97f4a7c15;
