@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "helper.h"
 #include "privileges.h"
 #include "unwind_hotspot.h"
 
@@ -55,25 +56,11 @@ static uint32_t outcome_of(int r)
 	return r == 0 ? HOTSPOT_READER_KNOWN : r == UNWIND_HOTSPOT_E_EARLY ? HOTSPOT_READER_EARLY : HOTSPOT_READER_UNKNOWN;
 }
 
-static void limit_time(void)
-{
-	sigset_t alarm_set;
-
-	sigemptyset(&alarm_set);
-	sigaddset(&alarm_set, SIGALRM);
-	signal(SIGALRM, SIG_DFL);
-	sigprocmask(SIG_UNBLOCK, &alarm_set, NULL);
-	alarm(MOST_SEC);
-}
-
 static _Noreturn void help(pid_t pid, uint64_t base, int pipe)
 {
 	struct report report = { .outcome = HOTSPOT_READER_FAILED };
 
-	if (pipe > 0)
-		close_range(0, (unsigned int)pipe - 1, 0);
-	close_range((unsigned int)pipe + 1, ~0U, 0);
-	limit_time();
+	helper_begin(&pipe, 1, MOST_SEC);
 	if (privileges_keep_ptrace() >= 0)
 		report.outcome = outcome_of(unwind_hotspot_read(base, read_memory, &pid, &report.hotspot));
 	_exit(write(pipe, &report, sizeof(report)) == (ssize_t)sizeof(report) ? 0 : 1);

@@ -19,6 +19,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "helper.h"
 #include "privileges.h"
 #include "process.h"
 
@@ -97,23 +98,6 @@ static uint64_t now_msec(void)
 static void pause_msec(int msec)
 {
 	poll(NULL, 0, msec);
-}
-
-/* The daemon may end and begin anew while the helper is at work: it must not keep its locks, events and files. */
-static void close_all_but(const int *kept, size_t n)
-{
-	for (int first = 0;;) {
-		int next = INT32_MAX;
-
-		for (size_t i = 0; i < n; i++)
-			if (kept[i] >= first && kept[i] < next)
-				next = kept[i];
-		if (next > first)
-			close_range((unsigned int)first, next == INT32_MAX ? ~0U : (unsigned int)next - 1, 0);
-		if (next == INT32_MAX)
-			return;
-		first = next + 1;
-	}
 }
 
 static bool fail(struct report *report, enum java_attach_outcome outcome, int error)
@@ -305,25 +289,13 @@ static void run_errand(const struct errand *errand, struct report *report)
 		ask(errand, fd, report);
 }
 
-/* Its /tmp may be a network's that does not answer. Nobody else may end what has another user now. */
-static void limit_time(void)
-{
-	sigset_t alarm_set;
-
-	sigemptyset(&alarm_set);
-	sigaddset(&alarm_set, SIGALRM);
-	signal(SIGALRM, SIG_DFL);
-	sigprocmask(SIG_UNBLOCK, &alarm_set, NULL);
-	alarm(JAVA_ATTACH_MOST_MSEC / 1000);
-}
-
 static _Noreturn void help(const struct errand *errand)
 {
 	const int kept[] = { errand->root, errand->status, errand->pid_fd, errand->report };
 	struct report report = { 0 };
 
-	close_all_but(kept, ARRAY_SIZE(kept));
-	limit_time();
+	/* Its /tmp may be a network's that does not answer. Nobody else may end what has another user now. */
+	helper_begin(kept, ARRAY_SIZE(kept), JAVA_ATTACH_MOST_MSEC / 1000);
 	run_errand(errand, &report);
 	/* It fits into the pipe. */
 	_exit(write(errand->report, &report, sizeof(report)) == (ssize_t)sizeof(report) ? 0 : 1);
