@@ -62,6 +62,7 @@ struct super_block {
 };
 
 struct inode {
+	unsigned short i_mode;
 	unsigned long i_ino;
 	unsigned int i_generation;
 	struct super_block *i_sb;
@@ -94,6 +95,23 @@ struct vm_area_struct {
 	struct file *vm_file;
 };
 
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct cfs_rq {
+	int throttle_count;          /* CONFIG_CFS_BANDWIDTH */
+};
+
+struct sched_entity {
+	struct cfs_rq *cfs_rq;       /* CONFIG_FAIR_GROUP_SCHED */
+};
+
 struct maple_tree {
 	void *ma_root;
 };
@@ -112,6 +130,10 @@ struct task_struct {
 	int pid;                     /* thread, in the initial pid namespace */
 	int tgid;                    /* process */
 	unsigned in_execve : 1;
+	unsigned in_iowait : 1;
+	unsigned in_memstall : 1;    /* CONFIG_PSI: reclaiming, or waiting for who does */
+	bool throttled;              /* Linux 6.18 */
+	struct sched_entity se;
 	__u64 start_boottime;        /* ns */
 	__u64 self_exec_id;
 	struct mm_struct *mm;
@@ -121,6 +143,7 @@ struct task_struct {
 	struct pid *thread_pid;
 	struct nsproxy *nsproxy;
 	struct css_set *cgroups;
+	struct files_struct *files;
 	char comm[16];
 };
 
@@ -132,6 +155,7 @@ struct linux_binprm {
 struct pt_regs {
 	unsigned long r15, r14, r13, r12, bp, bx;
 	unsigned long r11, r10, r9, r8, ax, cx, dx, si, di;
+	unsigned long orig_ax;       /* number of the system call; negative: none */
 	unsigned long ip, sp;
 	unsigned short cs; /* once a long; beside it FRED keeps other things now (Linux 6.9) */
 };

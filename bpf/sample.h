@@ -49,6 +49,8 @@ enum sample_counter {
 	SAMPLE_SEEN,                     /* the event fired on a thread that is to be sampled */
 	SAMPLE_LOST_RING,                /* the entry could not be made and the ring was full */
 	SAMPLE_LOST_NAMESPACE,           /* a process that the daemon cannot see: outside its pid namespace */
+	SAMPLE_LOST_STORAGE,             /* a wait that was not timed: no memory to remember its beginning */
+	SAMPLE_LOST_NSEC,                /* of waits that were timed and lost all the same */
 	SAMPLE_NOT_TARGET,               /* not counted as seen: left early */
 	SAMPLE_NSEC,                     /* time that the program itself took, with all that it did for others, too */
 	SAMPLE_VERDICTS,                 /* first of SAMPLE_N_VERDICTS counters, by verdict; they sum to SAMPLE_SEEN less lost */
@@ -62,19 +64,54 @@ struct sample_process {
 	__u32 exec_id;                   /* low half of task_struct.self_exec_id */
 };
 
+/* Why a thread did not run; 0: it did. */
+enum sample_reason {
+	SAMPLE_RAN,
+	SAMPLE_RUNQUEUE,                 /* ready, but somebody else had the CPU */
+	SAMPLE_THROTTLED,                /* ready, but its cgroup had used up its quota (cpu.max) */
+	SAMPLE_LOCK,
+	SAMPLE_CHANNEL,                  /* a futex that is no lock: condition variables, parked threads of Go and Java */
+	SAMPLE_SELECT,                   /* poll, select, epoll */
+	SAMPLE_NETWORK,
+	SAMPLE_DISK,
+	SAMPLE_PIPE,
+	SAMPLE_SLEEP,
+	SAMPLE_CHILD,
+	SAMPLE_FAULT,                    /* a page that had to be read, or mmap_lock */
+	SAMPLE_RECLAIM,                  /* memory was short */
+	SAMPLE_IO_URING,
+	SAMPLE_STOPPED,                  /* by a signal, a debugger or the freezer */
+	SAMPLE_SYSCALL,                  /* another one */
+	SAMPLE_KERNEL,                   /* a thread of the kernel */
+	SAMPLE_N_REASONS,
+};
+
+/* Of a thread that waited; all 0 for one that ran. */
+struct sample_wait {
+	__u64 object;                    /* futex: its address; DISK, PIPE, NETWORK: inode; RUNQUEUE: pid of who ran before it; else 0 */
+	__u32 device;                    /* of the inode */
+	__u16 reason;                    /* enum sample_reason */
+	__u16 shift;                     /* one in 2^shift such waits was given a stack: what is counted is scaled by that */
+};
+
 /*
  * Who was sampled where. With tid 0 the entry counts nothing and says that the stack's frames were sent in this epoch.
+ * With stack 0 it is about waits that were not given a stack; what they add up to is exact.
  */
 struct sample_key {
 	__u64 stack;                     /* hash of the frames, salted per run */
 	struct sample_process process;
 	__u32 tid;
 	__u32 zero;
+	struct sample_wait wait;
 };
 
 struct sample_value {
 	__u64 count;
+	__u64 nsec, longest_nsec;        /* of waits; 0 where it ran */
 	char thread[SAMPLE_COMM_LENGTH]; /* name of the thread when the entry was made */
+	__u32 is_open;                   /* one of the waits has not ended: it goes on in the next epoch */
+	__u32 zero;
 };
 
 /*
@@ -94,6 +131,7 @@ struct sample_stack {
 	__u32 verdict;                   /* enum sample_verdict */
 	__u32 n_elided;                  /* frames of the program left out in its middle */
 	__u32 zero;
+	__u64 loose_nsec;                /* of a wait */
 	char thread[SAMPLE_COMM_LENGTH];
 };
 

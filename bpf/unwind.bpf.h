@@ -497,6 +497,14 @@ enum {
 		(registers)->is_exact = true;                                                                          \
 	} while (0)
 
+/* From where `user`, what the thread was interrupted with in user mode, says. */
+static __always_inline void unwind_from_user_mode(struct unwind *unwind, const struct pt_regs *user)
+{
+#define get(name) user->name
+	unwind_set_registers(&unwind->registers, get);
+#undef get
+}
+
 static long unwind_hash_kernel_frame(__u32 index, void *data)
 {
 	struct unwind_context *context = data;
@@ -547,9 +555,7 @@ static __always_inline void unwind_task(struct unwind *unwind, void *context,
 			struct pt_regs *user = (struct pt_regs *)bpf_task_pt_regs(task);
 
 			/* io_uring's workers have an address space, but no program counter in it (copy_thread()): 0. */
-#define get(name) user->name
-			unwind_set_registers(&unwind->registers, get);
-#undef get
+			unwind_from_user_mode(unwind, user);
 			cs = user->cs;
 		}
 	}
@@ -561,6 +567,31 @@ static __always_inline void unwind_task(struct unwind *unwind, void *context,
 	} else if (cs != UNWIND_USER_CS) {
 		/* A 32-bit program: its frames are half as wide. Where it was is all we say. */
 		unwind->frames[n_kernel] = unwind->registers.ip;
+		unwind->hash = unwind_mix(unwind->hash, unwind->registers.ip, salt);
+		unwind->n = 1;
+		unwind->verdict = SAMPLE_VERDICT_COMPAT;
+	} else {
+		unwind_user(unwind, salt);
+	}
+	unwind_finish(unwind, salt);
+}
+
+/*
+ * Likewise of a thread that is not in user mode now, from there on: what it called in the kernel is left out. `task` is the
+ * current one and has an address space. Without one frame at least when the kernel made it for work of its own.
+ */
+static __always_inline void unwind_waiting_task(struct unwind *unwind, struct task_struct *task, __u64 salt)
+{
+	struct pt_regs *user = (struct pt_regs *)bpf_task_pt_regs(task);
+
+	unwind->hash = salt;
+	unwind->n = 0;
+	unwind->n_kernel = 0;
+	unwind_from_user_mode(unwind, user);
+	if (!unwind->registers.ip || unwind_is_amid_exec(task)) {
+		unwind->verdict = SAMPLE_VERDICT_KERNEL;
+	} else if (user->cs != UNWIND_USER_CS) {
+		unwind->frames[0] = unwind->registers.ip;
 		unwind->hash = unwind_mix(unwind->hash, unwind->registers.ip, salt);
 		unwind->n = 1;
 		unwind->verdict = SAMPLE_VERDICT_COMPAT;

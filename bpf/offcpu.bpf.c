@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The off-CPU sampler: times each interval in which a thread of a target does not run, from the moment it leaves its CPU
+ * until it gets one again, and counts it where, why and for how long it waited.
+ *
+ * All waits are timed; a stack costs five times as much and is taken for one in 2^shift of them, drawn at the beginning
+ * of the wait. The shift follows from how long the thread's waits lasted before, so that it does not depend on this one's
+ * length: what a wait with a stack counts is multiplied by 2^shift, and sums are unbiased (docs/offcpu.md). The rest
+ * is counted, exactly, without a stack.
+ *
+ * A wait is told in the epoch in which it ends; offcpu_carry() cuts those that are open when an epoch ends.
+ */
+#include "kernel.h"
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "reason.bpf.h"
+#include "sample.h"
+#include "target.bpf.h"
+#include "unwind.bpf.h"
+
+/* Set before loading. */
+const volatile bool all_processes = false;
+const volatile __u64 salt = 1;
+
+/* Written by the daemon at a window's end. */
+volatile __u32 epoch = 0;
+
+/* Waits of this length, and longer ones, all have a stack. */
+volatile __u64 stack_every_nsec = 100000;
+
+enum {
+	OFFCPU_MAX_SHIFT = 12,
+	OFFCPU_MEAN_WEIGHT = 8,          /* of the waits before, against the last one */
+	OFFCPU_TARGET_BITS = 1 << 14,
+};
+
+/* By the last bits of the number of a process in the initial pid namespace: most that are no target leave here. */
+__u64 target_bits[OFFCPU_TARGET_BITS / 64];
+
+struct counters {
+	__u64 at[SAMPLE_N_COUNTERS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SAMPLE_EPOCHS);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counters SEC(".maps");
+
+/* As in cpu.bpf.c. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SAMPLE_EPOCHS);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(key_size, sizeof(struct sample_key));
+		__uint(value_size, sizeof(struct sample_value));
+	});
+} counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u8);
+} target_pids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct unwind);
+} offcpu_scratch SEC(".maps");
+
+/* Of a thread, as long as it lives. */
+struct offcpu_thread {
+	__u64 since_nsec;                /* it waits, and that is told up to here; 0: it runs */
+	__u64 woken_nsec;                /* 0: not yet */
+	__u64 mean_nsec;                 /* of its waits so far, the last ones most */
+	__u64 stack;                     /* hash; 0: none was taken */
+	struct sample_process process;
+	__u32 tid;
+	__u32 zero;
+	struct sample_wait wait;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct offcpu_thread);
+} threads SEC(".maps");
+
+static __always_inline bool is_target(const struct task_struct *task, struct sample_process *process)
+{
+	__u32 tgid = (__u32)task->tgid, bit = tgid & (OFFCPU_TARGET_BITS - 1);
+
+	if (!all_processes && !(target_bits[bit / 64] & 1ULL << (bit & 63)))
+		return false;
+	return true;
+}
+
+static __always_inline struct counters *counters_now(void)
+{
+	__u32 now = epoch & 1;
+
+	return bpf_map_lookup_elem(&counters, &now);
+}
+
+static __always_inline void *counts_now(void)
+{
+	__u32 now = epoch & 1;
+
+	return bpf_map_lookup_elem(&counts, &now);
+}
+
+/* --- The beginning of a wait --- */
+
+/* Of each 2^shift waits one has a stack. */
+static __always_inline __u32 shift_of(__u64 mean_nsec)
+{
+	__u32 shift = 0;
+
+#pragma unroll
+	for (__u32 i = 0; i < OFFCPU_MAX_SHIFT; i++)
+		shift += (mean_nsec << i) < stack_every_nsec;
+	return shift;
+}
+
+/* The hash of the stack, whose frames have been sent in this epoch; 0: there was no room for them. */
+static __always_inline __u64 take_stack(struct task_struct *task, const struct offcpu_thread *thread, struct counters *counter)
+{
+	struct sample_value nothing = {};
+	struct sample_key *marker;
+	struct unwind *unwind;
+	__u32 zero = 0, n;
+	void *map = counts_now();
+	long r;
+
+	unwind = bpf_map_lookup_elem(&offcpu_scratch, &zero);
+	if (!unwind || !map) /* cannot be */
+		return 0;
+	marker = &unwind->stack.key;
+	__builtin_memset(marker, 0, sizeof(*marker));
+	marker->process = thread->process;
+	unwind_waiting_task(unwind, task, salt);
+	if (!unwind->n)
+		return 0;
+	if (unwind->verdict < SAMPLE_N_VERDICTS)
+		counter->at[SAMPLE_VERDICTS + unwind->verdict]++;
+	marker->stack = unwind->hash;
+	r = bpf_map_update_elem(map, marker, &nothing, BPF_NOEXIST);
+	if (r == -17 /* EEXIST */)
+		return marker->stack;
+	if (r < 0)
+		return 0;
+	unwind->stack.epoch = epoch & 1;
+	unwind->stack.loose = 0;
+	unwind->stack.loose_nsec = 0;
+	n = unwind->stack.n_user;
+	if (n > SAMPLE_MAX_USER_FRAMES)
+		n = SAMPLE_MAX_USER_FRAMES;
+	if (bpf_ringbuf_output(&ring, &unwind->stack, sizeof(unwind->stack) + n * sizeof(__u64), 0) < 0) {
+		bpf_map_delete_elem(map, marker);
+		return 0;
+	}
+	return marker->stack;
+}
+
+static __always_inline void begin(struct task_struct *task, bool is_preempted, unsigned int state)
+{
+	struct offcpu_thread *thread;
+	struct sample_process process;
+	struct counters *counter;
+	__u64 start_nsec;
+	__u32 shift;
+
+	if (state & REASON_TASK_DEAD || !is_target(task, &process))
+		return;
+	target_identify(task, &process);
+	if (!all_processes && (!process.pid || !bpf_map_lookup_elem(&target_pids, &process.pid)))
+		return;
+	start_nsec = bpf_ktime_get_ns();
+	counter = counters_now();
+	if (!counter) /* cannot be */
+		return;
+	thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!thread) {
+		counter->at[SAMPLE_SEEN]++;
+		counter->at[SAMPLE_LOST_STORAGE]++;
+		return;
+	}
+	thread->process = process;
+	thread->tid = target_tid(task);
+	reason_find(task, is_preempted, state, &thread->wait);
+	thread->stack = 0;
+	thread->woken_nsec = 0;
+	shift = shift_of(thread->mean_nsec);
+	if (!(bpf_get_prandom_u32() & ((1U << shift) - 1))) {
+		thread->stack = take_stack(task, thread, counter);
+		thread->wait.shift = thread->stack ? shift : 0;
+		counter->at[SAMPLE_NSEC] += bpf_ktime_get_ns() - start_nsec;
+	}
+	__sync_lock_test_and_set(&thread->since_nsec, start_nsec);
+}
+
+/* --- Its end --- */
+
+static __always_inline void add(struct counters *counter, const struct offcpu_thread *thread, const char *comm, __u32 reason, __u64 object,
+		__u64 nsec, bool is_open)
+{
+	struct sample_key key = { .stack = thread->stack, .process = thread->process, .tid = thread->tid, .wait = thread->wait };
+	__u32 shift = thread->wait.shift & 15;
+	struct sample_value first = { .count = 1ULL << shift, .nsec = nsec << shift, .longest_nsec = nsec, .is_open = is_open };
+	struct sample_value *value;
+	void *map = counts_now();
+
+	counter->at[SAMPLE_SEEN] += 1ULL << shift;
+	key.wait.reason = (__u16)reason;
+	if (reason == SAMPLE_RUNQUEUE) {
+		key.wait.object = object;
+		key.wait.device = 0;
+	}
+	if (!map) /* cannot be */
+		return;
+	value = bpf_map_lookup_elem(map, &key);
+	if (!value) {
+		bpf_probe_read_kernel(first.thread, sizeof(first.thread), comm);
+		if (bpf_map_update_elem(map, &key, &first, BPF_NOEXIST) == 0)
+			return;
+		value = bpf_map_lookup_elem(map, &key); /* another CPU was faster, or there is no room */
+	}
+	if (!value) {
+		counter->at[SAMPLE_LOST_RING] += 1ULL << shift;
+		counter->at[SAMPLE_LOST_NSEC] += nsec << shift;
+		return;
+	}
+	__sync_fetch_and_add(&value->count, 1ULL << shift);
+	__sync_fetch_and_add(&value->nsec, nsec << shift);
+	if (nsec > value->longest_nsec)
+		value->longest_nsec = nsec;
+	if (is_open)
+		value->is_open = 1;
+}
+
+/* The part of a wait that ends at `end_nsec`, split where it was woken. `by`: who had the CPU meanwhile. */
+static __always_inline void tell(struct offcpu_thread *thread, const char *comm, __u64 since_nsec, __u64 end_nsec, __u64 by, bool is_open)
+{
+	__u64 total_nsec = end_nsec - since_nsec, blocked_nsec = total_nsec, woken_nsec = thread->woken_nsec;
+	struct counters *counter = counters_now();
+	__u32 reason = thread->wait.reason;
+
+	if (!counter || end_nsec < since_nsec)
+		return;
+	if (reason == SAMPLE_RUNQUEUE || reason == SAMPLE_THROTTLED) {
+		add(counter, thread, comm, reason, by, total_nsec, is_open);
+		return;
+	}
+	if (woken_nsec)
+		blocked_nsec = woken_nsec > since_nsec ? woken_nsec - since_nsec : 0;
+	if (blocked_nsec > total_nsec)
+		blocked_nsec = total_nsec;
+	if (blocked_nsec)
+		add(counter, thread, comm, reason, 0, blocked_nsec, is_open);
+	if (total_nsec > blocked_nsec)
+		add(counter, thread, comm, SAMPLE_RUNQUEUE, by, total_nsec - blocked_nsec, is_open);
+}
+
+static __always_inline void end(struct task_struct *task, struct task_struct *previous)
+{
+	struct offcpu_thread *thread;
+	struct sample_process process;
+	__u64 since_nsec, now_nsec, nsec, by;
+
+	if (!is_target(task, &process))
+		return;
+	thread = bpf_task_storage_get(&threads, task, NULL, 0);
+	if (!thread)
+		return;
+	since_nsec = __sync_lock_test_and_set(&thread->since_nsec, 0);
+	if (!since_nsec)
+		return;
+	now_nsec = bpf_ktime_get_ns();
+	nsec = now_nsec - since_nsec;
+	by = previous->pid ? target_tid(previous->group_leader) : 0;
+	tell(thread, task->comm, since_nsec, now_nsec, by, false);
+	thread->mean_nsec = thread->mean_nsec - thread->mean_nsec / OFFCPU_MEAN_WEIGHT + nsec / OFFCPU_MEAN_WEIGHT;
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(offcpu_switch, bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
+{
+	begin(prev, preempt, prev_state);
+	end(next, prev);
+	return 0;
+}
+
+SEC("tp_btf/sched_waking")
+int BPF_PROG(offcpu_waking, struct task_struct *task)
+{
+	struct offcpu_thread *thread;
+	struct sample_process process;
+
+	if (!is_target(task, &process))
+		return 0;
+	thread = bpf_task_storage_get(&threads, task, NULL, 0);
+	if (thread && thread->since_nsec && !thread->woken_nsec)
+		thread->woken_nsec = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* --- The end of an epoch --- */
+
+struct bpf_iter__task {
+	void *meta;
+	struct task_struct *task;
+};
+
+/* What is open is told up to now; the rest of it belongs to the epoch that follows. */
+SEC("iter/task")
+int offcpu_carry(struct bpf_iter__task *context)
+{
+	struct task_struct *task = context->task;
+	struct offcpu_thread *thread;
+	struct sample_process process;
+	__u64 since_nsec, now_nsec;
+
+	if (!task || !is_target(task, &process))
+		return 0;
+	thread = bpf_task_storage_get(&threads, task, NULL, 0);
+	if (!thread)
+		return 0;
+	since_nsec = thread->since_nsec;
+	now_nsec = bpf_ktime_get_ns();
+	/* Or it ends this very moment, and is told there. */
+	if (!since_nsec || now_nsec <= since_nsec || __sync_val_compare_and_swap(&thread->since_nsec, since_nsec, now_nsec) != since_nsec)
+		return 0;
+	tell(thread, task->comm, since_nsec, now_nsec, 0, true);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

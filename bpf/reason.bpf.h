@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+/*
+ * Why a thread leaves its CPU, told by what sched_switch sees anyway: its state, the system call it is in and its
+ * arguments, the file behind the descriptor. No other probe is needed.
+ */
+#include "kernel.h"
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#include "sample.h"
+
+/* include/linux/sched.h */
+enum {
+	REASON_TASK_STOPPED = 0x4 | 0x8, /* __TASK_STOPPED, __TASK_TRACED */
+	REASON_TASK_DEAD = 0x80,
+	REASON_TASK_FROZEN = 0x8000,
+};
+
+/* include/uapi/linux/stat.h */
+enum {
+	REASON_S_IFMT = 0170000,
+	REASON_S_IFSOCK = 0140000,
+	REASON_S_IFREG = 0100000,
+	REASON_S_IFBLK = 0060000,
+	REASON_S_IFDIR = 0040000,
+	REASON_S_IFIFO = 0010000,
+};
+
+/* include/uapi/linux/futex.h */
+enum {
+	REASON_FUTEX_CMD_MASK = ~(128 | 256), /* FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME */
+	REASON_FUTEX_WAIT = 0,
+	REASON_FUTEX_LOCK_PI = 6,
+	REASON_FUTEX_WAIT_BITSET = 9,
+	REASON_FUTEX_LOCK_PI2 = 13,
+};
+
+#define REASON_PF_MEMALLOC 0x00000800 /* include/linux/sched.h: reclaiming memory */
+
+/*
+ * A lock or something else? Locks of glibc, musl (2 or -1), Rust, Go's runtime and libstdc++ wait for a word that says
+ * "locked, and somebody waits", which is 2 in all of them (glibc nptl/lowlevellock.h; Rust library/std/src/sys/sync/mutex/
+ * futex.rs; Go runtime/lock_futex.go, mutex_sleeping). Condition variables wait for a count, parked threads for 0.
+ */
+static __always_inline void reason_of_futex(const struct pt_regs *regs, struct sample_wait *ret)
+{
+	__u32 operation = (__u32)regs->si & REASON_FUTEX_CMD_MASK, value = (__u32)regs->dx;
+
+	ret->object = regs->di;
+	ret->reason = SAMPLE_CHANNEL;
+	if (operation == REASON_FUTEX_LOCK_PI || operation == REASON_FUTEX_LOCK_PI2)
+		ret->reason = SAMPLE_LOCK;
+	else if ((operation == REASON_FUTEX_WAIT || operation == REASON_FUTEX_WAIT_BITSET) && value == 2)
+		ret->reason = SAMPLE_LOCK;
+}
+
+/* The file behind a descriptor of the task. */
+static __always_inline void reason_of_file(struct task_struct *task, __u64 number, struct sample_wait *ret)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct inode *inode;
+	struct file **files, *file = NULL;
+
+	ret->reason = SAMPLE_SYSCALL;
+	if ((__u32)number >= BPF_CORE_READ(table, max_fds))
+		return;
+	files = BPF_CORE_READ(table, fd);
+	if (bpf_probe_read_kernel(&file, sizeof(file), files + (__u32)number) < 0 || !file)
+		return;
+	inode = BPF_CORE_READ(file, f_inode);
+	switch (BPF_CORE_READ(inode, i_mode) & REASON_S_IFMT) {
+	case REASON_S_IFSOCK:
+		ret->reason = SAMPLE_NETWORK;
+		break;
+	case REASON_S_IFIFO:
+		ret->reason = SAMPLE_PIPE;
+		break;
+	case REASON_S_IFREG:
+	case REASON_S_IFDIR:
+	case REASON_S_IFBLK:
+		ret->reason = SAMPLE_DISK;
+		break;
+	default: /* a terminal, eventfd, inotify, ... */
+		return;
+	}
+	ret->object = BPF_CORE_READ(inode, i_ino);
+	ret->device = BPF_CORE_READ(inode, i_sb, s_dev);
+}
+
+/* By the number of the system call (arch/x86/entry/syscalls/syscall_64.tbl). */
+static __always_inline void reason_of_syscall(struct task_struct *task, const struct pt_regs *regs, bool is_io, struct sample_wait *ret)
+{
+	__u32 number = (__u32)regs->orig_ax;
+
+	switch (number) {
+	case 202: /* futex */
+		reason_of_futex(regs, ret);
+		return;
+	case 449: /* futex_waitv */
+	case 455: /* futex_wait */
+		ret->object = regs->di;
+		ret->reason = SAMPLE_CHANNEL;
+		return;
+	case 7:   /* poll */
+	case 23:  /* select */
+	case 232: /* epoll_wait */
+	case 270: /* pselect6 */
+	case 271: /* ppoll */
+	case 281: /* epoll_pwait */
+	case 441: /* epoll_pwait2 */
+		ret->reason = SAMPLE_SELECT;
+		return;
+	case 34:  /* pause */
+	case 35:  /* nanosleep */
+	case 128: /* rt_sigtimedwait */
+	case 130: /* rt_sigsuspend */
+	case 230: /* clock_nanosleep */
+		ret->reason = SAMPLE_SLEEP;
+		return;
+	case 61:  /* wait4 */
+	case 247: /* waitid */
+		ret->reason = SAMPLE_CHILD;
+		return;
+	case 426: /* io_uring_enter */
+		ret->reason = SAMPLE_IO_URING;
+		return;
+	case 0:   /* read */
+	case 1:   /* write */
+	case 17:  /* pread64 */
+	case 18:  /* pwrite64 */
+	case 19:  /* readv */
+	case 20:  /* writev */
+	case 40:  /* sendfile */
+	case 42:  /* connect */
+	case 43:  /* accept */
+	case 44:  /* sendto */
+	case 45:  /* recvfrom */
+	case 46:  /* sendmsg */
+	case 47:  /* recvmsg */
+	case 73:  /* flock */
+	case 74:  /* fsync */
+	case 75:  /* fdatasync */
+	case 77:  /* ftruncate */
+	case 78:  /* getdents */
+	case 217: /* getdents64 */
+	case 275: /* splice */
+	case 277: /* sync_file_range */
+	case 285: /* fallocate */
+	case 288: /* accept4 */
+	case 295: /* preadv */
+	case 296: /* pwritev */
+	case 299: /* recvmmsg */
+	case 306: /* syncfs */
+	case 307: /* sendmmsg */
+	case 327: /* preadv2 */
+	case 328: /* pwritev2 */
+		reason_of_file(task, regs->di, ret);
+		break;
+	default:
+		ret->reason = SAMPLE_SYSCALL;
+	}
+	/* Not by what it is called, but by what it does. */
+	if (is_io)
+		ret->reason = SAMPLE_DISK;
+}
+
+static __always_inline bool reason_is_throttled(struct task_struct *task)
+{
+	/* Since Linux 6.18 it is threads that are throttled, on their way to user mode (commit e1fad12dcb66). */
+	if (bpf_core_field_exists(task->throttled))
+		return task->throttled;
+	if (bpf_core_field_exists(task->se.cfs_rq) && bpf_core_field_exists(((struct cfs_rq *)NULL)->throttle_count))
+		return BPF_CORE_READ(task, se.cfs_rq, throttle_count) > 0;
+	return false;
+}
+
+/* Of `task`, the current one, which leaves its CPU in `state`; `is_preempted`: it did not want to. */
+static __always_inline void reason_find(struct task_struct *task, bool is_preempted, unsigned int state, struct sample_wait *ret)
+{
+	const struct pt_regs *regs;
+	bool is_io;
+
+	ret->object = 0;
+	ret->device = 0;
+	ret->shift = 0;
+	if (is_preempted || !state) {
+		ret->reason = reason_is_throttled(task) ? SAMPLE_THROTTLED : SAMPLE_RUNQUEUE;
+		return;
+	}
+	if (state & (REASON_TASK_STOPPED | REASON_TASK_FROZEN)) {
+		ret->reason = SAMPLE_STOPPED;
+		return;
+	}
+	if (task->flags & PF_KTHREAD || !task->mm) {
+		ret->reason = SAMPLE_KERNEL;
+		return;
+	}
+	if (task->flags & REASON_PF_MEMALLOC || (bpf_core_field_exists(task->in_memstall) && BPF_CORE_READ_BITFIELD(task, in_memstall))) {
+		ret->reason = SAMPLE_RECLAIM;
+		return;
+	}
+	regs = (const struct pt_regs *)bpf_task_pt_regs(task);
+	is_io = BPF_CORE_READ_BITFIELD(task, in_iowait);
+	if ((__s32)regs->orig_ax < 0) {
+		ret->reason = SAMPLE_FAULT; /* no system call: an exception, hence a page that is not there */
+		return;
+	}
+	reason_of_syscall(task, regs, is_io, ret);
+}
