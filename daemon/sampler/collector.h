@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * What all samplers do alike with their programs' maps (bpf/sample.h): two sets of counts in turns, the ring of stacks,
+ * the counters, and how a window ends.
+ *
+ * The programs are told to count in the other set; then we wait until none of those that were running at that moment
+ * still does (see fence() in collector.c), and what the first set holds is final.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "sampler.h"
+
+struct collector;
+struct stacks;
+
+struct collector_options {
+	const char *name;                    /* of the inner maps, for bpftool: at most 15 characters */
+	int ring_fd, counts_fd, counters_fd; /* of the loaded object; borrowed, they outlive the collector */
+	volatile uint32_t *epoch;            /* in the object's memory */
+	uint32_t n_entries;                  /* of the map of counts; 0: default */
+	sampler_seen_fn seen;                /* may be NULL */
+	void *userdata;
+};
+
+/* The first window begins with collector_begin(). 0 or -errno. */
+int collector_new(sd_event *loop, const struct collector_options *options, struct collector **ret);
+struct collector *collector_free(struct collector *collector);
+
+/* Begins the first window. `period_nsec`: what one count stands for. */
+void collector_begin(struct collector *collector, uint64_t period_nsec);
+/*
+ * Ends the window, begins the next one with another period. What fails after the epochs have changed leaves all that was
+ * not taken yet in the maps: it is counted in the window that ends when this epoch is drained again. Nothing is lost.
+ */
+int collector_turn(struct collector *collector, uint64_t period_nsec, struct stacks **ret);
+
+/* Bytes of kernel memory of the maps of counts. */
+uint64_t collector_memory(const struct collector *collector);
+/* What the kernel accounts for a map, as /proc tells; 0 when it does not. */
+uint64_t collector_map_memory(int fd);
+
+/* Bytes of a ring for these CPUs; a power of two. */
+uint32_t collector_ring_bytes(int n_cpus);
+
+/* The inode of our pid namespace, or 0 in the initial one: nothing to translate then (bpf/target.bpf.h). */
+int collector_pid_namespace(uint32_t *ret);
