@@ -267,6 +267,7 @@ int collector_turn(struct collector *collector, uint64_t period_nsec, struct sta
 
 	stacks = stacks_builder_finish_take(epoch->builder);
 	epoch->builder = next;
+	stacks_builder_carry(collector->epochs[collector->now].builder, stacks);
 	stacks->start_wall_nsec = epoch->start_wall_nsec;
 	stacks->duration_nsec = end_nsec - epoch->start_nsec;
 	stacks->period_nsec = epoch->period_nsec;
@@ -274,6 +275,8 @@ int collector_turn(struct collector *collector, uint64_t period_nsec, struct sta
 	stacks->seen = sums[SAMPLE_SEEN];
 	stacks->lost_ring = sums[SAMPLE_LOST_RING];
 	stacks->lost_namespace = sums[SAMPLE_LOST_NAMESPACE];
+	stacks->lost_storage = sums[SAMPLE_LOST_STORAGE];
+	stacks->lost_nsec = sums[SAMPLE_LOST_NSEC];
 	memcpy(stacks->verdicts, &sums[SAMPLE_VERDICTS], sizeof(stacks->verdicts));
 	*ret = stacks;
 	return 0;

@@ -3,6 +3,7 @@
 /*
  * What one sampler collected in one window: raw addresses and counts. Written by the sampler alone, then handed over whole.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "location.h"
@@ -17,12 +18,16 @@ struct stacks_stack {
 	uint16_t n_kernel, n_user;
 	uint32_t n_elided;                   /* frames left out between the first STACKS_LEAF_HALF of the user and the rest */
 	size_t first_frame;                  /* index into frames: n_kernel of the kernel, then n_user, leaf first */
+	uint64_t hash;                       /* by which the sampler knows it; 0: waits that were not given a stack */
 };
 
 struct stacks_sample {
 	uint32_t stack;                      /* index into stacks */
 	uint32_t tid;
 	uint64_t count;
+	uint64_t nsec, longest_nsec;         /* of waits; 0 where it ran */
+	struct sample_wait wait;
+	bool is_open;                        /* the last of the waits goes on in the next window */
 	char thread[SAMPLE_COMM_LENGTH];     /* terminated */
 };
 
@@ -41,6 +46,8 @@ struct stacks {
 	uint64_t seen;
 	uint64_t lost_ring;                  /* neither map nor ring had room */
 	uint64_t lost_namespace;             /* processes outside our pid namespace */
+	uint64_t lost_storage;               /* waits whose beginning could not be remembered */
+	uint64_t lost_nsec;                  /* of waits that are among lost_ring */
 	uint64_t lost_frames;                /* counted, but the frames never arrived, or were more than we keep */
 	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* sum: seen less lost_ring and lost_namespace */
 };

@@ -16,6 +16,7 @@ struct stack_key {
 struct loose_key {
 	uint32_t stack;         /* index */
 	uint32_t tid;
+	struct sample_wait wait;
 };
 
 struct stacks_builder {
@@ -102,7 +103,8 @@ static int find_stack(struct stacks_builder *builder, uint64_t hash, uint32_t pr
 	r = map_put(&builder->by_hash, &key, &value);
 	if (r < 0)
 		return r;
-	r = vec_push(&stacks->stacks, ((struct stacks_stack){ .process = process, .verdict = no_frames }));
+	r = vec_push(&stacks->stacks, ((struct stacks_stack){ .process = process, .hash = hash,
+			.verdict = hash ? no_frames : SAMPLE_VERDICT_KERNEL }));
 	if (r < 0) {
 		map_remove(&builder->by_hash, &key);
 		return r;
@@ -138,28 +140,55 @@ static int take_frames(struct stacks_builder *builder, struct stacks_stack *stac
 	return 0;
 }
 
-static int push_sample(struct stacks_builder *builder, uint32_t stack, uint32_t tid, uint64_t count, const char *thread)
+/* Of a stack of another window, whose frames are in order. */
+static int copy_frames(struct stacks_builder *builder, const struct stacks_stack *from, const struct stacks *of, struct stacks_stack *to)
 {
-	struct stacks_sample sample = { .stack = stack, .tid = tid, .count = count };
+	struct stacks *stacks = builder->stacks;
+	size_t n = (size_t)from->n_kernel + from->n_user, first = stacks->frames.n;
+	int r;
+
+	if (n > builder->limits.n_frames - first)
+		return -ENOSPC;
+	r = vec_reserve(&stacks->frames, first + n);
+	if (r < 0)
+		return r;
+	vec_append(&stacks->frames, of->frames.at + from->first_frame, n);
+	to->first_frame = first;
+	to->n_kernel = from->n_kernel;
+	to->n_user = from->n_user;
+	to->n_elided = from->n_elided;
+	to->verdict = from->verdict;
+	return 0;
+}
+
+static int push_sample(struct stacks_builder *builder, const struct stacks_sample *sample, const char *thread)
+{
+	struct stacks_sample named = *sample;
 
 	if (builder->stacks->samples.n >= builder->limits.n_samples)
 		return -ENOSPC;
-	memcpy(sample.thread, thread, SAMPLE_COMM_LENGTH - 1);
-	return vec_push(&builder->stacks->samples, sample);
+	memcpy(named.thread, thread, SAMPLE_COMM_LENGTH - 1);
+	return vec_push(&builder->stacks->samples, named);
 }
 
 static int add_loose(struct stacks_builder *builder, uint32_t stack, const struct sample_stack *header)
 {
-	const struct loose_key key = { .stack = stack, .tid = header->key.tid };
+	const struct loose_key key = { .stack = stack, .tid = header->key.tid, .wait = header->key.wait };
+	const struct stacks_sample sample = { .stack = stack, .tid = header->key.tid, .count = header->loose, .nsec = header->loose_nsec,
+		.longest_nsec = header->loose_nsec, .wait = header->key.wait };
 	uint32_t *index = map_get(&builder->loose, &key);
 	void *value;
 	int r;
 
 	if (index) {
-		builder->stacks->samples.at[*index].count += header->loose;
+		struct stacks_sample *before = &builder->stacks->samples.at[*index];
+
+		before->count += header->loose;
+		before->nsec += header->loose_nsec;
+		before->longest_nsec = MAX(before->longest_nsec, header->loose_nsec);
 		return 0;
 	}
-	r = push_sample(builder, stack, header->key.tid, header->loose, header->thread);
+	r = push_sample(builder, &sample, header->thread);
 	if (r < 0)
 		return r;
 	/* Failing here costs a second sample of the same stack and thread, which is still right. */
@@ -227,7 +256,10 @@ void stacks_builder_add_entry(struct stacks_builder *builder, const struct sampl
 		const struct sample_value *value)
 {
 	struct stacks *stacks = builder->stacks;
+	struct stacks_sample sample = { .tid = key->tid, .count = value->count, .nsec = value->nsec, .longest_nsec = value->longest_nsec,
+		.wait = key->wait, .is_open = value->is_open };
 	uint32_t process, stack, *index;
+	struct stacks_sample *before;
 
 	if (!key->tid)
 		return;
@@ -235,11 +267,36 @@ void stacks_builder_add_entry(struct stacks_builder *builder, const struct sampl
 		stacks->lost_frames += value->count;
 		return;
 	}
-	index = map_get(&builder->loose, &(struct loose_key){ .stack = stack, .tid = key->tid });
-	if (index)
-		stacks->samples.at[*index].count += value->count;
-	else if (push_sample(builder, stack, key->tid, value->count, value->thread) < 0)
-		stacks->lost_frames += value->count;
+	sample.stack = stack;
+	index = map_get(&builder->loose, &(struct loose_key){ .stack = stack, .tid = key->tid, .wait = key->wait });
+	if (!index) {
+		if (push_sample(builder, &sample, value->thread) < 0)
+			stacks->lost_frames += value->count;
+		return;
+	}
+	before = &stacks->samples.at[*index];
+	before->count += sample.count;
+	before->nsec += sample.nsec;
+	before->longest_nsec = MAX(before->longest_nsec, sample.longest_nsec);
+	before->is_open |= sample.is_open;
+}
+
+void stacks_builder_carry(struct stacks_builder *builder, const struct stacks *before)
+{
+	struct stacks *stacks = builder->stacks;
+
+	for (size_t i = 0; i < before->samples.n; i++) {
+		const struct stacks_stack *from = &before->stacks.at[before->samples.at[i].stack];
+		const struct process_id *id = &before->processes.at[from->process];
+		const struct sample_process process = { .pid = id->pid, .exec_id = id->exec_id, .start_nsec = id->start_nsec };
+		uint32_t number, stack;
+
+		if (!before->samples.at[i].is_open || !from->hash || find_process(builder, &process, &number) < 0 ||
+		    find_stack(builder, from->hash, number, &stack) < 0 || stacks->stacks.at[stack].verdict != no_frames)
+			continue;
+		if (copy_frames(builder, from, before, &stacks->stacks.at[stack]) < 0)
+			continue; /* counted as lost when the builder finishes */
+	}
 }
 
 /* Drops the samples of stacks whose frames never came; such a stack stays, without frames and samples. */

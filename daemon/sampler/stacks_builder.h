@@ -35,5 +35,11 @@ enum { STACKS_BUILDER_NEW_PROCESS = 1 };
 void stacks_builder_add_entry(struct stacks_builder *builder, const struct sample_key *key,
 		const struct sample_value *value);
 
+/*
+ * From the window before: the frames of waits that were open at its end. They were sent when the waits began, and are not
+ * sent again.
+ */
+void stacks_builder_carry(struct stacks_builder *builder, const struct stacks *before);
+
 /* Hands over what has come together. All but lost_frames and the arrays is left to the caller to fill in. */
 struct stacks *stacks_builder_finish_take(struct stacks_builder *builder);
