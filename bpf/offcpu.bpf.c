@@ -36,11 +36,11 @@ volatile __u64 stack_every_nsec = 100000;
 enum {
 	OFFCPU_MAX_SHIFT = 12,
 	OFFCPU_MEAN_WEIGHT = 8,          /* of the waits before, against the last one */
-	OFFCPU_TARGET_BITS = 1 << 14,
+	OFFCPU_BY_LEAST_NSEC = 100000,   /* who had the CPU is told of waits for it that are no accident: there are many who */
 };
 
 /* By the last bits of the number of a process in the initial pid namespace: most that are no target leave here. */
-__u64 target_bits[OFFCPU_TARGET_BITS / 64];
+__u64 target_bits[SAMPLE_TARGET_BITS / 64];
 
 struct counters {
 	__u64 at[SAMPLE_N_COUNTERS];
@@ -106,7 +106,7 @@ struct {
 
 static __always_inline bool is_target(const struct task_struct *task, struct sample_process *process)
 {
-	__u32 tgid = (__u32)task->tgid, bit = tgid & (OFFCPU_TARGET_BITS - 1);
+	__u32 tgid = (__u32)task->tgid, bit = tgid & (SAMPLE_TARGET_BITS - 1);
 
 	if (!all_processes && !(target_bits[bit / 64] & 1ULL << (bit & 63)))
 		return false;
@@ -231,7 +231,7 @@ static __always_inline void add(struct counters *counter, const struct offcpu_th
 	counter->at[SAMPLE_SEEN] += 1ULL << shift;
 	key.wait.reason = (__u16)reason;
 	if (reason == SAMPLE_RUNQUEUE) {
-		key.wait.object = object;
+		key.wait.object = nsec >= OFFCPU_BY_LEAST_NSEC ? object : 0;
 		key.wait.device = 0;
 	}
 	if (!map) /* cannot be */

@@ -18,6 +18,7 @@ enum {
 	SAMPLE_MAX_DEPTH = 8192,         /* of a program's stack that is walked */
 	SAMPLE_COMM_LENGTH = 16,         /* TASK_COMM_LEN */
 	SAMPLE_EPOCHS = 2,
+	SAMPLE_TARGET_BITS = 1 << 14,    /* by the last bits of a process's number: is it a target, perhaps? */
 };
 
 /*

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sampler_offcpu.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "collector.h"
+#include "log.h"
+#include "offcpu.skel.h"
+#include "sample.h"
+#include "unwind_maps.h"
+
+enum { MAX_TARGETS = 16384 };
+
+struct sampler_offcpu {
+	struct sampler sampler; /* first */
+	struct offcpu_bpf *bpf;
+	struct collector *collector;
+	bool all_processes, is_attached;
+	uint32_t *n_targets_of_bit;          /* of bpf->bss->target_bits */
+	uint64_t memory_bytes;
+};
+
+static const struct sampler_ops sampler_offcpu_ops;
+
+static struct sampler_offcpu *from_sampler(struct sampler *sampler)
+{
+	return (struct sampler_offcpu *)sampler;
+}
+
+/* ---- a window's end ---- */
+
+/* Runs offcpu_carry() over all threads: waits that are open are told up to now. */
+static int carry(struct sampler_offcpu *offcpu)
+{
+	_cleanup_close_ int fd = -1;
+	char nothing[64];
+	ssize_t n;
+
+	fd = bpf_iter_create(bpf_link__fd(offcpu->bpf->links.offcpu_carry));
+	if (fd < 0)
+		return -errno;
+	do
+		n = read(fd, nothing, sizeof(nothing));
+	while (n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN)));
+	return n < 0 ? -errno : 0;
+}
+
+static void detach(struct sampler_offcpu *offcpu)
+{
+	bpf_link__destroy(offcpu->bpf->links.offcpu_switch);
+	bpf_link__destroy(offcpu->bpf->links.offcpu_waking);
+	offcpu->bpf->links.offcpu_switch = offcpu->bpf->links.offcpu_waking = NULL;
+	offcpu->is_attached = false;
+}
+
+static int attach(struct sampler_offcpu *offcpu)
+{
+	struct offcpu_bpf *bpf = offcpu->bpf;
+
+	bpf->links.offcpu_waking = bpf_program__attach(bpf->progs.offcpu_waking);
+	if (bpf->links.offcpu_waking)
+		bpf->links.offcpu_switch = bpf_program__attach(bpf->progs.offcpu_switch);
+	if (!bpf->links.offcpu_switch) {
+		int error = errno;
+
+		detach(offcpu);
+		return -error;
+	}
+	offcpu->is_attached = true;
+	return 0;
+}
+
+static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
+{
+	struct sampler_offcpu *offcpu = from_sampler(sampler);
+	int r;
+
+	if (offcpu->is_attached) {
+		r = carry(offcpu);
+		if (r < 0)
+			return r;
+	}
+	if (!rate && offcpu->is_attached)
+		detach(offcpu);
+	r = collector_turn(offcpu->collector, 1, ret);
+	if (r >= 0 && rate && !offcpu->is_attached)
+		r = attach(offcpu);
+	return r;
+}
+
+static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
+{
+	struct sampler_offcpu *offcpu = from_sampler(sampler);
+	int r, fd = bpf_map__fd(offcpu->bpf->maps.target_pids);
+	uint32_t bit = pid % SAMPLE_TARGET_BITS;
+	__u64 *word = &offcpu->bpf->bss->target_bits[bit / 64];
+	uint8_t one = 1;
+
+	if (offcpu->all_processes)
+		return 0;
+	if (is_target) {
+		r = bpf_map_update_elem(fd, &pid, &one, BPF_NOEXIST);
+		if (r < 0)
+			return r == -EEXIST ? 0 : r;
+		offcpu->n_targets_of_bit[bit]++;
+		__atomic_or_fetch(word, UINT64_C(1) << bit % 64, __ATOMIC_RELAXED);
+		return 0;
+	}
+	r = bpf_map_delete_elem(fd, &pid);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (--offcpu->n_targets_of_bit[bit] == 0)
+		__atomic_and_fetch(word, ~(UINT64_C(1) << bit % 64), __ATOMIC_RELAXED);
+	return 0;
+}
+
+static uint64_t memory(const struct sampler *sampler)
+{
+	return ((const struct sampler_offcpu *)sampler)->memory_bytes;
+}
+
+void sampler_offcpu_set_stack_every(struct sampler *sampler, uint64_t nsec)
+{
+	__atomic_store_n(&from_sampler(sampler)->bpf->data->stack_every_nsec, nsec, __ATOMIC_RELAXED);
+}
+
+/* ---- life ---- */
+
+static struct sampler *sampler_offcpu_free(struct sampler *sampler)
+{
+	struct sampler_offcpu *offcpu = from_sampler(sampler);
+
+	if (!offcpu)
+		return NULL;
+	offcpu_bpf__detach(offcpu->bpf);
+	collector_free(offcpu->collector);
+	offcpu_bpf__destroy(offcpu->bpf);
+	free(offcpu->n_targets_of_bit);
+	free(offcpu);
+	return NULL;
+}
+
+static void sampler_offcpu_free_p(struct sampler_offcpu **offcpu)
+{
+	if (*offcpu)
+		sampler_offcpu_free(&(*offcpu)->sampler);
+}
+
+static int load(struct sampler_offcpu *offcpu, const struct sampler_options *options)
+{
+	int n_cpus = libbpf_num_possible_cpus(), r;
+	struct offcpu_bpf *bpf = offcpu_bpf__open();
+	uint32_t pid_namespace = 0;
+	uint64_t salt;
+
+	if (!bpf)
+		return -errno;
+	offcpu->bpf = bpf;
+	r = collector_pid_namespace(&pid_namespace);
+	if (r < 0)
+		return r;
+	if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt))
+		return -errno;
+	bpf->rodata->salt = salt | 1;
+	bpf->rodata->all_processes = options->all_processes;
+	bpf->rodata->pid_namespace = pid_namespace;
+	bpf->rodata->has_tables = !!options->unwind_maps;
+	/* The bits are of numbers in the initial namespace, which we do not know here. */
+	if (pid_namespace)
+		memset(bpf->bss->target_bits, 0xff, sizeof(bpf->bss->target_bits));
+	bpf_program__set_autoattach(bpf->progs.offcpu_switch, false);
+	bpf_program__set_autoattach(bpf->progs.offcpu_waking, false);
+	r = bpf_map__set_max_entries(bpf->maps.ring, options->ring_bytes ? options->ring_bytes : collector_ring_bytes(n_cpus));
+	if (r >= 0)
+		r = bpf_map__set_max_entries(bpf->maps.target_pids, MAX_TARGETS);
+	if (r >= 0 && options->unwind_maps)
+		r = unwind_maps_share(options->unwind_maps, bpf->obj);
+	if (r >= 0)
+		r = offcpu_bpf__load(bpf);
+	/* The iterator; it does nothing until it is read. */
+	if (r >= 0)
+		r = offcpu_bpf__attach(bpf);
+	return r;
+}
+
+static int make_collector(struct sampler_offcpu *offcpu, sd_event *loop, const struct sampler_options *options, sampler_seen_fn seen,
+		void *userdata)
+{
+	const struct collector_options collector = {
+		.name = "offcpu_counts",
+		.ring_fd = bpf_map__fd(offcpu->bpf->maps.ring),
+		.counts_fd = bpf_map__fd(offcpu->bpf->maps.counts),
+		.counters_fd = bpf_map__fd(offcpu->bpf->maps.counters),
+		.epoch = &offcpu->bpf->bss->epoch,
+		.n_entries = options->n_entries,
+		.seen = seen,
+		.userdata = userdata,
+	};
+
+	return collector_new(loop, &collector, &offcpu->collector);
+}
+
+int sampler_offcpu_new(sd_event *loop, const struct sampler_options *options, sampler_seen_fn seen, void *userdata, struct sampler **ret)
+{
+	_cleanup_(sampler_offcpu_free_p) struct sampler_offcpu *offcpu = calloc(1, sizeof(*offcpu));
+	struct bpf_map *map;
+	int r;
+
+	if (!offcpu)
+		return -ENOMEM;
+	offcpu->sampler.ops = &sampler_offcpu_ops;
+	offcpu->all_processes = options->all_processes;
+	offcpu->n_targets_of_bit = calloc(SAMPLE_TARGET_BITS, sizeof(*offcpu->n_targets_of_bit));
+	if (!offcpu->n_targets_of_bit)
+		return -ENOMEM;
+	r = load(offcpu, options);
+	if (r >= 0)
+		r = make_collector(offcpu, loop, options, seen, userdata);
+	if (r < 0)
+		return r;
+	offcpu->memory_bytes = collector_memory(offcpu->collector);
+	bpf_object__for_each_map(map, offcpu->bpf->obj)
+		if (strncmp(bpf_map__name(map), "unwind_", strlen("unwind_")) != 0)
+			offcpu->memory_bytes += collector_map_memory(bpf_map__fd(map));
+	collector_begin(offcpu->collector, 1);
+	r = options->rate ? attach(offcpu) : 0;
+	if (r < 0)
+		return r;
+	*ret = &TAKE(offcpu)->sampler;
+	return 0;
+}
+
+static const struct sampler_ops sampler_offcpu_ops = {
+	.kind = "block",
+	.drain = drain,
+	.set_target = set_target,
+	.memory = memory,
+	.free = sampler_offcpu_free,
+};

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Off-CPU time: each interval in which a thread of a target waits, timed in the kernel by bpf/offcpu.bpf.c, with its
+ * stack and the reason. A wait that is open at a window's end is counted up to there, and goes on in the next window.
+ */
+#include "sampler.h"
+
+/*
+ * Loads, attaches and begins the first window, unless options->rate is 0: then nothing is attached until a drain says
+ * otherwise. `rate` otherwise means nothing: a wait is an event. 0, or -errno as sampler_cpu_new().
+ */
+int sampler_offcpu_new(sd_event *loop, const struct sampler_options *options, sampler_seen_fn seen, void *userdata,
+		struct sampler **ret);
+
+/*
+ * Waits that last so long, and longer ones, all have a stack; of shorter ones a share, which falls as they get shorter. The
+ * governor raises it when stacks cost too much.
+ */
+void sampler_offcpu_set_stack_every(struct sampler *sampler, uint64_t nsec);
