@@ -25,6 +25,7 @@
 #include "press.h"
 #include "privileges.h"
 #include "sampler_cpu.h"
+#include "sampler_offcpu.h"
 #include "stacks.h"
 #include "tables.h"
 #include "targets.h"
@@ -43,6 +44,7 @@ struct once {
 	struct targets *targets;
 	struct unwind_maps *unwind_maps;
 	struct tables *tables;
+	enum profile_kind kind;
 	struct sampler *sampler;
 	struct java_maps *java_maps;         /* NULL unless the configuration wants it */
 	struct press *press;
@@ -239,7 +241,12 @@ static int start_sampler(struct once *once)
 	};
 	int r;
 
-	r = sampler_cpu_new(once->loop, &options, on_seen, once, &once->sampler);
+	if (profile_kind_by_name(once->wanted->kinds[0], &once->kind) < 0)
+		return -EINVAL;
+	if (once->kind == PROFILE_CPU)
+		r = sampler_cpu_new(once->loop, &options, on_seen, once, &once->sampler);
+	else
+		r = sampler_offcpu_new(once->loop, &options, on_seen, once, &once->sampler);
 	if (r >= 0 && once->wanted->pid)
 		r = once->sampler->ops->set_target(once->sampler, once->wanted->pid, true);
 	return r;
@@ -307,7 +314,7 @@ static int finish(struct once *once)
 	int r;
 
 	once->has_ended = true;
-	r = capture_window(once->sampler, once->targets, PROFILE_CPU, "", 0, &capture);
+	r = capture_window(once->sampler, once->targets, once->kind, "", 0, &capture);
 	if (r < 0)
 		return r;
 	capture->facts.rate = once->wanted->rate;

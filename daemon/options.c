@@ -71,7 +71,7 @@ static const struct option long_options[] = {
 static const char *const known_kinds[] = {
 	"cpu", "block", "mutex", "wall", "heap", "allocs", "growth", "goroutine", "thread",
 };
-static const char *const working_kinds[] = { "cpu" };
+static const char *const working_kinds[] = { "cpu", "block", "mutex" };
 
 /* `--once` without a command and a duration. */
 static const uint64_t default_once_usec = UINT64_C(10000000);

@@ -28,7 +28,7 @@ struct place {
 static const uint32_t source_none = UINT32_MAX;
 
 /* Instead of an index into origins, of frames that are no code; the offset says the rest. */
-static const uint32_t origin_broken = UINT32_MAX, origin_elided = UINT32_MAX - 1;
+static const uint32_t origin_broken = UINT32_MAX, origin_elided = UINT32_MAX - 1, origin_without = UINT32_MAX - 2;
 
 /* A file that code came from, in this window. */
 struct origin {
@@ -518,6 +518,8 @@ static int add_pseudo_location(struct profile *profile, const struct place *plac
 
 	if (place->origin == origin_broken)
 		snprintf(name, sizeof(name), "[broken: %s]", stacks_broken_reason(place->offset));
+	else if (place->origin == origin_without)
+		snprintf(name, sizeof(name), "[no stack was taken]");
 	else
 		snprintf(name, sizeof(name), "[%llu frames elided]", (unsigned long long)place->offset);
 	r = add_bare_line(profile, name, &line);
@@ -526,7 +528,7 @@ static int add_pseudo_location(struct profile *profile, const struct place *plac
 
 static bool is_pseudo(const struct place *place)
 {
-	return place->origin == origin_broken || place->origin == origin_elided;
+	return place->origin == origin_broken || place->origin == origin_elided || place->origin == origin_without;
 }
 
 static int find_location(const struct builder *b, struct sheet *sheet, const struct place *place, uint32_t *ret)
@@ -579,7 +581,7 @@ static int add_number_label(struct profile *profile, const char *key, int64_t va
 }
 
 /* Ours, named in make_labels() and by config_label_is_reserved(), and those of the configuration. */
-enum { MAX_LABELS = 7 + LABELS_MAX };
+enum { MAX_LABELS = 8 + LABELS_MAX };
 
 static int make_labels(const struct builder *b, struct profile *profile, const struct stacks_sample *sample,
 		struct profile_label *labels, size_t *n)
@@ -602,6 +604,8 @@ static int make_labels(const struct builder *b, struct profile *profile, const s
 		r = add_text_label(profile, "unit", image->unit, labels, n);
 	if (r >= 0 && image)
 		r = add_text_label(profile, "container", image->container, labels, n);
+	if (r >= 0 && sample->wait.reason != SAMPLE_RAN)
+		r = add_text_label(profile, "reason", stacks_reason(sample->wait.reason), labels, n);
 	for (size_t i = 0; r >= 0 && image && i < image->labels.pairs.n; i++)
 		r = add_text_label(profile, image->labels.pairs.at[i].key, image->labels.pairs.at[i].value, labels, n);
 	return r;
@@ -672,6 +676,8 @@ static int add_stack(const struct builder *b, struct sheet *sheet, const struct 
 	}
 	if (r >= 0)
 		r = add_frames(b, sheet, stack, at, n_frames, count);
+	if (r >= 0 && !n_frames)
+		r = add_pseudo_frame(b, sheet, origin_without, 0);
 	if (r >= 0 && stacks_broken_reason(stack->verdict))
 		r = add_pseudo_frame(b, sheet, origin_broken, stack->verdict);
 	return r;
@@ -680,11 +686,14 @@ static int add_stack(const struct builder *b, struct sheet *sheet, const struct 
 static int add_sample(const struct builder *b, struct sheet *sheet, const struct stacks_sample *sample)
 {
 	const struct stacks_stack *stack = &b->stacks->stacks.at[sample->stack];
+	bool is_wait = sample->wait.reason != SAMPLE_RAN;
 	struct profile_label labels[MAX_LABELS];
-	int64_t values[] = { sample->count, sample->count * b->stacks->period_nsec };
+	int64_t values[] = { sample->count, is_wait ? sample->nsec : sample->count * b->stacks->period_nsec };
 	size_t n_labels;
 	int r;
 
+	if (b->capture->kind == PROFILE_MUTEX && sample->wait.reason != SAMPLE_LOCK)
+		return 0;
 	r = add_stack(b, sheet, stack, sample->count);
 	if (r < 0)
 		return r;

@@ -45,3 +45,16 @@ const char *stacks_broken_reason(uint32_t verdict)
 
 	return verdict < SAMPLE_N_VERDICTS ? reasons[verdict] : NULL;
 }
+
+const char *stacks_reason(uint32_t reason)
+{
+	static const char *const names[SAMPLE_N_REASONS] = {
+		[SAMPLE_RAN] = "ran", [SAMPLE_RUNQUEUE] = "runqueue", [SAMPLE_THROTTLED] = "throttled", [SAMPLE_LOCK] = "lock",
+		[SAMPLE_CHANNEL] = "channel", [SAMPLE_SELECT] = "select", [SAMPLE_NETWORK] = "network", [SAMPLE_DISK] = "disk",
+		[SAMPLE_PIPE] = "pipe", [SAMPLE_SLEEP] = "sleep", [SAMPLE_CHILD] = "child", [SAMPLE_FAULT] = "fault",
+		[SAMPLE_RECLAIM] = "reclaim", [SAMPLE_IO_URING] = "io_uring", [SAMPLE_STOPPED] = "stopped",
+		[SAMPLE_SYSCALL] = "syscall", [SAMPLE_KERNEL] = "kernel",
+	};
+
+	return reason < SAMPLE_N_REASONS ? names[reason] : "unknown";
+}

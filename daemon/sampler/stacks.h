@@ -63,3 +63,6 @@ uint64_t stacks_kept(const struct stacks *stacks);
  * NULL when it does, or when there is none. Static.
  */
 const char *stacks_broken_reason(uint32_t verdict);
+
+/* Why a thread waited (enum sample_reason), as the label `reason` of profiles has it. Static. */
+const char *stacks_reason(uint32_t reason);
