@@ -5,8 +5,7 @@
  *
  * All waits are timed; a stack costs five times as much and is taken for one in 2^shift of them, drawn at the beginning
  * of the wait. The shift follows from how long the thread's waits lasted before, so that it does not depend on this one's
- * length: what a wait with a stack counts is multiplied by 2^shift, and sums are unbiased (docs/offcpu.md). The rest
- * is counted, exactly, without a stack.
+ * length. What the others take is told without a stack, and spread over those with one (daemon/sampler/waits.h).
  *
  * A wait is told in the epoch in which it ends; offcpu_carry() cuts those that are open when an epoch ends.
  */
@@ -223,12 +222,11 @@ static __always_inline void add(struct counters *counter, const struct offcpu_th
 		__u64 nsec, bool is_open)
 {
 	struct sample_key key = { .stack = thread->stack, .process = thread->process, .tid = thread->tid, .wait = thread->wait };
-	__u32 shift = thread->wait.shift & 15;
-	struct sample_value first = { .count = 1ULL << shift, .nsec = nsec << shift, .longest_nsec = nsec, .is_open = is_open };
+	struct sample_value first = { .count = 1, .nsec = nsec, .longest_nsec = nsec, .is_open = is_open };
 	struct sample_value *value;
 	void *map = counts_now();
 
-	counter->at[SAMPLE_SEEN] += 1ULL << shift;
+	counter->at[SAMPLE_SEEN] += 1;
 	key.wait.reason = (__u16)reason;
 	if (reason == SAMPLE_RUNQUEUE) {
 		key.wait.object = nsec >= OFFCPU_BY_LEAST_NSEC ? object : 0;
@@ -244,12 +242,12 @@ static __always_inline void add(struct counters *counter, const struct offcpu_th
 		value = bpf_map_lookup_elem(map, &key); /* another CPU was faster, or there is no room */
 	}
 	if (!value) {
-		counter->at[SAMPLE_LOST_RING] += 1ULL << shift;
-		counter->at[SAMPLE_LOST_NSEC] += nsec << shift;
+		counter->at[SAMPLE_LOST_RING] += 1;
+		counter->at[SAMPLE_LOST_NSEC] += nsec;
 		return;
 	}
-	__sync_fetch_and_add(&value->count, 1ULL << shift);
-	__sync_fetch_and_add(&value->nsec, nsec << shift);
+	__sync_fetch_and_add(&value->count, 1);
+	__sync_fetch_and_add(&value->nsec, nsec);
 	if (nsec > value->longest_nsec)
 		value->longest_nsec = nsec;
 	if (is_open)

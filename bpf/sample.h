@@ -92,7 +92,7 @@ struct sample_wait {
 	__u64 object;                    /* futex: its address; DISK, PIPE, NETWORK: inode; RUNQUEUE: pid of who ran before it; else 0 */
 	__u32 device;                    /* of the inode */
 	__u16 reason;                    /* enum sample_reason */
-	__u16 shift;                     /* one in 2^shift such waits was given a stack: what is counted is scaled by that */
+	__u16 shift;                     /* one in 2^shift such waits was given a stack; nothing is scaled by that yet */
 };
 
 /*

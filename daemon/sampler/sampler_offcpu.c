@@ -14,7 +14,9 @@
 #include "log.h"
 #include "offcpu.skel.h"
 #include "sample.h"
+#include "stacks.h"
 #include "unwind_maps.h"
+#include "waits.h"
 
 enum { MAX_TARGETS = 16384 };
 
@@ -90,6 +92,8 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 	if (!rate && offcpu->is_attached)
 		detach(offcpu);
 	r = collector_turn(offcpu->collector, 1, ret);
+	if (r >= 0)
+		r = waits_spread(*ret);
 	if (r >= 0 && rate && !offcpu->is_attached)
 		r = attach(offcpu);
 	return r;

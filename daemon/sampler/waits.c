@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "waits.h"
+
+#include <errno.h>
+
+#include "map.h"
+#include "stacks.h"
+
+struct stratum_key {
+	uint32_t process, tid;
+	uint64_t reason;
+};
+
+struct stratum {
+	uint64_t count, nsec;                /* timed */
+	double weighted_count, weighted_nsec; /* of those with a stack, each times 2^shift */
+};
+
+static struct stratum_key key_of(const struct stacks *stacks, const struct stacks_sample *sample)
+{
+	return (struct stratum_key){ .process = stacks->stacks.at[sample->stack].process, .tid = sample->tid, .reason = sample->wait.reason };
+}
+
+static double weight_of(const struct stacks_sample *sample)
+{
+	return (double)(UINT64_C(1) << (sample->wait.shift & 31));
+}
+
+static int add(struct map *strata, const struct stacks *stacks, const struct stacks_sample *sample)
+{
+	const struct stratum_key key = key_of(stacks, sample);
+	struct stratum *stratum;
+	void *value;
+
+	if (map_put(strata, &key, &value) < 0)
+		return -ENOMEM;
+	stratum = value;
+	stratum->count += sample->count;
+	stratum->nsec += sample->nsec;
+	if (stacks->stacks.at[sample->stack].hash) {
+		stratum->weighted_count += weight_of(sample) * (double)sample->count;
+		stratum->weighted_nsec += weight_of(sample) * (double)sample->nsec;
+	}
+	return 0;
+}
+
+/* The next part of what is left, so that all parts add up to it: what rounding leaves is not lost. */
+static uint64_t part_of(double *left_weight, double weight, uint64_t *left)
+{
+	uint64_t part = *left_weight > weight ? (uint64_t)((double)*left * (weight / *left_weight)) : *left;
+
+	*left_weight -= weight;
+	part = part < *left ? part : *left;
+	*left -= part;
+	return part;
+}
+
+static void spread(struct stratum *stratum, struct stacks_sample *sample)
+{
+	double weight = weight_of(sample);
+
+	sample->count = part_of(&stratum->weighted_count, weight * (double)sample->count, &stratum->count);
+	sample->nsec = part_of(&stratum->weighted_nsec, weight * (double)sample->nsec, &stratum->nsec);
+}
+
+int waits_spread(struct stacks *stacks)
+{
+	struct map strata;
+	size_t n_kept = 0;
+	int r = 0;
+
+	map_init(&strata, sizeof(struct stratum_key), sizeof(struct stratum));
+	for (size_t i = 0; i < stacks->samples.n && !r; i++)
+		r = add(&strata, stacks, &stacks->samples.at[i]);
+	for (size_t i = 0; i < stacks->samples.n && !r; i++) {
+		struct stacks_sample sample = stacks->samples.at[i];
+		const struct stratum_key key = key_of(stacks, &sample);
+		struct stratum *stratum = map_get(&strata, &key);
+
+		if (!stacks->stacks.at[sample.stack].hash) {
+			/* The others take it over, if there are any. */
+			if (stratum->weighted_nsec > 0)
+				continue;
+		} else if (stratum->weighted_nsec > 0) {
+			spread(stratum, &sample);
+		}
+		stacks->samples.at[n_kept++] = sample;
+	}
+	if (!r)
+		stacks->samples.n = n_kept;
+	map_deinit(&strata);
+	return r;
+}
