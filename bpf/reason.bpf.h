@@ -37,9 +37,32 @@ enum {
 	REASON_FUTEX_LOCK_PI = 6,
 	REASON_FUTEX_WAIT_BITSET = 9,
 	REASON_FUTEX_LOCK_PI2 = 13,
+	REASON_FUTEX_TID_MASK = 0x3fffffff,
 };
 
 #define REASON_PF_MEMALLOC 0x00000800 /* include/linux/sched.h: reclaiming memory */
+
+static __always_inline __u32 reason_word(__u64 address)
+{
+	__u32 word = 0;
+
+	bpf_probe_read_user(&word, sizeof(word), (const void *)address);
+	return word;
+}
+
+/*
+ * Who has a mutex of glibc: struct __pthread_mutex_s (sysdeps/nptl/bits/struct_mutex.h, x86-64, since 2.3): __lock, __count,
+ * __owner, __nusers, __kind. Other locks have other things there: their kind, the fifth word, is hardly one of glibc's four
+ * plain ones, of which the process-shared and robust ones are not.
+ */
+static __always_inline __u32 reason_owner(__u64 address)
+{
+	__u32 words[5] = {};
+
+	if (bpf_probe_read_user(words, sizeof(words), (const void *)address) < 0 || words[4] > 3 || !words[3])
+		return 0;
+	return words[2];
+}
 
 /*
  * A lock or something else? Locks of glibc, musl (2 or -1), Rust, Go's runtime and libstdc++ wait for a word that says
@@ -52,10 +75,13 @@ static __always_inline void reason_of_futex(const struct pt_regs *regs, struct s
 
 	ret->object = regs->di;
 	ret->reason = SAMPLE_CHANNEL;
-	if (operation == REASON_FUTEX_LOCK_PI || operation == REASON_FUTEX_LOCK_PI2)
+	if (operation == REASON_FUTEX_LOCK_PI || operation == REASON_FUTEX_LOCK_PI2) {
 		ret->reason = SAMPLE_LOCK;
-	else if ((operation == REASON_FUTEX_WAIT || operation == REASON_FUTEX_WAIT_BITSET) && value == 2)
+		ret->device = reason_word(regs->di) & REASON_FUTEX_TID_MASK;
+	} else if ((operation == REASON_FUTEX_WAIT || operation == REASON_FUTEX_WAIT_BITSET) && value == 2) {
 		ret->reason = SAMPLE_LOCK;
+		ret->device = reason_owner(regs->di);
+	}
 }
 
 /* The file behind a descriptor of the task. */

@@ -90,7 +90,7 @@ enum sample_reason {
 /* Of a thread that waited; all 0 for one that ran. */
 struct sample_wait {
 	__u64 object;                    /* futex: its address; DISK, PIPE, NETWORK: inode; RUNQUEUE: pid of who ran before it; else 0 */
-	__u32 device;                    /* of the inode */
+	__u32 device;                    /* of the inode; LOCK: the thread that has it, as its process numbers threads; 0: not known */
 	__u16 reason;                    /* enum sample_reason */
 	__u16 shift;                     /* one in 2^shift such waits was given a stack; nothing is scaled by that yet */
 };
