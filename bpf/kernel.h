@@ -126,6 +126,8 @@ struct mm_struct {
 };
 
 struct task_struct {
+	unsigned int __state;
+	int on_cpu;                  /* CONFIG_SMP */
 	unsigned int flags;
 	int pid;                     /* thread, in the initial pid namespace */
 	int tgid;                    /* process */

@@ -32,6 +32,12 @@ volatile __u32 epoch = 0;
 /* Waits of this length, and longer ones, all have a stack. */
 volatile __u64 stack_every_nsec = 100000;
 
+/* Shorter waits, from end to end, are counted and not told. */
+volatile __u64 min_delay_nsec = 0;
+
+/* What is remembered from before is not to be trusted: nobody saw what came after it. */
+volatile __u64 attached_nsec = 0;
+
 enum {
 	OFFCPU_MAX_SHIFT = 12,
 	OFFCPU_MEAN_WEIGHT = 8,          /* of the waits before, against the last one */
@@ -87,6 +93,7 @@ struct {
 /* Of a thread, as long as it lives. */
 struct offcpu_thread {
 	__u64 since_nsec;                /* it waits, and that is told up to here; 0: it runs */
+	__u64 began_nsec;                /* as far as we know */
 	__u64 woken_nsec;                /* 0: not yet */
 	__u64 mean_nsec;                 /* of its waits so far, the last ones most */
 	__u64 stack;                     /* hash; 0: none was taken */
@@ -110,6 +117,14 @@ static __always_inline bool is_target(const struct task_struct *task, struct sam
 	if (!all_processes && !(target_bits[bit / 64] & 1ULL << (bit & 63)))
 		return false;
 	return true;
+}
+
+static __always_inline bool is_asked_for(struct task_struct *task, struct sample_process *process)
+{
+	if (!is_target(task, process))
+		return false;
+	target_identify(task, process);
+	return all_processes || (process->pid && bpf_map_lookup_elem(&target_pids, &process->pid));
 }
 
 static __always_inline struct counters *counters_now(void)
@@ -187,10 +202,7 @@ static __always_inline void begin(struct task_struct *task, bool is_preempted, u
 	__u64 start_nsec;
 	__u32 shift;
 
-	if (state & REASON_TASK_DEAD || !is_target(task, &process))
-		return;
-	target_identify(task, &process);
-	if (!all_processes && (!process.pid || !bpf_map_lookup_elem(&target_pids, &process.pid)))
+	if (state & REASON_TASK_DEAD || !is_asked_for(task, &process))
 		return;
 	start_nsec = bpf_ktime_get_ns();
 	counter = counters_now();
@@ -207,6 +219,7 @@ static __always_inline void begin(struct task_struct *task, bool is_preempted, u
 	reason_find(task, is_preempted, state, &thread->wait);
 	thread->stack = 0;
 	thread->woken_nsec = 0;
+	thread->began_nsec = start_nsec;
 	shift = shift_of(thread->mean_nsec);
 	if (!(bpf_get_prandom_u32() & ((1U << shift) - 1))) {
 		thread->stack = take_stack(task, thread, counter);
@@ -263,6 +276,12 @@ static __always_inline void tell(struct offcpu_thread *thread, const char *comm,
 
 	if (!counter || end_nsec < since_nsec)
 		return;
+	/* One that goes on may become long enough. */
+	if (!is_open && end_nsec - thread->began_nsec < min_delay_nsec) {
+		counter->at[SAMPLE_SHORT] += 1;
+		counter->at[SAMPLE_SHORT_NSEC] += total_nsec;
+		return;
+	}
 	if (reason == SAMPLE_RUNQUEUE || reason == SAMPLE_THROTTLED) {
 		add(counter, thread, comm, reason, by, total_nsec, is_open);
 		return;
@@ -289,7 +308,7 @@ static __always_inline void end(struct task_struct *task, struct task_struct *pr
 	if (!thread)
 		return;
 	since_nsec = __sync_lock_test_and_set(&thread->since_nsec, 0);
-	if (!since_nsec)
+	if (!since_nsec || since_nsec < attached_nsec)
 		return;
 	now_nsec = bpf_ktime_get_ns();
 	nsec = now_nsec - since_nsec;
@@ -344,9 +363,54 @@ int offcpu_carry(struct bpf_iter__task *context)
 	since_nsec = thread->since_nsec;
 	now_nsec = bpf_ktime_get_ns();
 	/* Or it ends this very moment, and is told there. */
-	if (!since_nsec || now_nsec <= since_nsec || __sync_val_compare_and_swap(&thread->since_nsec, since_nsec, now_nsec) != since_nsec)
+	if (!since_nsec || since_nsec < attached_nsec || now_nsec <= since_nsec || __sync_val_compare_and_swap(&thread->since_nsec, since_nsec, now_nsec) != since_nsec)
 		return 0;
 	tell(thread, task->comm, since_nsec, now_nsec, 0, true);
+	return 0;
+}
+
+/* --- The beginning of an epoch --- */
+
+/*
+ * Threads whose wait began before we looked: from now on it is timed, and told without a stack, which only a thread itself
+ * could take.
+ */
+SEC("iter/task")
+int offcpu_find(struct bpf_iter__task *context)
+{
+	struct task_struct *task = context->task;
+	struct sample_process process;
+	struct offcpu_thread *thread;
+	struct counters *counter = counters_now();
+	__u64 since_nsec, now_nsec;
+	unsigned int state;
+
+	if (!task || !counter || task->on_cpu)
+		return 0;
+	state = task->__state;
+	if (state & REASON_TASK_DEAD || !is_asked_for(task, &process))
+		return 0;
+	thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!thread) {
+		counter->at[SAMPLE_SEEN]++;
+		counter->at[SAMPLE_LOST_STORAGE]++;
+		return 0;
+	}
+	since_nsec = thread->since_nsec;
+	if (since_nsec && since_nsec >= attached_nsec)
+		return 0; /* it is known */
+	now_nsec = bpf_ktime_get_ns();
+	thread->process = process;
+	thread->tid = target_tid(task);
+	reason_find(task, false, state, &thread->wait);
+	thread->wait.shift = SAMPLE_SHIFT_NONE;
+	thread->stack = 0;
+	thread->woken_nsec = 0;
+	thread->began_nsec = now_nsec;
+	__sync_val_compare_and_swap(&thread->since_nsec, since_nsec, now_nsec);
+	/* It was faster. */
+	if (task->on_cpu)
+		__sync_val_compare_and_swap(&thread->since_nsec, now_nsec, 0);
 	return 0;
 }
 

@@ -52,6 +52,8 @@ enum sample_counter {
 	SAMPLE_LOST_NAMESPACE,           /* a process that the daemon cannot see: outside its pid namespace */
 	SAMPLE_LOST_STORAGE,             /* a wait that was not timed: no memory to remember its beginning */
 	SAMPLE_LOST_NSEC,                /* of waits that were timed and lost all the same */
+	SAMPLE_SHORT,                    /* not counted as seen: waits that are shorter than what is to be told */
+	SAMPLE_SHORT_NSEC,
 	SAMPLE_NOT_TARGET,               /* not counted as seen: left early */
 	SAMPLE_NSEC,                     /* time that the program itself took, with all that it did for others, too */
 	SAMPLE_VERDICTS,                 /* first of SAMPLE_N_VERDICTS counters, by verdict; they sum to SAMPLE_SEEN less lost */
@@ -94,6 +96,9 @@ struct sample_wait {
 	__u16 reason;                    /* enum sample_reason */
 	__u16 shift;                     /* one in 2^shift such waits was given a stack; nothing is scaled by that yet */
 };
+
+/* As shift: nobody drew whether this wait has a stack. It began before we looked. */
+enum { SAMPLE_SHIFT_NONE = 0xffff };
 
 /*
  * Who was sampled where. With tid 0 the entry counts nothing and says that the stack's frames were sent in this epoch.

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "collector.h"
 #include "log.h"
 #include "offcpu.skel.h"
@@ -38,14 +39,14 @@ static struct sampler_offcpu *from_sampler(struct sampler *sampler)
 
 /* ---- a window's end ---- */
 
-/* Runs offcpu_carry() over all threads: waits that are open are told up to now. */
-static int carry(struct sampler_offcpu *offcpu)
+/* Runs an iterator over all threads. */
+static int run_over_threads(const struct bpf_link *link)
 {
 	_cleanup_close_ int fd = -1;
 	char nothing[64];
 	ssize_t n;
 
-	fd = bpf_iter_create(bpf_link__fd(offcpu->bpf->links.offcpu_carry));
+	fd = bpf_iter_create(bpf_link__fd(link));
 	if (fd < 0)
 		return -errno;
 	do
@@ -66,6 +67,7 @@ static int attach(struct sampler_offcpu *offcpu)
 {
 	struct offcpu_bpf *bpf = offcpu->bpf;
 
+	__atomic_store_n(&bpf->bss->attached_nsec, clock_monotonic_nsec(), __ATOMIC_SEQ_CST);
 	bpf->links.offcpu_waking = bpf_program__attach(bpf->progs.offcpu_waking);
 	if (bpf->links.offcpu_waking)
 		bpf->links.offcpu_switch = bpf_program__attach(bpf->progs.offcpu_switch);
@@ -79,24 +81,39 @@ static int attach(struct sampler_offcpu *offcpu)
 	return 0;
 }
 
+/* From now on, with the waits that are open already. */
+static int observe(struct sampler_offcpu *offcpu)
+{
+	int r = offcpu->is_attached ? 0 : attach(offcpu);
+
+	return r < 0 ? r : run_over_threads(offcpu->bpf->links.offcpu_find);
+}
+
 static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 {
 	struct sampler_offcpu *offcpu = from_sampler(sampler);
 	int r;
 
-	if (offcpu->is_attached) {
-		r = carry(offcpu);
-		if (r < 0)
-			return r;
-	}
+	struct stacks *stacks;
+
+	/* What is open is told up to now. */
+	r = offcpu->is_attached ? run_over_threads(offcpu->bpf->links.offcpu_carry) : 0;
+	if (r < 0)
+		return r;
 	if (!rate && offcpu->is_attached)
 		detach(offcpu);
-	r = collector_turn(offcpu->collector, 1, ret);
-	if (r >= 0)
-		r = waits_spread(*ret);
-	if (r >= 0 && rate && !offcpu->is_attached)
-		r = attach(offcpu);
-	return r;
+	r = collector_turn(offcpu->collector, 1, &stacks);
+	if (r < 0)
+		return r;
+	r = waits_spread(stacks);
+	if (r >= 0 && rate)
+		r = observe(offcpu);
+	if (r < 0) {
+		stacks_free(stacks);
+		return r;
+	}
+	*ret = stacks;
+	return 0;
 }
 
 static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
@@ -128,6 +145,11 @@ static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
 static uint64_t memory(const struct sampler *sampler)
 {
 	return ((const struct sampler_offcpu *)sampler)->memory_bytes;
+}
+
+void sampler_offcpu_set_min_delay(struct sampler *sampler, uint64_t nsec)
+{
+	__atomic_store_n(&from_sampler(sampler)->bpf->bss->min_delay_nsec, nsec, __ATOMIC_RELAXED);
 }
 
 void sampler_offcpu_set_stack_every(struct sampler *sampler, uint64_t nsec)
@@ -188,7 +210,7 @@ static int load(struct sampler_offcpu *offcpu, const struct sampler_options *opt
 		r = unwind_maps_share(options->unwind_maps, bpf->obj);
 	if (r >= 0)
 		r = offcpu_bpf__load(bpf);
-	/* The iterator; it does nothing until it is read. */
+	/* The iterators; they do nothing until they are read. */
 	if (r >= 0)
 		r = offcpu_bpf__attach(bpf);
 	return r;
@@ -234,7 +256,7 @@ int sampler_offcpu_new(sd_event *loop, const struct sampler_options *options, sa
 		if (strncmp(bpf_map__name(map), "unwind_", strlen("unwind_")) != 0)
 			offcpu->memory_bytes += collector_map_memory(bpf_map__fd(map));
 	collector_begin(offcpu->collector, 1);
-	r = options->rate ? attach(offcpu) : 0;
+	r = options->rate ? observe(offcpu) : 0;
 	if (r < 0)
 		return r;
 	*ret = &TAKE(offcpu)->sampler;

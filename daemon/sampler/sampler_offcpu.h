@@ -2,7 +2,9 @@
 #pragma once
 /*
  * Off-CPU time: each interval in which a thread of a target waits, timed in the kernel by bpf/offcpu.bpf.c, with its
- * stack and the reason. A wait that is open at a window's end is counted up to there, and goes on in the next window.
+ * stack and the reason. A wait that is open at a window's end is counted up to there, and goes on in the next window; one that
+ * is open when a window begins after a pause, or when its process becomes a target, is timed from the window's beginning on, and
+ * has no stack.
  */
 #include "sampler.h"
 
@@ -13,6 +15,10 @@
 int sampler_offcpu_new(sd_event *loop, const struct sampler_options *options, sampler_seen_fn seen, void *userdata,
 		struct sampler **ret);
 
+/* Shorter waits, from end to end, are counted (stacks.short_waits) and not told. Until then all are. */
+void sampler_offcpu_set_min_delay(struct sampler *sampler, uint64_t nsec);
+
+enum { SAMPLER_OFFCPU_STACK_EVERY_NSEC = 100000 }; /* as below, at first */
 /*
  * Waits that last so long, and longer ones, all have a stack; of shorter ones a share, which falls as they get shorter. The
  * governor raises it when stacks cost too much.

@@ -20,13 +20,24 @@ struct stacks *stacks_free(struct stacks *stacks)
 	return NULL;
 }
 
+bool stacks_is_counted(const struct stacks *stacks, const struct stacks_sample *sample)
+{
+	return !stacks->has_ran || sample->wait.reason != SAMPLE_RAN;
+}
+
 uint64_t stacks_kept(const struct stacks *stacks)
 {
 	uint64_t kept = 0;
 
 	for (size_t i = 0; i < stacks->samples.n; i++)
-		kept += stacks->samples.at[i].count;
+		if (stacks_is_counted(stacks, &stacks->samples.at[i]))
+			kept += stacks->samples.at[i].count;
 	return kept;
+}
+
+uint64_t stacks_lost(const struct stacks *stacks)
+{
+	return stacks->lost_ring + stacks->lost_namespace + stacks->lost_storage + stacks->lost_frames;
 }
 
 const char *stacks_broken_reason(uint32_t verdict)

@@ -25,7 +25,7 @@ struct stacks_sample {
 	uint32_t stack;                      /* index into stacks */
 	uint32_t tid;
 	uint64_t count;
-	uint64_t nsec, longest_nsec;         /* of waits; 0 where it ran */
+	uint64_t nsec, longest_nsec;         /* of waits; 0 where it ran, unless wall_add() says what that took */
 	struct sample_wait wait;
 	bool is_open;                        /* the last of the waits goes on in the next window */
 	char thread[SAMPLE_COMM_LENGTH];     /* terminated */
@@ -42,21 +42,31 @@ struct stacks {
 	uint64_t period_nsec;                /* what one count stands for */
 	uint64_t bpf_nsec;                   /* what taking them took in the kernel, which no process is charged with */
 
-	/* seen = sum of samples[].count + lost_*, exactly. */
+	/* seen = sum of samples[].count + lost_*, exactly; what wall_add() added does not count. */
 	uint64_t seen;
 	uint64_t lost_ring;                  /* neither map nor ring had room */
 	uint64_t lost_namespace;             /* processes outside our pid namespace */
 	uint64_t lost_storage;               /* waits whose beginning could not be remembered */
-	uint64_t lost_nsec;                  /* of waits that are among lost_ring */
+	uint64_t lost_nsec;                  /* of waits that are among lost_ring and lost_frames */
 	uint64_t lost_frames;                /* counted, but the frames never arrived, or were more than we keep */
-	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* sum: seen less lost_ring and lost_namespace */
+	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* sum: seen less lost_ring and lost_namespace; of waits: stacks that were taken */
+
+	/* Of waits. */
+	uint64_t waited_nsec;                /* sum of samples[].nsec */
+	uint64_t with_stack, with_stack_nsec; /* waits that a stack was taken for, before they were spread (waits.h) */
+	uint64_t short_waits, short_nsec;    /* below the least length that is told: not seen */
+	bool has_ran;                        /* wall_add() was here: samples with SAMPLE_RAN are another sampler's */
 };
 
 struct stacks *stacks_new(void);
 struct stacks *stacks_free(struct stacks *stacks);
 
-/* Sum of samples[].count. */
+/* Of samples[].count, without what wall_add() added. */
 uint64_t stacks_kept(const struct stacks *stacks);
+/* Of all lost_*, but lost_nsec. */
+uint64_t stacks_lost(const struct stacks *stacks);
+/* Whether the sample is among `seen`. */
+bool stacks_is_counted(const struct stacks *stacks, const struct stacks_sample *sample);
 
 /*
  * Why a stack with this verdict (enum sample_verdict) does not reach the start of its thread, in a few words for people;

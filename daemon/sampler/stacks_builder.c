@@ -243,6 +243,7 @@ int stacks_builder_add_record(struct stacks_builder *builder, const void *record
 
 lost:
 	stacks->lost_frames += header.loose;
+	stacks->lost_nsec += header.loose_nsec;
 	if (is_new < 0)
 		return 0;
 done:
@@ -265,13 +266,16 @@ void stacks_builder_add_entry(struct stacks_builder *builder, const struct sampl
 		return;
 	if (find_process(builder, &key->process, &process) < 0 || find_stack(builder, key->stack, process, &stack) < 0) {
 		stacks->lost_frames += value->count;
+		stacks->lost_nsec += value->nsec;
 		return;
 	}
 	sample.stack = stack;
 	index = map_get(&builder->loose, &(struct loose_key){ .stack = stack, .tid = key->tid, .wait = key->wait });
 	if (!index) {
-		if (push_sample(builder, &sample, value->thread) < 0)
+		if (push_sample(builder, &sample, value->thread) < 0) {
 			stacks->lost_frames += value->count;
+			stacks->lost_nsec += value->nsec;
+		}
 		return;
 	}
 	before = &stacks->samples.at[*index];
@@ -307,10 +311,12 @@ static void drop_incomplete(struct stacks *stacks)
 	for (size_t i = 0; i < stacks->samples.n; i++) {
 		const struct stacks_sample sample = stacks->samples.at[i];
 
-		if (stacks->stacks.at[sample.stack].verdict == no_frames)
-			stacks->lost_frames += sample.count;
-		else
+		if (stacks->stacks.at[sample.stack].verdict != no_frames) {
 			stacks->samples.at[n_kept++] = sample;
+			continue;
+		}
+		stacks->lost_frames += sample.count;
+		stacks->lost_nsec += sample.nsec;
 	}
 	stacks->samples.n = n_kept;
 	for (size_t i = 0; i < stacks->stacks.n; i++)

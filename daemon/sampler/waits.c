@@ -3,22 +3,30 @@
 
 #include <errno.h>
 
+#include "cleanup.h"
 #include "map.h"
 #include "stacks.h"
 
 struct stratum_key {
 	uint32_t process, tid;
-	uint64_t reason;
+	uint32_t reason, was_drawn;
 };
 
 struct stratum {
 	uint64_t count, nsec;                /* timed */
 	double weighted_count, weighted_nsec; /* of those with a stack, each times 2^shift */
+	size_t n_left;                       /* samples with a stack that have no part yet */
+	bool has_stacks;
 };
 
 static struct stratum_key key_of(const struct stacks *stacks, const struct stacks_sample *sample)
 {
-	return (struct stratum_key){ .process = stacks->stacks.at[sample->stack].process, .tid = sample->tid, .reason = sample->wait.reason };
+	return (struct stratum_key){
+		.process = stacks->stacks.at[sample->stack].process,
+		.tid = sample->tid,
+		.reason = sample->wait.reason,
+		.was_drawn = sample->wait.shift != SAMPLE_SHIFT_NONE,
+	};
 }
 
 static double weight_of(const struct stacks_sample *sample)
@@ -40,17 +48,19 @@ static int add(struct map *strata, const struct stacks *stacks, const struct sta
 	if (stacks->stacks.at[sample->stack].hash) {
 		stratum->weighted_count += weight_of(sample) * (double)sample->count;
 		stratum->weighted_nsec += weight_of(sample) * (double)sample->nsec;
+		stratum->n_left++;
+		stratum->has_stacks = true;
 	}
 	return 0;
 }
 
-/* The next part of what is left, so that all parts add up to it: what rounding leaves is not lost. */
+/* The next part of what is left. */
 static uint64_t part_of(double *left_weight, double weight, uint64_t *left)
 {
-	uint64_t part = *left_weight > weight ? (uint64_t)((double)*left * (weight / *left_weight)) : *left;
+	uint64_t part = *left_weight > 0 ? (uint64_t)((double)*left * MIN(weight / *left_weight, 1.0)) : 0;
 
 	*left_weight -= weight;
-	part = part < *left ? part : *left;
+	part = MIN(part, *left);
 	*left -= part;
 	return part;
 }
@@ -59,8 +69,29 @@ static void spread(struct stratum *stratum, struct stacks_sample *sample)
 {
 	double weight = weight_of(sample);
 
+	/* The last one has all that is left: parts add up to what was measured, whatever was rounded. */
+	if (--stratum->n_left == 0) {
+		sample->count = stratum->count;
+		sample->nsec = stratum->nsec;
+		return;
+	}
 	sample->count = part_of(&stratum->weighted_count, weight * (double)sample->count, &stratum->count);
 	sample->nsec = part_of(&stratum->weighted_nsec, weight * (double)sample->nsec, &stratum->nsec);
+}
+
+/* What is told of the window. */
+static void sum_up(struct stacks *stacks)
+{
+	stacks->waited_nsec = stacks->with_stack = stacks->with_stack_nsec = 0;
+	for (size_t i = 0; i < stacks->samples.n; i++) {
+		const struct stacks_sample *sample = &stacks->samples.at[i];
+
+		stacks->waited_nsec += sample->nsec;
+		if (!stacks->stacks.at[sample->stack].hash)
+			continue;
+		stacks->with_stack += sample->count;
+		stacks->with_stack_nsec += sample->nsec;
+	}
 }
 
 int waits_spread(struct stacks *stacks)
@@ -69,6 +100,7 @@ int waits_spread(struct stacks *stacks)
 	size_t n_kept = 0;
 	int r = 0;
 
+	sum_up(stacks);
 	map_init(&strata, sizeof(struct stratum_key), sizeof(struct stratum));
 	for (size_t i = 0; i < stacks->samples.n && !r; i++)
 		r = add(&strata, stacks, &stacks->samples.at[i]);
@@ -77,13 +109,10 @@ int waits_spread(struct stacks *stacks)
 		const struct stratum_key key = key_of(stacks, &sample);
 		struct stratum *stratum = map_get(&strata, &key);
 
-		if (!stacks->stacks.at[sample.stack].hash) {
-			/* The others take it over, if there are any. */
-			if (stratum->weighted_nsec > 0)
-				continue;
-		} else if (stratum->weighted_nsec > 0) {
+		if (stacks->stacks.at[sample.stack].hash)
 			spread(stratum, &sample);
-		}
+		else if (stratum->has_stacks)
+			continue; /* the others take it over */
 		stacks->samples.at[n_kept++] = sample;
 	}
 	if (!r)

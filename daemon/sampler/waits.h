@@ -15,7 +15,7 @@
 struct stacks;
 
 /*
- * Spreads. Waits of a thread and reason that have no stack at all keep their sample without frames (hash 0). 0 or -ENOMEM:
+ * Spreads, and sums up (waited_nsec, with_stack). Waits that nobody drew a stack for stay by themselves. Waits of a thread and reason that have no stack at all keep their sample without frames (hash 0). 0 or -ENOMEM:
  * nothing was changed then.
  */
 int waits_spread(struct stacks *stacks);
