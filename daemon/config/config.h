@@ -63,10 +63,11 @@ struct config_goroutine {
 	bool stop_running;
 };
 
+/* Of in-depth targets; block and mutex have the same windows, those of block. */
 struct config_block {
 	bool enabled;
 	uint64_t duration_usec, interval_usec;
-	uint64_t min_delay_usec;
+	uint64_t min_delay_usec;               /* shorter waits are counted, but in no profile */
 	bool wakers;
 	uint32_t go_rate;                      /* runtime.SetBlockProfileRate(); 0: leave it */
 };
@@ -77,8 +78,8 @@ struct config_mutex {
 };
 
 struct config_wall {
-	bool enabled;
-	uint64_t duration_usec, interval_usec;
+	bool enabled;                          /* then cpu is, too */
+	uint64_t duration_usec, interval_usec; /* those of cpu, and of block if that (or mutex) is enabled */
 };
 
 struct config_jit {

@@ -70,6 +70,40 @@ static void check_retention(struct config_binder *binder)
 			"each profile would go before the next one comes", is, limit);
 }
 
+static void check_same(struct config_binder *binder, const char *key, const uint64_t *wall_usec, const char *other, const uint64_t *other_usec)
+{
+	const struct config_written *wall = config_written(binder, wall_usec, false);
+	const struct config_written *written = config_written(binder, other_usec, false);
+	char is[CONFIG_VALUE_BYTES], wanted[CONFIG_VALUE_BYTES];
+
+	if (*wall_usec == *other_usec || !worth_checking(wall, written))
+		return;
+	config_value_print_duration(is, *wall_usec);
+	config_value_print_duration(wanted, *other_usec);
+	config_bind_error(binder, place_of(wall, written),
+			"`profiling.wall.%s` %s is not `profiling.%s.%s` %s: a wall profile is made of both, in the same windows", key, is,
+			other, key, wanted);
+}
+
+/* Wall profiles are made of what ran and what waited in one and the same window. */
+static void check_wall(struct config_binder *binder)
+{
+	const struct config *config = binder->config;
+	const struct config_written *wall = config_written(binder, &config->wall.enabled, false);
+	const struct config_written *cpu = config_written(binder, &config->cpu.enabled, false);
+
+	if (!config->wall.enabled)
+		return;
+	if (!config->cpu.enabled && worth_checking(cpu, wall))
+		config_bind_error(binder, place_of(cpu, wall), "`profiling.wall` wants `profiling.cpu`, which is not enabled");
+	check_same(binder, "duration", &config->wall.duration_usec, "cpu", &config->cpu.duration_usec);
+	check_same(binder, "interval", &config->wall.interval_usec, "cpu", &config->cpu.interval_usec);
+	if (!config->block.enabled && !config->mutex.enabled)
+		return;
+	check_same(binder, "duration", &config->wall.duration_usec, "block", &config->block.duration_usec);
+	check_same(binder, "interval", &config->wall.interval_usec, "block", &config->block.interval_usec);
+}
+
 static bool is_loopback(const char *address)
 {
 	return strncmp(address, "unix:", 5) == 0 || strncmp(address, "127.", 4) == 0 ||
@@ -165,6 +199,7 @@ void config_check(struct config_binder *binder)
 	check_rates(binder, "profiling.cpu", &config->cpu);
 	check_window(binder, "profiling.block", &config->block.duration_usec, &config->block.interval_usec);
 	check_window(binder, "profiling.wall", &config->wall.duration_usec, &config->wall.interval_usec);
+	check_wall(binder);
 	check_window(binder, "profiling.trace", &config->trace.duration_usec, &config->trace.interval_usec);
 	check_retention(binder);
 	check_http(binder);

@@ -79,7 +79,7 @@ static const char *check_name(struct config_arena *arena, bool command_line, con
 bool config_label_is_reserved(const char *label)
 {
 	/* Those of make_labels() in profile_builder.c. */
-	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container" };
+	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
 		if (!strcmp(reserved[i], label))
@@ -250,8 +250,8 @@ static const struct config_field block_fields[] = {
 	{ "duration", CONFIG_DURATION, AT(duration_usec), .min = SECOND, .max = DAY, .standard = "30s" },
 	{ "interval", CONFIG_DURATION, AT(interval_usec), .min = SECOND, .max = DAY, .standard = "5m" },
 	{ "min_delay", CONFIG_DURATION, AT(min_delay_usec), .min = USEC, .max = 10 * SECOND, .standard = "1us" },
-	{ "wakers", CONFIG_BOOL, AT(wakers), .standard = "false" },
-	{ "go_rate", CONFIG_INTEGER, AT(go_rate), .max = 1000000000, .standard = "0" },
+	{ "wakers", CONFIG_BOOL, .no_effect = true, AT(wakers), .standard = "false" },
+	{ "go_rate", CONFIG_INTEGER, .no_effect = true, AT(go_rate), .max = 1000000000, .standard = "0" },
 };
 static const struct config_section block_section = { FIELDS(block_fields), sizeof(OF) };
 
@@ -259,7 +259,7 @@ static const struct config_section block_section = { FIELDS(block_fields), sizeo
 #define OF struct config_mutex
 static const struct config_field mutex_fields[] = {
 	{ "enabled", CONFIG_BOOL, AT(enabled), .standard = "true" },
-	{ "go_fraction", CONFIG_INTEGER, AT(go_fraction), .max = 1000000, .standard = "0" },
+	{ "go_fraction", CONFIG_INTEGER, .no_effect = true, AT(go_fraction), .max = 1000000, .standard = "0" },
 };
 static const struct config_section mutex_section = { FIELDS(mutex_fields), sizeof(OF) };
 
@@ -385,9 +385,9 @@ static const struct config_field profiling_fields[] = {
 	{ "cpu", CONFIG_SECTION, AT(cpu), .section = &cpu_section },
 	{ "memory", CONFIG_SECTION, .no_effect = true, AT(memory), .section = &memory_section },
 	{ "goroutine", CONFIG_SECTION, .no_effect = true, AT(goroutine), .section = &goroutine_section },
-	{ "block", CONFIG_SECTION, .no_effect = true, AT(block), .section = &block_section },
-	{ "mutex", CONFIG_SECTION, .no_effect = true, AT(mutex), .section = &mutex_section },
-	{ "wall", CONFIG_SECTION, .no_effect = true, AT(wall), .section = &wall_section },
+	{ "block", CONFIG_SECTION, AT(block), .section = &block_section },
+	{ "mutex", CONFIG_SECTION, AT(mutex), .section = &mutex_section },
+	{ "wall", CONFIG_SECTION, AT(wall), .section = &wall_section },
 	{ "jit", CONFIG_SECTION, AT(jit), .section = &jit_section },
 	{ "trace", CONFIG_SECTION, .no_effect = true, AT(trace), .section = &trace_section },
 	{ "output", CONFIG_SECTION, AT(output), .section = &output_section },
