@@ -30,8 +30,7 @@
 #include "press.h"
 #include "privileges.h"
 #include "runtime.h"
-#include "sampler_cpu.h"
-#include "schedule.h"
+#include "sampling.h"
 #include "stacks.h"
 #include "tables.h"
 #include "targets.h"
@@ -39,6 +38,8 @@
 
 /* Scrapers look every 15 s or so. */
 static const uint64_t metrics_every_usec = 15 * USEC_PER_SEC;
+/* 0 would mean 250 ms. */
+static const uint64_t timer_accuracy_usec = 1000;
 /* One line about a repeated failure is news, the next ones are noise. */
 static const uint64_t complain_every_nsec = 60 * NSEC_PER_SEC;
 
@@ -51,10 +52,8 @@ struct manager {
 	struct targets *targets;
 	struct unwind_maps *unwind_maps;
 	struct tables *tables;
-	struct sampler *sampler;             /* NULL when CPU profiles are off */
-	struct sampler_options sampler_options; /* it was asked for with */
-	bool uses_cycles;                    /* it could have them */
-	struct map in_depth;                 /* pids of in-depth targets, for a sampler to come */
+	struct sampling *samplings[SAMPLING_N_KINDS];
+	struct map in_depth;                 /* pids of in-depth targets */
 	struct java_maps *java_maps;
 	struct press *press;
 	struct metrics *metrics;
@@ -63,10 +62,7 @@ struct manager {
 	uint64_t governed_nsec, governed_cpu_nsec; /* when it was asked last, and our cost until then */
 	uint64_t unwind_bytes;               /* what unwind tables may take */
 
-	struct schedule_window window;       /* the one that runs */
 	sd_event_source *window_timer, *metrics_timer;
-	uint64_t window_cpu_nsec;            /* own CPU time at its start */
-	uint64_t window_lost_life, window_lost_mappings;
 	uint64_t last_complaint_nsec;
 	uint64_t last_metrics_complaint_nsec;
 	uint64_t n_unsaved;                  /* profiles that wait for the disk */
@@ -83,7 +79,11 @@ static uint64_t own_cpu_nsec(struct manager *manager)
 
 static uint64_t sampler_memory_bytes(const struct manager *manager)
 {
-	return manager->sampler ? manager->sampler->ops->memory(manager->sampler) : 0;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
+		bytes += manager->samplings[i] ? sampling_memory(manager->samplings[i]) : 0;
+	return bytes;
 }
 
 static uint64_t own_memory_bytes(const struct manager *manager)
@@ -113,7 +113,7 @@ static void update_status(struct manager *manager)
 	struct targets_stats targets = targets_stats(manager->targets);
 
 	sd_notifyf(0, "STATUS=%llu programs, %u Hz, %llu samples so far, %.1f MiB of profiles",
-			(unsigned long long)targets.n_processes, manager->window.rate,
+			(unsigned long long)targets.n_processes, sampling_rate(manager->samplings[SAMPLING_CPU]),
 			(unsigned long long)metrics_samples(manager->metrics),
 			(double)metrics_storage_bytes(manager->metrics) / (1 << 20));
 }
@@ -143,137 +143,75 @@ static void on_pressed(const struct press_result *result, void *userdata)
 
 /* Windows */
 
-static void fill_facts(struct manager *manager, struct capture *capture)
-{
-	struct targets_stats targets = targets_stats(manager->targets);
-	uint64_t cpu = own_cpu_nsec(manager);
-	uint32_t full_rate = manager->window.scheduled ? manager->config->cpu.rate : manager->config->cpu.background_rate;
-
-	capture->facts = (struct capture_facts){
-		.rate = manager->window.rate,
-		.event = manager->uses_cycles ? "cycles" : "cpu-clock",
-		.own_cpu_nsec = cpu - manager->window_cpu_nsec,
-		.lost_life = targets.lost_life - manager->window_lost_life,
-		.lost_mappings = targets.lost_mappings - manager->window_lost_mappings,
-		.full_rate = full_rate > manager->window.rate && governor_level(&manager->governor) ? full_rate : 0,
-		.cost_ppm = governor_cost_ppm(&manager->governor),
-		.budget_ppm = governor_budget_ppm(&manager->governor),
-	};
-	manager->window_cpu_nsec = cpu;
-	manager->window_lost_life = targets.lost_life;
-	manager->window_lost_mappings = targets.lost_mappings;
-}
-
 static void submit(struct capture *capture, void *userdata)
 {
 	struct manager *manager = userdata;
+	enum profile_kind kind = capture->kind;
 	uint64_t n_samples = capture->stacks->seen;
 	int r = press_submit_take(manager->press, capture);
 
 	if (r < 0) {
 		log_print(LOG_ERR, "A window is lost: %s.",
 				r == -ENOBUFS ? "the ones before are not written yet" : strerror(-r));
-		metrics_add_lost_window(manager->metrics, PROFILE_CPU, METRICS_LOSS_PRESS, n_samples);
+		metrics_add_lost_window(manager->metrics, kind, METRICS_LOSS_PRESS, n_samples);
 	}
 }
 
-/* Ends the running window and begins one with `rate`. */
-static void turn_window(struct manager *manager, uint32_t rate)
+/* Java processes are asked for names first, if that is wanted. */
+static void hand_over_take(struct manager *manager, struct capture *capture)
 {
-	_cleanup_(capture_free_p) struct capture *capture = NULL;
-	const char *trigger = manager->window.scheduled ? "" : "background";
-	int r;
-
-	if (!manager->sampler)
-		return;
-	r = capture_window(manager->sampler, manager->targets, PROFILE_CPU, trigger, rate, &capture);
-	if (r < 0) {
-		log_print(LOG_ERR, "Cannot read the samples of a window: %s.", strerror(-r));
-		metrics_add_lost_window(manager->metrics, PROFILE_CPU, METRICS_LOSS_DRAIN, 0);
-		return;
-	}
-	own_cost_add_bpf(&manager->own_cost, capture->stacks->bpf_nsec);
-	fill_facts(manager, capture);
-	/* Between windows with background_rate 0 nothing was sampled: there is nothing to write. */
-	if (!manager->window.rate)
-		return;
 	if (manager->config->jit.perf_map && manager->config->jit.java_perfmap)
-		java_maps_add_take(manager->java_maps, TAKE(capture));
+		java_maps_add_take(manager->java_maps, capture);
 	else
-		submit(TAKE(capture), manager);
+		submit(capture, manager);
 }
 
-static struct schedule configured_schedule(const struct config_cpu *cpu)
+static int arm(struct manager *manager)
 {
-	return (struct schedule){
-		.interval_nsec = cpu->interval_usec * NSEC_PER_USEC,
-		.duration_nsec = cpu->duration_usec * NSEC_PER_USEC,
-		.rate = cpu->rate,
-		.background_rate = cpu->background_rate,
-	};
-}
-
-static struct schedule_window next_window(const struct manager *manager)
-{
-	struct schedule schedule = configured_schedule(&manager->config->cpu);
-
-	schedule.rate = governor_rate(&manager->governor, schedule.rate);
-	schedule.background_rate = governor_rate(&manager->governor, schedule.background_rate);
-	return schedule_window(&schedule, clock_wall_nsec(), clock_monotonic_nsec());
-}
-
-static void on_seen(const struct process_id *process, void *userdata)
-{
-	struct manager *manager = userdata;
-
-	targets_seen(manager->targets, process);
-}
-
-static int replay_in_depth(struct manager *manager)
-{
-	size_t cursor = 0;
-	const void *pid;
-	void *value;
+	uint64_t due = UINT64_MAX;
 	int r;
 
-	while (map_next(&manager->in_depth, &cursor, &pid, &value)) {
-		r = manager->sampler->ops->set_target(manager->sampler, *(const uint32_t *)pid, true);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
+		due = MIN(due, sampling_due_nsec(manager->samplings[i], manager->config));
+	if (due == UINT64_MAX)
+		return sd_event_source_set_enabled(manager->window_timer, SD_EVENT_OFF);
+	r = sd_event_source_set_time(manager->window_timer, due / NSEC_PER_USEC);
+	return r < 0 ? r : sd_event_source_set_enabled(manager->window_timer, SD_EVENT_ONESHOT);
 }
 
-static bool wants_sampler(const struct config *config)
+typedef int (*turn_fn)(struct sampling *sampling, const struct sampling_turn *turn, struct capture **ret);
+
+/* All that are due until that moment, at the same instant. The last failure of a sampler. */
+static int turn_samplings(struct manager *manager, turn_fn turn_one, uint64_t due_nsec)
 {
-	return config->enabled && config->cpu.enabled;
+	struct capture *captures[SAMPLING_N_KINDS] = { NULL };
+	struct sampling_turn turn = { .config = manager->config, .now = { clock_wall_nsec(), clock_monotonic_nsec() } };
+	int r, failed = 0;
+
+	for (size_t i = 0; i < SAMPLING_N_KINDS; i++) {
+		if (sampling_due_nsec(manager->samplings[i], manager->config) > due_nsec)
+			continue;
+		turn.cpu = captures[SAMPLING_CPU];
+		r = turn_one(manager->samplings[i], &turn, &captures[i]);
+		if (r == SAMPLING_E_LOST)
+			metrics_add_lost_window(manager->metrics, sampling_profile_kind(manager->samplings[i]), METRICS_LOSS_DRAIN, 0);
+		failed = MIN(r, failed);
+	}
+	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
+		if (captures[i])
+			hand_over_take(manager, captures[i]);
+	return failed;
 }
 
-static int open_sampler(struct manager *manager, uint32_t rate)
+/* Windows that end by then are followed by the next ones. */
+static int begin_next_windows(struct manager *manager, uint64_t due_nsec)
 {
-	struct sampler_options options = {
-		.rate = rate,
-		.cycles = manager->config->cpu.event == CONFIG_EVENT_CYCLES,
-		.all_processes = manager->config->host.enabled,
-		.unwind_maps = manager->unwind_maps,
-		.n_entries = manager->options->test_entries,
-		.ring_bytes = manager->options->test_ring_bytes,
-	};
-	int r;
+	int r = turn_samplings(manager, sampling_turn, due_nsec);
 
-	if (!wants_sampler(manager->config))
-		return 0;
-	manager->sampler_options = options;
-	r = sampler_cpu_new(manager->loop, &options, on_seen, manager, &manager->sampler);
-	if (r < 0 && options.cycles) {
-		log_print(LOG_WARNING, "Cannot sample by cycles (%s): by cpu-clock instead.", strerror(-r));
-		options.cycles = false;
-		r = sampler_cpu_new(manager->loop, &options, on_seen, manager, &manager->sampler);
-	}
 	if (r < 0)
-		return r;
-	manager->uses_cycles = options.cycles;
-	return replay_in_depth(manager);
+		log_print(LOG_ERR, "Cannot sample: %s.", strerror(-r));
+	update_status(manager);
+	return arm(manager);
 }
 
 /* A fourth of what we may use. 8 MiB hold the tables of some 100 files, as many as a host runs at a time. */
@@ -302,46 +240,24 @@ static int open_tables(struct manager *manager)
 	return tables_new(manager->loop, &options, &manager->tables);
 }
 
-static struct sampler *sampler_free(struct sampler *sampler)
+static int make_samplings(struct manager *manager)
 {
-	return sampler ? sampler->ops->free(sampler) : NULL;
-}
+	const struct sampling_surroundings surroundings = {
+		.loop = manager->loop,
+		.options = manager->options,
+		.targets = manager->targets,
+		.unwind_maps = manager->unwind_maps,
+		.in_depth = &manager->in_depth,
+		.governor = &manager->governor,
+		.own_cost = &manager->own_cost,
+	};
 
-/* A reload may want another sampler, or none; the change is made between two windows. */
-static void fit_sampler(struct manager *manager, uint32_t rate)
-{
-	const struct sampler_options *options = &manager->sampler_options;
-	const struct config *config = manager->config;
-	bool fits = !!manager->sampler == wants_sampler(config) &&
-		    (!manager->sampler || (options->all_processes == config->host.enabled &&
-						  options->cycles == (config->cpu.event == CONFIG_EVENT_CYCLES)));
-	int r;
-
-	if (fits)
-		return;
-	manager->sampler = sampler_free(manager->sampler);
-	r = open_sampler(manager, rate);
-	if (r < 0)
-		log_print(LOG_ERR, "Cannot sample: %s.", strerror(-r));
-}
-
-static int arm(struct manager *manager)
-{
-	int r;
-
-	r = sd_event_source_set_time(manager->window_timer, manager->window.end_nsec / NSEC_PER_USEC);
-	return r < 0 ? r : sd_event_source_set_enabled(manager->window_timer, SD_EVENT_ONESHOT);
-}
-
-static int begin_next_window(struct manager *manager)
-{
-	struct schedule_window next = next_window(manager);
-
-	turn_window(manager, next.rate);
-	manager->window = next;
-	fit_sampler(manager, next.rate);
-	update_status(manager);
-	return arm(manager);
+	for (size_t i = 0; i < SAMPLING_N_KINDS; i++) {
+		manager->samplings[i] = sampling_new(i, &surroundings);
+		if (!manager->samplings[i])
+			return -ENOMEM;
+	}
+	return turn_samplings(manager, sampling_turn, UINT64_MAX - 1);
 }
 
 /* Budget */
@@ -427,7 +343,8 @@ static void start_governor(struct manager *manager)
 static int on_window_end(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	govern(userdata);
-	return begin_next_window(userdata);
+	/* Windows that end together are turned together, though a timer may be early by its accuracy. */
+	return begin_next_windows(userdata, clock_monotonic_nsec() + timer_accuracy_usec * NSEC_PER_USEC);
 }
 
 /* Metrics */
@@ -470,7 +387,7 @@ static int on_metrics_timer(sd_event_source *source, uint64_t usec, void *userda
 
 	/* Background windows are long: they are cut where a step is made, so that each window has one rate. */
 	if (govern(userdata)) {
-		r = begin_next_window(userdata);
+		r = begin_next_windows(userdata, UINT64_MAX - 1);
 		if (r < 0)
 			return r;
 	}
@@ -549,7 +466,8 @@ static int reload(struct manager *manager)
 	/* The symbolizer was started with those of the start. */
 	if (!is_same_list(config->symbols.debug_directories.at, manager->first_config->symbols.debug_directories.at))
 		log_print(LOG_WARNING, "symbols.debug_directories is in use as it was at the start: restart for the change.");
-	return set_output(manager);
+	r = set_output(manager);
+	return r < 0 ? r : arm(manager); /* what is wanted now and was not begins at once */
 }
 
 static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -581,8 +499,12 @@ static void on_target_change(uint32_t pid, bool is_target, void *userdata)
 		log_print(LOG_WARNING, "Out of memory; process %u is not a target.", pid);
 	if (!is_target)
 		map_remove(&manager->in_depth, &pid);
-	if (manager->sampler)
-		manager->sampler->ops->set_target(manager->sampler, pid, is_target);
+	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
+		if (manager->samplings[i])
+			sampling_set_target(manager->samplings[i], pid, is_target);
+	/* The first one may be what a sampler waited for. */
+	if (manager->window_timer)
+		arm(manager);
 }
 
 /* Life */
@@ -592,9 +514,9 @@ static int start_timers(struct manager *manager)
 	uint64_t now = clock_monotonic_nsec() / NSEC_PER_USEC;
 	int r;
 
-	/* Accuracy: 0 would mean 250 ms. */
-	r = sd_event_add_time(manager->loop, &manager->window_timer, CLOCK_MONOTONIC,
-			manager->window.end_nsec / NSEC_PER_USEC, 1000, on_window_end, manager);
+	r = sd_event_add_time(manager->loop, &manager->window_timer, CLOCK_MONOTONIC, 0, timer_accuracy_usec, on_window_end, manager);
+	if (r >= 0)
+		r = arm(manager);
 	if (r < 0)
 		return r;
 	return sd_event_add_time(manager->loop, &manager->metrics_timer, CLOCK_MONOTONIC, now + metrics_every_usec, 100000,
@@ -678,8 +600,7 @@ static int start(struct manager *manager)
 	if (r < 0)
 		return explain(r, "keep unwind tables");
 	start_governor(manager);
-	manager->window = next_window(manager);
-	r = open_sampler(manager, manager->window.rate);
+	r = make_samplings(manager);
 	if (r < 0)
 		return explain(r, "sample CPUs");
 	r = start_press(manager);
@@ -716,7 +637,8 @@ struct manager *manager_free(struct manager *manager)
 {
 	if (!manager)
 		return NULL;
-	sampler_free(manager->sampler);
+	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
+		sampling_free(manager->samplings[i]);
 	java_maps_free(manager->java_maps);
 	press_free(manager->press);
 	tables_free(manager->tables);
@@ -747,7 +669,7 @@ int manager_run(struct manager *manager)
 	r = sd_event_loop(manager->loop);
 	sd_notify(0, "STOPPING=1");
 	/* What was sampled until now is not thrown away. */
-	turn_window(manager, 0);
+	turn_samplings(manager, sampling_finish, UINT64_MAX - 1);
 	java_maps_finish(manager->java_maps);
 	press_finish(manager->press);
 	if (manager->n_unsaved)

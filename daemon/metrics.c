@@ -20,7 +20,7 @@ static const double symbolize_bounds[] = { 0.01, 0.05, 0.1, 0.5, 1, 5, 30 };
 enum { N_SYMBOLIZE_BOUNDS = sizeof(symbolize_bounds) / sizeof(symbolize_bounds[0]) };
 
 struct kind_totals {
-	uint64_t seen, lost_ring, lost_namespace, lost_frames, lost_windows;
+	uint64_t seen, lost_ring, lost_namespace, lost_storage, lost_frames, lost_windows;
 	uint64_t written_schedule, written_background;
 };
 
@@ -33,6 +33,7 @@ struct metrics {
 	struct kind_totals kinds[PROFILE_N_KINDS];
 	uint64_t verdicts[SAMPLE_N_VERDICTS];
 	uint64_t n_frames, n_unnamed, n_unmapped;
+	uint64_t waited_nsec, waits_lost_nsec, short_waits;
 	uint64_t profile_bytes;
 	uint64_t lost_windows[METRICS_N_LOSSES];
 	uint64_t symbolize_counts[N_SYMBOLIZE_BOUNDS + 1];
@@ -79,7 +80,7 @@ static int add_service(struct metrics *metrics, const struct press_file *file, u
 	if (r < 0)
 		return r;
 	*(struct service *)value = (struct service){
-		.cpu_percent = 100.0 * file->cpu_nsec / duration_nsec,
+		.cpu_percent = 100.0 * file->nsec / duration_nsec,
 		.window = metrics->n_windows,
 	};
 	return 0;
@@ -129,11 +130,17 @@ static void add_symbolize_time(struct metrics *metrics, double seconds)
 	metrics->symbolize_sum += seconds;
 }
 
+/* It tells what services used; others do not. */
+static bool is_cpu_window(const struct press_result *result)
+{
+	return result->duration_nsec && result->kind == PROFILE_CPU;
+}
+
 static int add_files(struct metrics *metrics, const struct press_result *result)
 {
 	int r;
 
-	r = result->duration_nsec ? make_room(metrics, result->files.n) : 0;
+	r = is_cpu_window(result) ? make_room(metrics, result->files.n) : 0;
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < result->files.n; i++) {
@@ -144,7 +151,7 @@ static int add_files(struct metrics *metrics, const struct press_result *result)
 			metrics->profile_bytes += file->n_bytes;
 			*(strcmp(file->trigger, "background") ? &kind->written_schedule : &kind->written_background) += 1;
 		}
-		if (!result->duration_nsec || file->is_late || strtab_count(metrics->service_names) > max_services)
+		if (!is_cpu_window(result) || file->is_late || strtab_count(metrics->service_names) > max_services)
 			continue;
 		r = add_service(metrics, file, result->duration_nsec);
 		if (r < 0)
@@ -158,12 +165,16 @@ int metrics_add_result(struct metrics *metrics, const struct press_result *resul
 	struct kind_totals *kind = &metrics->kinds[result->kind];
 
 	metrics->last = *result;
+	metrics->n_windows += is_cpu_window(result);
 	if (result->duration_nsec) {
-		metrics->n_windows++;
 		kind->seen += result->seen;
 		kind->lost_ring += result->lost_ring;
 		kind->lost_namespace += result->lost_namespace;
+		kind->lost_storage += result->lost_storage;
 		kind->lost_frames += result->lost_frames;
+		metrics->waited_nsec += result->waited_nsec;
+		metrics->waits_lost_nsec += result->lost_nsec;
+		metrics->short_waits += result->short_waits;
 		for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
 			metrics->verdicts[i] += result->verdicts[i];
 		metrics->n_frames += result->n_frames;
@@ -178,7 +189,7 @@ int metrics_add_result(struct metrics *metrics, const struct press_result *resul
 	}
 	if (add_files(metrics, result) < 0)
 		return -ENOMEM;
-	if (result->duration_nsec)
+	if (is_cpu_window(result))
 		expire_services(metrics);
 	return 0;
 }
@@ -258,6 +269,8 @@ static void print_kinds(const struct metrics *metrics, FILE *f)
 			continue;
 		labelled(f, "tsprofd_samples_lost_total", kind->lost_ring, "kind=\"%s\",reason=\"ring_full\"", name);
 		labelled(f, "tsprofd_samples_lost_total", kind->lost_namespace, "kind=\"%s\",reason=\"pid_namespace\"", name);
+		if (i != PROFILE_CPU)
+			labelled(f, "tsprofd_samples_lost_total", kind->lost_storage, "kind=\"%s\",reason=\"no_storage\"", name);
 		labelled(f, "tsprofd_samples_lost_total", kind->lost_frames, "kind=\"%s\",reason=\"frames_lost\"", name);
 		labelled(f, "tsprofd_samples_lost_total", kind->lost_windows, "kind=\"%s\",reason=\"window_lost\"", name);
 		labelled(f, "tsprofd_samples_lost_total", metrics->last.discarded_samples[i],
@@ -268,7 +281,7 @@ static void print_kinds(const struct metrics *metrics, FILE *f)
 		const struct kind_totals *kind = &metrics->kinds[i];
 		const char *name = profile_kind_info(i)->name;
 
-		if (!kind->seen)
+		if (!kind->seen && !kind->written_schedule && !kind->written_background)
 			continue;
 		labelled(f, "tsprofd_profiles_written_total", kind->written_schedule, "kind=\"%s\",trigger=\"schedule\"", name);
 		labelled(f, "tsprofd_profiles_written_total", kind->written_background, "kind=\"%s\",trigger=\"background\"",
@@ -301,6 +314,18 @@ static void print_stacks(const struct metrics *metrics, FILE *f)
 	labelled(f, "tsprofd_frames_total", metrics->n_unnamed, "named=\"false\"");
 	family(f, "tsprofd_frames_without_mapping_total", "counter", "Frames of samples where nothing known is mapped.");
 	number(f, "tsprofd_frames_without_mapping_total", metrics->n_unmapped);
+}
+
+static void print_waits(const struct metrics *metrics, FILE *f)
+{
+	if (!metrics->kinds[PROFILE_BLOCK].seen)
+		return;
+	family(f, "tsprofd_waits_seconds_total", "counter", "Time that threads of targets were seen waiting, and is in profiles.");
+	number(f, "tsprofd_waits_seconds_total", (double)metrics->waited_nsec / NSEC_PER_SEC);
+	family(f, "tsprofd_waits_lost_seconds_total", "counter", "Time of waits that were timed and are in no profile.");
+	number(f, "tsprofd_waits_lost_seconds_total", (double)metrics->waits_lost_nsec / NSEC_PER_SEC);
+	family(f, "tsprofd_waits_short_total", "counter", "Waits below block.min_delay, which are in no profile.");
+	number(f, "tsprofd_waits_short_total", metrics->short_waits);
 }
 
 static void print_symbols(const struct metrics *metrics, FILE *f)
@@ -452,6 +477,7 @@ void metrics_print(const struct metrics *metrics, const struct metrics_now *now,
 	number(f, "tsprofd_config_last_reload_successful", metrics->reload_successful);
 	print_kinds(metrics, f);
 	print_stacks(metrics, f);
+	print_waits(metrics, f);
 	print_symbols(metrics, f);
 	print_storage(metrics, f);
 	print_targets(&now->targets, f);

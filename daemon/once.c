@@ -44,8 +44,8 @@ struct once {
 	struct targets *targets;
 	struct unwind_maps *unwind_maps;
 	struct tables *tables;
-	enum profile_kind kind;
-	struct sampler *sampler;
+	uint32_t kinds;                      /* of files: capture_kind_bit() */
+	struct sampler *cpu, *offcpu;        /* NULL: no kind wants it */
 	struct java_maps *java_maps;         /* NULL unless the configuration wants it */
 	struct press *press;
 	struct command *command;
@@ -180,7 +180,7 @@ static struct press_output output_of(const struct options_once *wanted)
 	privileges_owner(&output.store.uid, &output.store.gid);
 	if (!wanted->output)
 		output.directory = ".";
-	else if (wanted->all || is_directory(wanted->output))
+	else if (wanted->all || wanted->n_kinds > 1 || is_directory(wanted->output))
 		output.directory = wanted->output;
 	else
 		output.path = wanted->output;
@@ -231,7 +231,12 @@ static int start_tables(struct once *once, const struct config *config)
 	return tables_new(once->loop, &options, &once->tables);
 }
 
-static int start_sampler(struct once *once)
+static bool wants(const struct once *once, enum profile_kind kind)
+{
+	return once->kinds & capture_kind_bit(kind);
+}
+
+static int start_samplers(struct once *once)
 {
 	const struct sampler_options options = {
 		.rate = once->wanted->rate,
@@ -239,16 +244,37 @@ static int start_sampler(struct once *once)
 		.all_processes = !once->wanted->pid,
 		.unwind_maps = once->unwind_maps,
 	};
+	int r = 0;
+
+	for (size_t i = 0; i < once->wanted->n_kinds; i++) {
+		enum profile_kind kind;
+
+		if (profile_kind_by_name(once->wanted->kinds[i], &kind) < 0)
+			return -EINVAL;
+		once->kinds |= capture_kind_bit(kind);
+	}
+	if (wants(once, PROFILE_CPU) || wants(once, PROFILE_WALL))
+		r = sampler_cpu_new(once->loop, &options, on_seen, once, &once->cpu);
+	if (r >= 0 && once->kinds & ~capture_kind_bit(PROFILE_CPU))
+		r = sampler_offcpu_new(once->loop, &options, on_seen, once, &once->offcpu);
+	if (r >= 0 && once->cpu && once->wanted->pid)
+		r = once->cpu->ops->set_target(once->cpu, once->wanted->pid, true);
+	if (r >= 0 && once->offcpu && once->wanted->pid)
+		r = once->offcpu->ops->set_target(once->offcpu, once->wanted->pid, true);
+	return r;
+}
+
+/* What was sampled until now is thrown away. */
+static int begin_anew(struct sampler *sampler, uint32_t rate)
+{
+	struct stacks *stacks;
 	int r;
 
-	if (profile_kind_by_name(once->wanted->kinds[0], &once->kind) < 0)
-		return -EINVAL;
-	if (once->kind == PROFILE_CPU)
-		r = sampler_cpu_new(once->loop, &options, on_seen, once, &once->sampler);
-	else
-		r = sampler_offcpu_new(once->loop, &options, on_seen, once, &once->sampler);
-	if (r >= 0 && once->wanted->pid)
-		r = once->sampler->ops->set_target(once->sampler, once->wanted->pid, true);
+	if (!sampler)
+		return 0;
+	r = sampler->ops->drain(sampler, rate, &stacks);
+	if (r >= 0)
+		stacks_free(stacks);
 	return r;
 }
 
@@ -261,7 +287,6 @@ static int warm_up(struct once *once)
 {
 	uint64_t now = clock_monotonic_nsec(), most = now + WARM_UP_MOST_MSEC * NSEC_PER_MSEC, quiet = now;
 	uint64_t n_wanted = 0;
-	struct stacks *stacks;
 	int r;
 
 	while (now < most && now < quiet + WARM_UP_QUIET_MSEC * NSEC_PER_MSEC) {
@@ -279,11 +304,8 @@ static int warm_up(struct once *once)
 			quiet = now;
 		n_wanted = stats.wanted;
 	}
-	r = once->sampler->ops->drain(once->sampler, once->wanted->rate, &stacks);
-	if (r < 0)
-		return r;
-	stacks_free(stacks);
-	return 0;
+	r = begin_anew(once->cpu, once->wanted->rate);
+	return r < 0 ? r : begin_anew(once->offcpu, once->wanted->rate);
 }
 
 static bool is_wanted(const struct image *image, const void *userdata)
@@ -308,27 +330,60 @@ static void submit(struct capture *capture, void *userdata)
 	}
 }
 
-static int finish(struct once *once)
+static void hand_over_take(struct once *once, struct capture *capture)
 {
-	struct capture *capture = NULL;
+	if (once->java_maps)
+		java_maps_add_take(once->java_maps, capture);
+	else
+		submit(capture, once);
+}
+
+static int end_window(struct once *once, struct sampler *sampler, const struct capture_request *request, struct capture **ret)
+{
+	struct capture *capture;
 	int r;
 
-	once->has_ended = true;
-	r = capture_window(once->sampler, once->targets, once->kind, "", 0, &capture);
+	r = capture_window(sampler, once->targets, request, &capture);
 	if (r < 0)
 		return r;
 	capture->facts.rate = once->wanted->rate;
 	capture->facts.event = "cpu-clock";
 	capture->facts.own_cpu_nsec = clock_nsec(CLOCK_PROCESS_CPUTIME_ID);
 	capture_select(capture, is_wanted, once->wanted);
-	if (!stacks_kept(capture->stacks))
-		log_print(LOG_WARNING, "Nothing was sampled: what was asked for used no CPU time.");
-	if (once->java_maps) {
-		java_maps_add_take(once->java_maps, capture);
-		java_maps_finish(once->java_maps);
-	} else {
-		submit(capture, once);
+	*ret = capture;
+	return 0;
+}
+
+static int finish(struct once *once)
+{
+	struct capture_request request = { .trigger = "", .all_processes = true };
+	_cleanup_(capture_free_p) struct capture *cpu = NULL, *offcpu = NULL;
+	int r = 0;
+
+	once->has_ended = true;
+	if (once->cpu) {
+		request.kind = PROFILE_CPU;
+		request.kinds = capture_kind_bit(PROFILE_CPU);
+		r = end_window(once, once->cpu, &request, &cpu);
 	}
+	if (r >= 0 && once->offcpu) {
+		request.kind = PROFILE_BLOCK;
+		request.kinds = once->kinds & ~capture_kind_bit(PROFILE_CPU);
+		request.ran = wants(once, PROFILE_WALL) ? cpu : NULL;
+		r = end_window(once, once->offcpu, &request, &offcpu);
+	}
+	if (r < 0)
+		return r;
+	if (cpu && !stacks_kept(cpu->stacks))
+		log_print(LOG_WARNING, "Nothing was sampled: what was asked for used no CPU time.");
+	if (offcpu && !stacks_kept(offcpu->stacks))
+		log_print(LOG_WARNING, "No wait was seen: what was asked for had a CPU all the time, or ended before.");
+	if (cpu && wants(once, PROFILE_CPU))
+		hand_over_take(once, TAKE(cpu));
+	if (offcpu)
+		hand_over_take(once, TAKE(offcpu));
+	if (once->java_maps)
+		java_maps_finish(once->java_maps);
 	press_finish(once->press);
 	return 0;
 }
@@ -371,7 +426,7 @@ static int run(struct once *once, const struct config *config)
 	r = start_tables(once, config);
 	if (r < 0)
 		return explain(r, "keep unwind tables");
-	r = start_sampler(once);
+	r = start_samplers(once);
 	if (r < 0)
 		return explain(r, "sample CPUs");
 	r = watch_pid(once);
@@ -411,8 +466,10 @@ int once_run(const struct options *options, const struct config *config)
 		}
 	}
 	code = run(&once, config);
-	if (once.sampler)
-		once.sampler->ops->free(once.sampler);
+	if (once.cpu)
+		once.cpu->ops->free(once.cpu);
+	if (once.offcpu)
+		once.offcpu->ops->free(once.offcpu);
 	java_maps_free(once.java_maps);
 	press_free(once.press);
 	tables_free(once.tables);

@@ -2,13 +2,16 @@
 #include "capture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "clock.h"
 #include "image.h"
+#include "process.h"
 #include "sampler.h"
 #include "stacks.h"
 #include "targets.h"
+#include "wall.h"
 
 struct capture *capture_free(struct capture *capture)
 {
@@ -45,20 +48,61 @@ static int find_images(struct capture *capture, struct targets *targets)
 	return 0;
 }
 
-int capture_window(struct sampler *sampler, struct targets *targets, enum profile_kind kind, const char *trigger,
-		uint32_t next_rate, struct capture **ret)
+/* For how a thread is asked how long it lived. */
+struct life {
+	int proc;
+	uint64_t start_boottime_nsec, end_boottime_nsec; /* of the window */
+};
+
+static uint64_t lived(const struct process_id *process, uint32_t tid, void *userdata)
+{
+	const struct life *life = userdata;
+	struct process_stat stat;
+	uint64_t born_nsec;
+
+	/* /proc has a directory for each thread, too. */
+	if (process_read_stat(life->proc, tid, &stat) != 0)
+		return WALL_UNKNOWN;
+	born_nsec = MAX(stat.start_ticks * NSEC_PER_TICK, life->start_boottime_nsec);
+	return life->end_boottime_nsec - MIN(born_nsec, life->end_boottime_nsec);
+}
+
+/* Adds what ran to what waited. */
+static int add_ran(struct capture *capture, const struct capture_request *request)
+{
+	const struct capture *ran = request->ran;
+	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ bool *is_wanted = calloc(ran->images.n + 1, sizeof(*is_wanted));
+	struct life life = { .proc = proc };
+
+	if (!is_wanted)
+		return -ENOMEM;
+	if (proc < 0)
+		return -errno;
+	life.end_boottime_nsec = clock_nsec(CLOCK_BOOTTIME);
+	life.start_boottime_nsec = life.end_boottime_nsec - capture->stacks->duration_nsec;
+	for (size_t i = 0; i < ran->images.n; i++)
+		is_wanted[i] = request->all_processes || (ran->images.at[i] && ran->images.at[i]->in_depth);
+	return wall_add(capture->stacks, ran->stacks, is_wanted, lived, &life);
+}
+
+int capture_window(struct sampler *sampler, struct targets *targets, const struct capture_request *request, struct capture **ret)
 {
 	_cleanup_(capture_free_p) struct capture *capture = calloc(1, sizeof(*capture));
 	int r;
 
 	if (!capture)
 		return -ENOMEM;
-	capture->kind = kind;
-	capture->trigger = trigger;
-	r = sampler->ops->drain(sampler, next_rate, &capture->stacks);
+	capture->kind = request->kind;
+	capture->kinds = request->kinds;
+	capture->trigger = request->trigger;
+	r = sampler->ops->drain(sampler, request->next_rate, &capture->stacks);
 	if (r < 0)
 		return r;
 	capture->end_nsec = clock_monotonic_nsec();
+	r = request->ran ? add_ran(capture, request) : 0;
+	if (r < 0)
+		return r;
 	/* What was mapped before the last sample was taken is known after this. */
 	r = targets_catch_up(targets);
 	if (r < 0)
@@ -85,6 +129,8 @@ void capture_select(struct capture *capture, bool (*keep)(const struct image *im
 			stacks->samples.at[n++] = *sample;
 			continue;
 		}
+		if (!stacks_is_counted(stacks, sample))
+			continue;
 		stacks->seen -= sample->count;
 		/* The hash that tells stacks apart has the verdict in it; the bound is for the day when two hashes are equal. */
 		stacks->verdicts[stack->verdict] -= MIN(stacks->verdicts[stack->verdict], sample->count);

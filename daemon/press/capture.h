@@ -18,8 +18,10 @@ struct targets;
 
 /* Of the window, whatever service: for the comments of its files and the metrics. */
 struct capture_facts {
-	uint32_t rate;
-	const char *event;                   /* static: what was sampled by */
+	uint32_t rate;                       /* of the CPU sampler */
+	const char *event;                   /* static: what it sampled by */
+	uint64_t min_delay_nsec;             /* of waits; shorter ones are left out */
+	uint64_t stack_every_nsec;           /* what the governor has made of SAMPLER_OFFCPU_STACK_EVERY_NSEC; 0: nothing */
 	uint64_t own_cpu_nsec;               /* what the daemon and its helpers used while the window lasted */
 	uint64_t lost_life, lost_mappings;   /* events about processes that the kernel had no room for */
 	uint32_t full_rate;                  /* what is configured, where we cost too much for that; else 0 */
@@ -27,21 +29,37 @@ struct capture_facts {
 };
 
 struct capture {
-	enum profile_kind kind;
+	enum profile_kind kind;              /* of the sampler: PROFILE_CPU, PROFILE_BLOCK; what was seen is counted under it */
+	uint32_t kinds;                      /* of the files to make of it, as bits: capture_kind_bit() */
 	const char *trigger;                 /* static: "" for the schedule, "background" */
 	struct stacks *stacks;
 	VEC(struct image *) images;          /* of stacks->processes, in that order; NULL: nothing is known of it */
-	uint64_t end_nsec;                   /* CLOCK_MONOTONIC */
+	uint64_t begun_nsec;                 /* CLOCK_MONOTONIC; windows of which it is equal began as one */
+	uint64_t end_nsec;
 	struct capture_facts facts;
 	bool is_selected;                    /* capture_select() left something out, or could have */
 };
 
+static inline uint32_t capture_kind_bit(enum profile_kind kind)
+{
+	return UINT32_C(1) << kind;
+}
+
+struct capture_request {
+	enum profile_kind kind;
+	uint32_t kinds;
+	const char *trigger;
+	uint32_t next_rate;                  /* of the next window; 0: pause */
+	/* What ran in the same window, for PROFILE_WALL; else NULL. Borrowed. */
+	const struct capture *ran;
+	bool all_processes;                  /* of it; else in-depth targets */
+};
+
 /*
- * Ends the sampler's window, begins the next one with `next_rate` (0: pause), and finds out what is known of all
- * programs in it. -errno; nothing was ended then, or what was drained is lost and counted by the sampler.
+ * Ends the sampler's window, begins the next one, and finds out what is known of all programs in it. -errno; nothing was
+ * ended then, or what was drained is lost and counted by the sampler.
  */
-int capture_window(struct sampler *sampler, struct targets *targets, enum profile_kind kind, const char *trigger,
-		uint32_t next_rate, struct capture **ret);
+int capture_window(struct sampler *sampler, struct targets *targets, const struct capture_request *request, struct capture **ret);
 
 /*
  * Leaves out the samples of programs that `keep` says no to (image: NULL when nothing is known of it); they do not count

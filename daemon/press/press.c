@@ -153,25 +153,74 @@ static void add_verdicts_comment(struct profile *profile, const char *whose, con
 			n_broken ? ")" : "");
 }
 
-static void add_window_comments(struct profile *profile, const struct capture *capture)
+/* How the samples of a file came to be. */
+static void add_rate_comment(struct profile *profile, enum profile_kind kind, const struct capture *capture)
 {
+	const struct capture_facts *facts = &capture->facts;
 	const struct stacks *s = capture->stacks;
-	uint64_t lost = s->lost_ring + s->lost_namespace + s->lost_frames;
-	/* Nobody knows whose the lost ones were. */
-	const char *whose = capture->is_selected ? "what was asked for" : "the host";
+	double seconds = (double)s->duration_nsec / NSEC_PER_SEC;
+	uint64_t kept = stacks_kept(s);
 
-	profile_add_comment_format(profile, "rate: %u Hz a CPU, event: %s, window: %.3f s, all of it covered",
-			capture->facts.rate, capture->facts.event, (double)s->duration_nsec / NSEC_PER_SEC);
-	if (capture->facts.full_rate)
+	if (kind == PROFILE_CPU || kind == PROFILE_WALL)
+		profile_add_comment_format(profile, "rate: %u Hz a CPU, event: %s, window: %.3f s, all of it covered", facts->rate, facts->event,
+				seconds);
+	if (kind == PROFILE_WALL)
+		profile_add_comment_format(profile, "time on CPU: what a thread did not wait, given to its samples in equal parts");
+	if (kind == PROFILE_CPU)
+		return;
+	profile_add_comment_format(profile,
+			"timed: each wait, from leaving a CPU to having one again; a stack was taken for %.2f %% of them, %.2f %% of their time; "
+			"window: %.3f s, all of it covered",
+			percent(s->with_stack, kept), percent(s->with_stack_nsec, s->waited_nsec), seconds);
+	if (s->short_waits)
+		profile_add_comment_format(profile, "waits below min_delay (%.3f us), not in this file: %llu, %.6f s", (double)facts->min_delay_nsec / 1e3,
+				(unsigned long long)s->short_waits, (double)s->short_nsec / NSEC_PER_SEC);
+}
+
+static void add_governor_comment(struct profile *profile, enum profile_kind kind, const struct capture_facts *facts)
+{
+	double cost = (double)facts->cost_ppm / 10000, budget = (double)facts->budget_ppm / 10000;
+
+	if (facts->full_rate && (kind == PROFILE_CPU || kind == PROFILE_WALL))
 		profile_add_comment_format(profile,
 				"the governor lowered the rate from %u to %u Hz: own cost %.3f %% of the machine's CPU time, budget %.3f %%",
-				capture->facts.full_rate, capture->facts.rate, (double)capture->facts.cost_ppm / 10000,
-				(double)capture->facts.budget_ppm / 10000);
+				facts->full_rate, facts->rate, cost, budget);
+	if (facts->stack_every_nsec && kind != PROFILE_CPU)
+		profile_add_comment_format(profile,
+				"the governor takes fewer stacks, of waits below %llu us: own cost %.3f %% of the machine's CPU time, budget %.3f %%",
+				(unsigned long long)(facts->stack_every_nsec / NSEC_PER_USEC), cost, budget);
+}
+
+/* What a profile of waits lacks by more than one in a hundred, by number or by time, is marked. */
+static void add_lost_comment(struct profile *profile, const struct stacks *s)
+{
+	uint64_t lost = stacks_lost(s);
+
+	if (lost * 100 <= s->seen && s->lost_nsec * 100 <= s->waited_nsec + s->lost_nsec)
+		return;
+	profile_add_comment_format(profile, "INCOMPLETE: %.2f %% of the waits and %.2f %% of their time, where it is known, were lost",
+			percent(lost, s->seen), percent(s->lost_nsec, s->waited_nsec + s->lost_nsec));
+}
+
+static void add_window_comments(struct profile *profile, enum profile_kind kind, const struct capture *capture)
+{
+	const struct stacks *s = capture->stacks;
+	uint64_t lost = stacks_lost(s);
+	/* Nobody knows whose the lost ones were. */
+	const char *whose = capture->is_selected ? "what was asked for" : kind == PROFILE_CPU ? "the host" : "all targets";
+	char storage[64] = "";
+
+	add_rate_comment(profile, kind, capture);
+	add_governor_comment(profile, kind, &capture->facts);
+	if (kind != PROFILE_CPU)
+		snprintf(storage, sizeof(storage), ", storage %llu", (unsigned long long)s->lost_storage);
 	profile_add_comment_format(profile,
-			"samples of %s in this window: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu)",
-			whose, (unsigned long long)s->seen, (unsigned long long)(s->seen - lost), (unsigned long long)lost,
-			(unsigned long long)s->lost_ring, (unsigned long long)s->lost_namespace,
-			(unsigned long long)s->lost_frames);
+			"%s of %s in this window: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu%s)",
+			kind == PROFILE_CPU ? "samples" : "waits", whose, (unsigned long long)s->seen, (unsigned long long)(s->seen - lost),
+			(unsigned long long)lost, (unsigned long long)s->lost_ring, (unsigned long long)s->lost_namespace,
+			(unsigned long long)s->lost_frames, storage);
+	if (kind != PROFILE_CPU)
+		add_lost_comment(profile, s);
 	add_verdicts_comment(profile, whose, s->verdicts);
 	if (capture->facts.lost_life || capture->facts.lost_mappings)
 		profile_add_comment_format(profile, "events of processes lost: life %llu, mappings %llu",
@@ -196,7 +245,7 @@ static void add_comments(const struct press *press, const struct capture *captur
 	add_verdicts_comment(profile, "this file", service->verdicts);
 	profile_add_comment_format(profile, "frames without a name: %.2f %%, without mapping: %.2f %%",
 			percent(service->n_unnamed, service->n_frames), percent(service->n_unmapped, service->n_frames));
-	add_window_comments(profile, capture);
+	add_window_comments(profile, service->kind, capture);
 }
 
 /* Files */
@@ -346,7 +395,7 @@ static void keep_unsaved(struct press *press, const struct capture *capture, con
 {
 	struct unsaved u = {
 		.service = strdup(service->service),
-		.kind = capture->kind,
+		.kind = service->kind,
 		.trigger = capture->trigger,
 		.start_wall_nsec = capture->stacks->start_wall_nsec,
 		.n_samples = service->n_samples,
@@ -361,7 +410,7 @@ static void keep_unsaved(struct press *press, const struct capture *capture, con
 	if (!u.service || size > max_unsaved_bytes || vec_push(&press->unsaved, u) < 0) {
 		free(u.service);
 		free(bytes);
-		count_discarded(press, capture->kind, service->n_samples);
+		count_discarded(press, service->kind, service->n_samples);
 		return;
 	}
 	press->unsaved_bytes += size;
@@ -413,16 +462,16 @@ static int press_profile(struct press *press, const struct capture *capture, str
 	add_comments(press, capture, service);
 	r = pprof_encode(service->profile, PPROF_LEVEL_DEFAULT, &bytes, &size);
 	if (r < 0) {
-		count_discarded(press, capture->kind, service->n_samples);
+		count_discarded(press, service->kind, service->n_samples);
 		return r;
 	}
 	file->n_bytes = size;
-	r = put(press, service->service, capture->kind, capture->stacks->start_wall_nsec, capture->trigger, bytes, size,
+	r = put(press, service->service, service->kind, capture->stacks->start_wall_nsec, capture->trigger, bytes, size,
 			&file->path);
 	if (r == -ENOSPC || r == -EDQUOT) {
 		/* What retention would remove anyway may be all the room that is needed. */
 		run_vacuum(press);
-		r = put(press, service->service, capture->kind, capture->stacks->start_wall_nsec, capture->trigger, bytes,
+		r = put(press, service->service, service->kind, capture->stacks->start_wall_nsec, capture->trigger, bytes,
 				size, &file->path);
 	}
 	if (r < 0 && !press->output.path) {
@@ -433,24 +482,32 @@ static int press_profile(struct press *press, const struct capture *capture, str
 	return r;
 }
 
+static bool is_first_kind(const struct capture *capture, enum profile_kind kind)
+{
+	return !(capture->kinds & (capture_kind_bit(kind) - 1));
+}
+
 static void press_service(struct press *press, const struct capture *capture, struct service_profile *service,
 		struct press_result *result)
 {
 	struct press_file file = {
 		.service = TAKE(service->service),
-		.kind = capture->kind,
+		.kind = service->kind,
 		.trigger = capture->trigger,
 		.n_samples = service->n_samples,
-		.cpu_nsec = service->cpu_nsec,
+		.nsec = service->nsec,
 	};
 
 	service->service = file.service;
 	top_new(service->profile, 1, TOP_FLAT, top_rows, &file.top);
 	file.error = press_profile(press, capture, service, &file);
 	service->service = NULL;
-	result->n_frames += service->n_frames;
-	result->n_unnamed += service->n_unnamed;
-	result->n_unmapped += service->n_unmapped;
+	/* Other files of the window have the same samples, or some of them. */
+	if (is_first_kind(capture, service->kind)) {
+		result->n_frames += service->n_frames;
+		result->n_unnamed += service->n_unnamed;
+		result->n_unmapped += service->n_unmapped;
+	}
 	if (vec_push(&result->files, file) < 0) {
 		free(file.path);
 		free(file.service);
@@ -469,7 +526,11 @@ static void describe_window(const struct capture *capture, struct press_result *
 	result->seen = s->seen;
 	result->lost_ring = s->lost_ring;
 	result->lost_namespace = s->lost_namespace;
+	result->lost_storage = s->lost_storage;
 	result->lost_frames = s->lost_frames;
+	result->waited_nsec = s->waited_nsec;
+	result->lost_nsec = s->lost_nsec;
+	result->short_waits = s->short_waits;
 	result->kept = stacks_kept(s);
 	for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
 		result->verdicts[i] = s->verdicts[i];
@@ -490,7 +551,9 @@ static void press_capture(struct press *press, const struct capture *capture, st
 		return;
 	}
 	for (size_t i = 0; i < services.profiles.n; i++)
-		press_service(press, capture, &services.profiles.at[i], result);
+		/* Who waited for no lock has no file that says so. */
+		if (services.profiles.at[i].profile->samples.n || max_services == PROFILE_BUILDER_TOGETHER)
+			press_service(press, capture, &services.profiles.at[i], result);
 	service_profiles_deinit(&services);
 	result->latency_nsec = clock_monotonic_nsec() - capture->end_nsec;
 	if (clock_monotonic_nsec() - press->last_vacuum_nsec >= vacuum_every_nsec)

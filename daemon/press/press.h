@@ -2,7 +2,7 @@
 #pragma once
 /*
  * Turns captures into files, in a thread of its own, one after the other: names (through the symbolizer process), one
- * profile a service, pprof bytes, the store, and then retention. The event loop hands a capture over whole and gets a
+ * profile a service and kind, pprof bytes, the store, and then retention. The event loop hands a capture over whole and gets a
  * result back whole; nothing is shared in between.
  *
  * A profile that could not be written (disk full, read-only, directory gone) is kept, up to a bound, and written when it
@@ -46,16 +46,18 @@ struct press_file {
 	bool is_late;                        /* of an earlier window: it was kept until now */
 	int error;                           /* 0, or -errno of the store: kept for later */
 	size_t n_bytes;
-	uint64_t n_samples, cpu_nsec;
+	uint64_t n_samples, nsec;            /* and what they stand for */
 	struct top *top;                     /* the functions with the most samples; NULL for a late one */
 };
 
 struct press_result {
-	enum profile_kind kind;              /* of the window */
+	enum profile_kind kind;              /* of the window's sampler */
 	VEC(struct press_file) files;
 	int error;                           /* -errno: the whole capture came to nothing */
 	uint64_t duration_nsec;              /* of the window; 0 when this is only about files kept for later */
-	uint64_t seen, kept, lost_ring, lost_namespace, lost_frames; /* of the window */
+	uint64_t seen, kept, lost_ring, lost_namespace, lost_storage, lost_frames; /* of the window */
+	uint64_t waited_nsec, lost_nsec;     /* of waits */
+	uint64_t short_waits;
 	uint64_t verdicts[SAMPLE_N_VERDICTS];
 	uint64_t n_frames, n_unnamed, n_unmapped; /* as in struct service_profile */
 	uint64_t symbolize_nsec;             /* building of profiles, names included */

@@ -43,7 +43,7 @@ struct group {
 	const char *service;
 	uint64_t count;
 	bool in_depth;
-	uint32_t profile;                    /* index into the result */
+	uint32_t profile;                    /* index into the result, of its first kind */
 };
 
 struct builder {
@@ -304,9 +304,9 @@ static int compare_groups(const void *a, const void *b)
 	return strcmp(x->service, y->service);
 }
 
-static int add_profile(struct builder *b, struct service_profiles *profiles, const char *service)
+static int add_profile(struct builder *b, struct service_profiles *profiles, const char *service, enum profile_kind kind)
 {
-	struct service_profile out = { .service = strdup(service), .profile = profile_new() };
+	struct service_profile out = { .service = strdup(service), .kind = kind, .profile = profile_new() };
 	int r;
 
 	r = out.service && out.profile ? vec_push(&profiles->profiles, out) : -ENOMEM;
@@ -315,14 +315,30 @@ static int add_profile(struct builder *b, struct service_profiles *profiles, con
 		profile_free(out.profile);
 		return r;
 	}
-	return profile_set_kind(out.profile, b->capture->kind, b->stacks->period_nsec);
+	return profile_set_kind(out.profile, kind, b->stacks->period_nsec);
+}
+
+static uint32_t n_kinds(const struct capture *capture)
+{
+	return (uint32_t)__builtin_popcount(capture->kinds);
+}
+
+/* One of each kind. */
+static int add_profiles(struct builder *b, struct service_profiles *profiles, const char *service)
+{
+	int r = 0;
+
+	for (int kind = 0; kind < PROFILE_N_KINDS && r >= 0; kind++)
+		if (b->capture->kinds & capture_kind_bit(kind))
+			r = add_profile(b, profiles, service, kind);
+	return r;
 }
 
 static int put_together(struct builder *b, struct group *const *order, struct service_profiles *profiles)
 {
 	for (size_t i = 0; i < b->groups.n; i++)
 		order[i]->profile = 0;
-	return add_profile(b, profiles, b->groups.n ? order[0]->service : "none");
+	return add_profiles(b, profiles, b->groups.n ? order[0]->service : "none");
 }
 
 /* Gives each group its profile. */
@@ -345,13 +361,13 @@ static int divide(struct builder *b, uint32_t max_services, struct service_profi
 
 		n_hosts += !order[i]->in_depth;
 		if (own || other == UINT32_MAX) {
-			r = add_profile(b, profiles, own ? order[i]->service : "other");
+			r = add_profiles(b, profiles, own ? order[i]->service : "other");
 			if (r < 0)
 				return r;
 		}
 		if (!own && other == UINT32_MAX)
-			other = profiles->profiles.n - 1;
-		order[i]->profile = own ? profiles->profiles.n - 1 : other;
+			other = profiles->profiles.n - n_kinds(b->capture);
+		order[i]->profile = own ? profiles->profiles.n - n_kinds(b->capture) : other;
 	}
 	return 0;
 }
@@ -519,7 +535,7 @@ static int add_pseudo_location(struct profile *profile, const struct place *plac
 	if (place->origin == origin_broken)
 		snprintf(name, sizeof(name), "[broken: %s]", stacks_broken_reason(place->offset));
 	else if (place->origin == origin_without)
-		snprintf(name, sizeof(name), "[no stack was taken]");
+		snprintf(name, sizeof(name), place->offset == SAMPLE_RAN ? "[on cpu, not sampled]" : "[no stack was taken]");
 	else
 		snprintf(name, sizeof(name), "[%llu frames elided]", (unsigned long long)place->offset);
 	r = add_bare_line(profile, name, &line);
@@ -583,7 +599,7 @@ static int add_number_label(struct profile *profile, const char *key, int64_t va
 /* Ours, named in make_labels() and by config_label_is_reserved(), and those of the configuration. */
 enum { MAX_LABELS = 8 + LABELS_MAX };
 
-static int make_labels(const struct builder *b, struct profile *profile, const struct stacks_sample *sample,
+static int make_labels(const struct builder *b, struct profile *profile, enum profile_kind kind, const struct stacks_sample *sample,
 		struct profile_label *labels, size_t *n)
 {
 	uint32_t process = b->stacks->stacks.at[sample->stack].process;
@@ -604,7 +620,7 @@ static int make_labels(const struct builder *b, struct profile *profile, const s
 		r = add_text_label(profile, "unit", image->unit, labels, n);
 	if (r >= 0 && image)
 		r = add_text_label(profile, "container", image->container, labels, n);
-	if (r >= 0 && sample->wait.reason != SAMPLE_RAN)
+	if (r >= 0 && kind != PROFILE_CPU)
 		r = add_text_label(profile, "reason", stacks_reason(sample->wait.reason), labels, n);
 	for (size_t i = 0; r >= 0 && image && i < image->labels.pairs.n; i++)
 		r = add_text_label(profile, image->labels.pairs.at[i].key, image->labels.pairs.at[i].value, labels, n);
@@ -662,8 +678,9 @@ static int add_frames(const struct builder *b, struct sheet *sheet, const struct
 }
 
 /* All frames of a stack, and what is missing in its middle and at its end. */
-static int add_stack(const struct builder *b, struct sheet *sheet, const struct stacks_stack *stack, uint64_t count)
+static int add_stack(const struct builder *b, struct sheet *sheet, const struct stacks_stack *stack, const struct stacks_sample *sample)
 {
+	uint64_t count = sample->count;
 	size_t n_frames = (size_t)stack->n_kernel + stack->n_user, at = 0;
 	int r = 0;
 
@@ -677,32 +694,44 @@ static int add_stack(const struct builder *b, struct sheet *sheet, const struct 
 	if (r >= 0)
 		r = add_frames(b, sheet, stack, at, n_frames, count);
 	if (r >= 0 && !n_frames)
-		r = add_pseudo_frame(b, sheet, origin_without, 0);
+		r = add_pseudo_frame(b, sheet, origin_without, sample->wait.reason == SAMPLE_RAN ? SAMPLE_RAN : SAMPLE_N_REASONS);
 	if (r >= 0 && stacks_broken_reason(stack->verdict))
 		r = add_pseudo_frame(b, sheet, origin_broken, stack->verdict);
 	return r;
 }
 
+static bool is_of_kind(enum profile_kind kind, const struct stacks_sample *sample)
+{
+	switch (kind) {
+	case PROFILE_BLOCK:
+		return sample->wait.reason != SAMPLE_RAN;
+	case PROFILE_MUTEX:
+		return sample->wait.reason == SAMPLE_LOCK;
+	default:
+		return true;
+	}
+}
+
 static int add_sample(const struct builder *b, struct sheet *sheet, const struct stacks_sample *sample)
 {
 	const struct stacks_stack *stack = &b->stacks->stacks.at[sample->stack];
-	bool is_wait = sample->wait.reason != SAMPLE_RAN;
+	enum profile_kind kind = sheet->out->kind;
 	struct profile_label labels[MAX_LABELS];
-	int64_t values[] = { sample->count, is_wait ? sample->nsec : sample->count * b->stacks->period_nsec };
+	int64_t values[] = { sample->count, kind == PROFILE_CPU ? sample->count * b->stacks->period_nsec : sample->nsec };
 	size_t n_labels;
 	int r;
 
-	if (b->capture->kind == PROFILE_MUTEX && sample->wait.reason != SAMPLE_LOCK)
+	if (!is_of_kind(kind, sample))
 		return 0;
-	r = add_stack(b, sheet, stack, sample->count);
+	r = add_stack(b, sheet, stack, sample);
 	if (r < 0)
 		return r;
 	sheet->out->verdicts[stack->verdict] += sample->count;
-	r = make_labels(b, sheet->out->profile, sample, labels, &n_labels);
+	r = make_labels(b, sheet->out->profile, kind, sample, labels, &n_labels);
 	if (r < 0)
 		return r;
 	sheet->out->n_samples += sample->count;
-	sheet->out->cpu_nsec += values[1];
+	sheet->out->nsec += values[1];
 	return profile_add_sample(sheet->out->profile, sheet->stack.at, sheet->stack.n, values, labels, n_labels);
 }
 
@@ -740,8 +769,10 @@ static int add_main_mappings(struct builder *b, const struct service_profiles *p
 		r = find_group(b, service_name(b, sample), &group);
 		if (r < 0)
 			return r;
-		profile = profiles->profiles.at[group->profile].profile;
-		r = profile->mappings.n ? 0 : add_main_mapping(b, profile, sample);
+		for (uint32_t k = 0; k < n_kinds(b->capture) && r >= 0; k++) {
+			profile = profiles->profiles.at[group->profile + k].profile;
+			r = profile->mappings.n ? 0 : add_main_mapping(b, profile, sample);
+		}
 		if (r < 0)
 			return r;
 	}
@@ -764,8 +795,8 @@ static int add_samples(struct builder *b, struct service_profiles *profiles)
 		struct group *group;
 
 		r = find_group(b, service_name(b, sample), &group);
-		if (r >= 0)
-			r = add_sample(b, &sheets[group->profile], sample);
+		for (uint32_t k = 0; k < n_kinds(b->capture) && r >= 0; k++)
+			r = add_sample(b, &sheets[group->profile + k], sample);
 	}
 	for (size_t i = 0; i < profiles->profiles.n; i++) {
 		map_deinit(&sheets[i].location_of);

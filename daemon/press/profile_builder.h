@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Raw addresses become profiles: a capture goes in, one profile for each service comes out, every address with its
- * name. Used by the press alone.
+ * Raw addresses become profiles: a capture goes in, one profile for each service and kind comes out, every address with
+ * its name. Used by the press alone.
  *
  * A place in code is (file, offset) whatever process ran it, so that a library mapped by a hundred processes is named
  * once and is one location. Locations have the addresses that the file itself speaks of (p_vaddr), which is what
@@ -20,16 +20,18 @@ struct profile;
 
 struct service_profile {
 	char *service;
+	enum profile_kind kind;
 	struct profile *profile;
 	uint64_t n_samples;                  /* events, not distinct stacks */
-	uint64_t cpu_nsec;                   /* what they stand for */
+	uint64_t nsec;                       /* what they stand for */
 	uint64_t n_frames;                   /* of its samples; pseudo frames (docs/formats/pprof.md) do not count */
 	uint64_t n_unnamed, n_unmapped;      /* those without a name; those where nothing known is mapped */
 	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* samples by how the walk of their user stack ended */
 };
 
 struct service_profiles {
-	VEC(struct service_profile) profiles; /* most samples first; "other" last */
+	/* Most samples first; "other" last. Of each service one of each kind that the capture is for, in the order of kinds. */
+	VEC(struct service_profile) profiles;
 };
 
 void service_profiles_deinit(struct service_profiles *profiles);
@@ -39,7 +41,7 @@ void service_profiles_deinit(struct service_profiles *profiles);
 
 /*
  * At most max_services services have a profile of their own, those with the most samples; in-depth ones always do. The
- * rest is together in the service "other". PROFILE_BUILDER_TOGETHER gives one profile even when nothing was sampled.
+ * rest is together in the service "other". PROFILE_BUILDER_TOGETHER gives one profile of each kind even when nothing was sampled.
  * 0 or -errno.
  */
 int profile_builder_run(const struct capture *capture, struct names_cache *cache, uint32_t max_services,

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sampling.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capture.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "config.h"
+#include "governor.h"
+#include "log.h"
+#include "map.h"
+#include "options.h"
+#include "own_cost.h"
+#include "sampler_cpu.h"
+#include "sampler_offcpu.h"
+#include "schedule.h"
+#include "stacks.h"
+#include "targets.h"
+
+/* In what the kinds differ. */
+struct ways {
+	enum profile_kind kind;
+	bool (*is_wanted)(const struct sampling *sampling, const struct config *config);
+	/* A sampler that is there. */
+	bool (*fits)(const struct sampling *sampling, const struct config *config);
+	struct schedule (*schedule)(const struct config *config);
+	int (*open)(struct sampling *sampling, const struct config *config);
+	/* What may change with each window. */
+	void (*tune)(struct sampling *sampling, const struct config *config);
+	/* Of the files of a window that ends; `with_cpu`: it is known what ran in it. */
+	uint32_t (*kinds)(const struct config *config, bool with_cpu);
+};
+
+struct sampling {
+	const struct ways *ways;
+	struct sampling_surroundings at;
+	struct sampler *sampler;             /* NULL: nothing is to be sampled */
+	struct sampler_options options;      /* it was asked for with */
+	bool uses_cycles;                    /* it could have them */
+	struct schedule_window window;       /* the one that runs; without a sampler: that should */
+	bool has_failed;                     /* the sampler could not be had: to be tried again at the window's end */
+	uint64_t start_nsec;                 /* of it */
+	uint32_t full_rate;                  /* configured for it */
+	uint64_t cpu_nsec, lost_life, lost_mappings; /* our own CPU time, and what targets had lost, at its start */
+	uint64_t min_delay_nsec, stack_every_nsec; /* of waits in it */
+};
+
+static void on_seen(const struct process_id *process, void *userdata)
+{
+	struct sampling *sampling = userdata;
+
+	targets_seen(sampling->at.targets, process);
+}
+
+/* --- cpu --- */
+
+static bool cpu_is_wanted(const struct sampling *sampling, const struct config *config)
+{
+	return config->enabled && config->cpu.enabled;
+}
+
+static bool cpu_fits(const struct sampling *sampling, const struct config *config)
+{
+	return sampling->options.all_processes == config->host.enabled &&
+	       sampling->options.cycles == (config->cpu.event == CONFIG_EVENT_CYCLES);
+}
+
+static struct schedule cpu_schedule(const struct config *config)
+{
+	return (struct schedule){
+		.interval_nsec = config->cpu.interval_usec * NSEC_PER_USEC,
+		.duration_nsec = config->cpu.duration_usec * NSEC_PER_USEC,
+		.rate = config->cpu.rate,
+		.background_rate = config->cpu.background_rate,
+	};
+}
+
+static int cpu_open(struct sampling *sampling, const struct config *config)
+{
+	struct sampler_options *options = &sampling->options;
+	struct sampler_options by_clock;
+	int r;
+
+	options->all_processes = config->host.enabled;
+	options->cycles = config->cpu.event == CONFIG_EVENT_CYCLES;
+	sampling->uses_cycles = options->cycles;
+	r = sampler_cpu_new(sampling->at.loop, options, on_seen, sampling, &sampling->sampler);
+	if (r >= 0 || !options->cycles)
+		return r;
+	log_print(LOG_WARNING, "Cannot sample by cycles (%s): by cpu-clock instead.", strerror(-r));
+	by_clock = *options;
+	by_clock.cycles = sampling->uses_cycles = false;
+	return sampler_cpu_new(sampling->at.loop, &by_clock, on_seen, sampling, &sampling->sampler);
+}
+
+static void cpu_tune(struct sampling *sampling, const struct config *config)
+{
+}
+
+static uint32_t cpu_kinds(const struct config *config, bool with_cpu)
+{
+	return capture_kind_bit(PROFILE_CPU);
+}
+
+/* --- off-CPU --- */
+
+static bool waits_are_wanted(const struct config *config)
+{
+	return config->block.enabled || config->mutex.enabled;
+}
+
+static bool offcpu_is_wanted(const struct sampling *sampling, const struct config *config)
+{
+	return config->enabled && (waits_are_wanted(config) || config->wall.enabled) && sampling->at.in_depth->n;
+}
+
+static bool offcpu_fits(const struct sampling *sampling, const struct config *config)
+{
+	return true;
+}
+
+/* An event is an event, at any rate but 0: between the windows nothing is attached. */
+static struct schedule offcpu_schedule(const struct config *config)
+{
+	bool by_block = waits_are_wanted(config);
+
+	return (struct schedule){
+		.interval_nsec = (by_block ? config->block.interval_usec : config->wall.interval_usec) * NSEC_PER_USEC,
+		.duration_nsec = (by_block ? config->block.duration_usec : config->wall.duration_usec) * NSEC_PER_USEC,
+		.rate = 1,
+	};
+}
+
+static int offcpu_open(struct sampling *sampling, const struct config *config)
+{
+	return sampler_offcpu_new(sampling->at.loop, &sampling->options, on_seen, sampling, &sampling->sampler);
+}
+
+static void offcpu_tune(struct sampling *sampling, const struct config *config)
+{
+	sampling->min_delay_nsec = config->block.min_delay_usec * NSEC_PER_USEC;
+	sampling->stack_every_nsec = (uint64_t)SAMPLER_OFFCPU_STACK_EVERY_NSEC << governor_level(sampling->at.governor);
+	sampler_offcpu_set_min_delay(sampling->sampler, sampling->min_delay_nsec);
+	sampler_offcpu_set_stack_every(sampling->sampler, sampling->stack_every_nsec);
+}
+
+static uint32_t offcpu_kinds(const struct config *config, bool with_cpu)
+{
+	return (config->block.enabled ? capture_kind_bit(PROFILE_BLOCK) : 0) | (config->mutex.enabled ? capture_kind_bit(PROFILE_MUTEX) : 0) |
+	       (config->wall.enabled && with_cpu ? capture_kind_bit(PROFILE_WALL) : 0);
+}
+
+static const struct ways all_ways[SAMPLING_N_KINDS] = {
+	[SAMPLING_CPU] = { PROFILE_CPU, cpu_is_wanted, cpu_fits, cpu_schedule, cpu_open, cpu_tune, cpu_kinds },
+	[SAMPLING_OFFCPU] = { PROFILE_BLOCK, offcpu_is_wanted, offcpu_fits, offcpu_schedule, offcpu_open, offcpu_tune, offcpu_kinds },
+};
+
+/* --- A window's end --- */
+
+static uint64_t own_cpu_nsec(const struct sampling *sampling)
+{
+	struct own_cost_cpu cpu = own_cost_cpu(sampling->at.own_cost);
+
+	return own_cost_cpu_sum(&cpu);
+}
+
+static void remember_start(struct sampling *sampling)
+{
+	struct targets_stats targets = targets_stats(sampling->at.targets);
+
+	sampling->cpu_nsec = own_cpu_nsec(sampling);
+	sampling->lost_life = targets.lost_life;
+	sampling->lost_mappings = targets.lost_mappings;
+}
+
+static struct capture_facts facts_of(const struct sampling *sampling)
+{
+	const struct governor *governor = sampling->at.governor;
+	struct targets_stats targets = targets_stats(sampling->at.targets);
+
+	return (struct capture_facts){
+		.rate = sampling->window.rate,
+		.event = sampling->uses_cycles ? "cycles" : "cpu-clock",
+		.min_delay_nsec = sampling->min_delay_nsec,
+		.stack_every_nsec = sampling->stack_every_nsec > SAMPLER_OFFCPU_STACK_EVERY_NSEC ? sampling->stack_every_nsec : 0,
+		.own_cpu_nsec = own_cpu_nsec(sampling) - sampling->cpu_nsec,
+		.lost_life = targets.lost_life - sampling->lost_life,
+		.lost_mappings = targets.lost_mappings - sampling->lost_mappings,
+		.full_rate = sampling->full_rate > sampling->window.rate && governor_level(governor) ? sampling->full_rate : 0,
+		.cost_ppm = governor_cost_ppm(governor),
+		.budget_ppm = governor_budget_ppm(governor),
+	};
+}
+
+/* What ran in the window that ends now, if it is the same one. */
+static const struct capture *same_window(const struct sampling *sampling, const struct capture *cpu)
+{
+	return cpu && sampling->window.scheduled && cpu->begun_nsec == sampling->start_nsec ? cpu : NULL;
+}
+
+/* Ends the window and begins one with `rate`; 1 when it could not be read. */
+static int end_window(struct sampling *sampling, const struct sampling_turn *turn, uint32_t rate, struct capture **ret)
+{
+	const struct capture *cpu = turn->config->wall.enabled ? same_window(sampling, turn->cpu) : NULL;
+	const struct capture_request request = {
+		.kind = sampling->ways->kind,
+		.kinds = sampling->ways->kinds(turn->config, cpu),
+		.trigger = sampling->window.scheduled ? "" : "background",
+		.next_rate = rate,
+		.ran = cpu,
+	};
+	_cleanup_(capture_free_p) struct capture *capture = NULL;
+	int r;
+
+	r = capture_window(sampling->sampler, sampling->at.targets, &request, &capture);
+	if (r < 0) {
+		log_print(LOG_ERR, "Cannot read the samples of a window: %s.", strerror(-r));
+		return SAMPLING_E_LOST;
+	}
+	own_cost_add_bpf(sampling->at.own_cost, capture->stacks->bpf_nsec);
+	capture->begun_nsec = sampling->start_nsec;
+	capture->facts = facts_of(sampling);
+	if (cpu) {
+		capture->facts.rate = cpu->facts.rate;
+		capture->facts.event = cpu->facts.event;
+		capture->facts.full_rate = cpu->facts.full_rate;
+	}
+	/* Where nothing was sampled there is nothing to write. */
+	if (sampling->window.rate && request.kinds)
+		*ret = TAKE(capture);
+	return 0;
+}
+
+/* --- The next one --- */
+
+static struct sampler *sampler_free(struct sampler *sampler)
+{
+	return sampler ? sampler->ops->free(sampler) : NULL;
+}
+
+static int replay_in_depth(struct sampling *sampling)
+{
+	size_t cursor = 0;
+	const void *pid;
+	void *value;
+	int r;
+
+	while (map_next(sampling->at.in_depth, &cursor, &pid, &value)) {
+		r = sampling->sampler->ops->set_target(sampling->sampler, *(const uint32_t *)pid, true);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* A turn may want another sampler, or none. */
+static int fit(struct sampling *sampling, const struct config *config)
+{
+	bool is_wanted = sampling->ways->is_wanted(sampling, config);
+	int r;
+
+	if (sampling->sampler && (!is_wanted || !sampling->ways->fits(sampling, config)))
+		sampling->sampler = sampler_free(sampling->sampler);
+	if (sampling->sampler || !is_wanted)
+		return 0;
+	sampling->options = (struct sampler_options){
+		.rate = sampling->window.rate,
+		.unwind_maps = sampling->at.unwind_maps,
+		.n_entries = sampling->at.options->test_entries,
+		.ring_bytes = sampling->at.options->test_ring_bytes,
+	};
+	r = sampling->ways->open(sampling, config);
+	if (r >= 0)
+		r = replay_in_depth(sampling);
+	if (r < 0)
+		sampling->sampler = sampler_free(sampling->sampler);
+	return r;
+}
+
+static struct schedule_window next_window(struct sampling *sampling, const struct sampling_turn *turn)
+{
+	struct schedule schedule = sampling->ways->schedule(turn->config);
+	struct schedule_window window = schedule_window(&schedule, turn->now.wall_nsec, turn->now.monotonic_nsec);
+
+	sampling->full_rate = window.rate;
+	window.rate = governor_rate(sampling->at.governor, window.rate);
+	return window;
+}
+
+int sampling_turn(struct sampling *sampling, const struct sampling_turn *turn, struct capture **ret)
+{
+	struct schedule_window next = next_window(sampling, turn);
+	int r, lost = 0;
+
+	*ret = NULL;
+	if (sampling->sampler)
+		lost = end_window(sampling, turn, next.rate, ret);
+	sampling->window = next;
+	sampling->start_nsec = turn->now.monotonic_nsec;
+	remember_start(sampling);
+	r = fit(sampling, turn->config);
+	sampling->has_failed = r < 0;
+	if (sampling->sampler)
+		sampling->ways->tune(sampling, turn->config);
+	return r < 0 ? r : lost;
+}
+
+int sampling_finish(struct sampling *sampling, const struct sampling_turn *turn, struct capture **ret)
+{
+	*ret = NULL;
+	return sampling->sampler ? end_window(sampling, turn, 0, ret) : 0;
+}
+
+uint64_t sampling_due_nsec(const struct sampling *sampling, const struct config *config)
+{
+	if (sampling->sampler)
+		return sampling->window.end_nsec;
+	if (!sampling->ways->is_wanted(sampling, config))
+		return UINT64_MAX;
+	return sampling->has_failed ? sampling->window.end_nsec : 0;
+}
+
+void sampling_set_target(struct sampling *sampling, uint32_t pid, bool is_target)
+{
+	int r = sampling->sampler ? sampling->sampler->ops->set_target(sampling->sampler, pid, is_target) : 0;
+
+	if (r < 0)
+		log_print(LOG_WARNING, "Process %u is not sampled in depth: %s.", pid, strerror(-r));
+}
+
+/* --- Life --- */
+
+struct sampling *sampling_new(enum sampling_kind kind, const struct sampling_surroundings *surroundings)
+{
+	struct sampling *sampling = calloc(1, sizeof(*sampling));
+
+	if (!sampling)
+		return NULL;
+	sampling->ways = &all_ways[kind];
+	sampling->at = *surroundings;
+	return sampling;
+}
+
+struct sampling *sampling_free(struct sampling *sampling)
+{
+	if (!sampling)
+		return NULL;
+	sampler_free(sampling->sampler);
+	free(sampling);
+	return NULL;
+}
+
+enum profile_kind sampling_profile_kind(const struct sampling *sampling)
+{
+	return sampling->ways->kind;
+}
+
+uint32_t sampling_rate(const struct sampling *sampling)
+{
+	return sampling->sampler ? sampling->window.rate : 0;
+}
+
+uint64_t sampling_memory(const struct sampling *sampling)
+{
+	return sampling->sampler ? sampling->sampler->ops->memory(sampling->sampler) : 0;
+}
