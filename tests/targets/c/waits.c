@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Threads that wait, each in its own way, and measure with their own clocks how long they did not run: wall time less CPU time.
- * `waits [SECONDS]`; the line has "threads":[{"name","tid","reason","function","waits","wall_ns","cpu_ns","waited_ns"}], where
+ * `waits [SECONDS]`; the line has "threads":[{"name","tid","reason","waits","wall_ns","cpu_ns","waited_ns"}], where
  * waited_ns is what the waiting calls took, CPU time of the calls included, and wall_ns - cpu_ns all the time in which the
  * thread did not run.
  */
