@@ -81,10 +81,10 @@ static int attach(struct sampler_offcpu *offcpu)
 	return 0;
 }
 
-/* From now on, with the waits that are open already. */
-static int observe(struct sampler_offcpu *offcpu)
+/* To see each switch, and to know who waits already. Takes some 20 ms: the kernel waits for all CPUs. */
+static int begin(struct sampler_offcpu *offcpu)
 {
-	int r = offcpu->is_attached ? 0 : attach(offcpu);
+	int r = attach(offcpu);
 
 	return r < 0 ? r : run_over_threads(offcpu->bpf->links.offcpu_find);
 }
@@ -92,12 +92,14 @@ static int observe(struct sampler_offcpu *offcpu)
 static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 {
 	struct sampler_offcpu *offcpu = from_sampler(sampler);
+	struct stacks *stacks;
 	int r;
 
-	struct stacks *stacks;
-
+	/* Before the window begins, so that it is seen from its first moment on. */
+	r = rate && !offcpu->is_attached ? begin(offcpu) : 0;
 	/* What is open is told up to now. */
-	r = offcpu->is_attached ? run_over_threads(offcpu->bpf->links.offcpu_carry) : 0;
+	if (r >= 0 && offcpu->is_attached)
+		r = run_over_threads(offcpu->bpf->links.offcpu_carry);
 	if (r < 0)
 		return r;
 	if (!rate && offcpu->is_attached)
@@ -106,8 +108,9 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 	if (r < 0)
 		return r;
 	r = waits_spread(stacks);
+	/* Threads of processes that have become targets. */
 	if (r >= 0 && rate)
-		r = observe(offcpu);
+		r = run_over_threads(offcpu->bpf->links.offcpu_find);
 	if (r < 0) {
 		stacks_free(stacks);
 		return r;
@@ -256,9 +259,15 @@ int sampler_offcpu_new(sd_event *loop, const struct sampler_options *options, sa
 		if (strncmp(bpf_map__name(map), "unwind_", strlen("unwind_")) != 0)
 			offcpu->memory_bytes += collector_map_memory(bpf_map__fd(map));
 	collector_begin(offcpu->collector, 1);
-	r = options->rate ? observe(offcpu) : 0;
-	if (r < 0)
-		return r;
+	if (options->rate) {
+		struct stacks *before;
+
+		/* The first window begins when all is attached. */
+		r = drain(&offcpu->sampler, options->rate, &before);
+		if (r < 0)
+			return r;
+		stacks_free(before);
+	}
 	*ret = &TAKE(offcpu)->sampler;
 	return 0;
 }

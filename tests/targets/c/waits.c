@@ -125,6 +125,8 @@ static int make_mapped_file(struct waiter *w)
 	if (w->memory == MAP_FAILED)
 		return -1;
 	madvise(w->memory, FILE_BYTES, MADV_RANDOM);
+	/* It was written in large folios, of which no single page can be given up; what is read from now on comes by pages. */
+	posix_fadvise(w->other_fd, 0, 0, POSIX_FADV_DONTNEED);
 	return 0;
 }
 

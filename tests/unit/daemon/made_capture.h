@@ -18,6 +18,7 @@ static inline struct capture *made_capture(void)
 	struct capture *capture = calloc(1, sizeof(*capture));
 
 	capture->kind = PROFILE_CPU;
+	capture->kinds = capture_kind_bit(PROFILE_CPU);
 	capture->trigger = "";
 	capture->stacks = stacks_new();
 	capture->stacks->period_nsec = made_period_nsec;

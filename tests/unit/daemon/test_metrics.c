@@ -49,7 +49,7 @@ static void add(struct metrics *metrics, struct press_result *result, const stru
 
 static struct press_file file_of(const char *service, const char *trigger, uint64_t cpu_nsec)
 {
-	return (struct press_file){ .path = (char *)"/x", .service = (char *)service, .trigger = trigger, .n_bytes = 10, .cpu_nsec = cpu_nsec };
+	return (struct press_file){ .path = (char *)"/x", .service = (char *)service, .trigger = trigger, .n_bytes = 10, .nsec = cpu_nsec };
 }
 
 /* name{key="value",...} number; the name has a type, and the text behind the labels is a number. */

@@ -98,7 +98,7 @@ START_TEST(processes_with_one_program_at_two_addresses_share_its_location)
 	profiles = build(capture, 8);
 	ck_assert_uint_eq(profiles.profiles.n, 1);
 	ck_assert_uint_eq(profiles.profiles.at[0].n_samples, 7);
-	ck_assert_uint_eq(profiles.profiles.at[0].cpu_nsec, 7 * made_period_nsec);
+	ck_assert_uint_eq(profiles.profiles.at[0].nsec, 7 * made_period_nsec);
 	ck_assert_uint_eq(profiles.profiles.at[0].profile->locations.n, 1);
 	ck_assert_uint_eq(profiles.profiles.at[0].profile->samples.n, 2);
 	ck_assert_uint_eq(profiles.profiles.at[0].profile->locations.at[0].address, own_address(known_leaf));
