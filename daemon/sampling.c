@@ -300,11 +300,12 @@ int sampling_turn(struct sampling *sampling, const struct sampling_turn *turn, s
 		lost = end_window(sampling, turn, next.rate, ret);
 	sampling->window = next;
 	sampling->start_nsec = turn->now.monotonic_nsec;
-	remember_start(sampling);
 	r = fit(sampling, turn->config);
 	sampling->has_failed = r < 0;
-	if (sampling->sampler)
+	if (sampling->sampler) {
+		remember_start(sampling);
 		sampling->ways->tune(sampling, turn->config);
+	}
 	return r < 0 ? r : lost;
 }
 

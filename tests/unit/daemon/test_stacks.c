@@ -333,9 +333,91 @@ START_TEST(a_thread_name_without_an_end_gets_one)
 }
 END_TEST
 
+/* An entry of waits. */
+static void wait_for(struct stacks_builder *builder, uint64_t stack, uint32_t tid, uint64_t n, uint64_t nsec, bool is_open)
+{
+	struct sample_key key = key_of(stack, 10, tid);
+	const struct sample_value value = { .count = n, .nsec = nsec, .longest_nsec = nsec, .is_open = is_open, .thread = "worker" };
+
+	key.wait.reason = SAMPLE_SLEEP;
+	stacks_builder_add_entry(builder, &key, &value);
+}
+
+START_TEST(waits_without_a_stack_need_no_frames)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct stacks *stacks;
+
+	wait_for(builder, 0, 10, 4, 400, false);
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks_kept(stacks), 4);
+	ck_assert_uint_eq(stacks->samples.at[0].nsec, 400);
+	ck_assert_uint_eq(stacks->stacks.at[stacks->samples.at[0].stack].verdict, SAMPLE_VERDICT_KERNEL);
+	ck_assert_uint_eq(stacks->lost_frames, 0);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(the_time_of_waits_that_are_lost_is_counted)
+{
+	const struct stacks_limits tight = { .n_frames = 100, .n_stacks = 100, .n_samples = 1 };
+	struct stacks_builder *builder = new_builder(&tight);
+	struct stacks *stacks;
+
+	wait_for(builder, 5, 10, 2, 200, false); /* its frames never come */
+	wait_for(builder, 0, 11, 3, 30, false);  /* there is no room for it */
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks_kept(stacks), 0);
+	ck_assert_uint_eq(stacks->lost_frames, 5);
+	ck_assert_uint_eq(stacks->lost_nsec, 230);
+	ck_assert_uint_eq(stacks_lost(stacks), 5);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(a_wait_that_goes_on_has_its_frames_in_the_next_window_and_the_one_after)
+{
+	struct stacks_builder *builder = new_builder(&roomy), *next = new_builder(&roomy), *third = new_builder(&roomy);
+	struct stacks *first, *second, *last;
+
+	add(builder, record_of(1, 10, 10, 3, 0));
+	add(builder, record_of(2, 10, 11, 2, 0));
+	wait_for(builder, 1, 10, 1, 100, true);
+	wait_for(builder, 2, 11, 1, 100, false);
+	first = stacks_builder_finish_take(builder);
+	stacks_builder_carry(next, first);
+	wait_for(next, 1, 10, 1, 1000, true);
+	wait_for(next, 2, 11, 1, 7, false); /* nobody said that it goes on: its frames are not there */
+	second = stacks_builder_finish_take(next);
+	ck_assert_uint_eq(stacks_kept(second), 1);
+	ck_assert_uint_eq(second->lost_frames, 1);
+	ck_assert_uint_eq(second->lost_nsec, 7);
+	stacks_builder_carry(third, second);
+	wait_for(third, 1, 10, 1, 50, false);
+	last = stacks_builder_finish_take(third);
+	ck_assert_uint_eq(stacks_kept(last), 1);
+	ck_assert_uint_eq(last->samples.at[0].nsec, 50);
+	ck_assert_uint_eq(last->stacks.at[last->samples.at[0].stack].n_user, 3);
+	ck_assert_uint_eq(last->frames.at[last->stacks.at[last->samples.at[0].stack].first_frame], 0x1001);
+	stacks_free(first);
+	stacks_free(second);
+	stacks_free(last);
+}
+END_TEST
+
+START_TEST(every_reason_has_a_name)
+{
+	for (uint32_t i = 0; i < SAMPLE_N_REASONS; i++)
+		ck_assert_str_ne(stacks_reason(i), "unknown");
+	ck_assert_str_eq(stacks_reason(SAMPLE_N_REASONS), "unknown");
+}
+END_TEST
+
 UNIT_TESTS("stacks", an_empty_window_has_nothing, counts_meet_their_frames, a_process_is_told_once,
 		a_process_starts_at_a_whole_tick, the_same_stack_of_two_processes_is_two, frames_sent_twice_are_kept_once,
 		loose_samples_add_up_with_the_map, counts_whose_frames_never_came_are_lost, what_is_beyond_the_limits_is_counted,
 		a_malformed_record_is_refused, the_half_next_to_the_root_is_brought_in_order,
 		stacks_that_differ_only_in_what_was_left_out_are_two, a_record_that_left_out_what_it_cannot_have_is_refused,
-		every_way_to_end_early_has_a_reason, a_thread_name_without_an_end_gets_one)
+		every_way_to_end_early_has_a_reason, a_thread_name_without_an_end_gets_one, waits_without_a_stack_need_no_frames,
+		the_time_of_waits_that_are_lost_is_counted, a_wait_that_goes_on_has_its_frames_in_the_next_window_and_the_one_after,
+		every_reason_has_a_name)
