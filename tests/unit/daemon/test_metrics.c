@@ -318,8 +318,43 @@ START_TEST(the_histogram_adds_up)
 }
 END_TEST
 
+START_TEST(windows_of_waits_are_counted_as_such_and_say_nothing_of_cpu_time)
+{
+	struct press_file files[] = { file_of("a", "", NSEC_PER_SEC / 20), file_of("a", "", NSEC_PER_SEC / 2) };
+	struct metrics *metrics = metrics_new();
+	struct press_result cpu = window(), waits = window();
+
+	add(metrics, &cpu, files, 1);
+	ck_assert_int_eq(value(metrics, "tsprofd_waits_seconds_total"), -1);
+	files[0].kind = waits.kind = PROFILE_BLOCK;
+	files[1].kind = PROFILE_MUTEX;
+	waits.lost_storage = 4;
+	waits.waited_nsec = 7 * NSEC_PER_SEC;
+	waits.lost_nsec = 2 * NSEC_PER_SEC;
+	waits.short_waits = 11;
+	add(metrics, &waits, files, 2);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_total{kind=\"block\"}"), 100);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_total{kind=\"mutex\"}"), -1);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_lost_total{kind=\"block\",reason=\"no_storage\"}"), 4);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_lost_total{kind=\"cpu\",reason=\"no_storage\"}"), -1);
+	ck_assert_int_eq(value(metrics, "tsprofd_profiles_written_total{kind=\"mutex\",trigger=\"schedule\"}"), 1);
+	ck_assert_int_eq(value(metrics, "tsprofd_waits_seconds_total"), 7);
+	ck_assert_int_eq(value(metrics, "tsprofd_waits_lost_seconds_total"), 2);
+	ck_assert_int_eq(value(metrics, "tsprofd_waits_short_total"), 11);
+	/* A service that waited used the CPU time that it had in the window of cpu. */
+	{
+		char *text = print(metrics);
+
+		ck_assert_ptr_nonnull(strstr(text, "tsiot_cpu_usage_percent{service=\"a\"} 5"));
+		free(text);
+	}
+	metrics_free(metrics);
+}
+END_TEST
+
 UNIT_TESTS("metrics", what_we_cost_in_the_kernel_and_the_level_of_the_budget_are_told,
 		what_is_printed_is_prometheus_text_whatever_services_are_called, seen_is_kept_and_lost,
 	each_way_a_walk_ends_has_a_line_of_its_own, profiles_count_by_their_own_trigger_and_when_they_are_on_disk, services_show_the_cpu_time_of_the_last_window,
 	names_that_come_and_go_for_days_neither_grow_it_nor_keep_new_ones_out,
-	of_too_many_services_in_one_window_the_first_have_a_line, lost_windows_and_reloads_are_counted, the_histogram_adds_up)
+	of_too_many_services_in_one_window_the_first_have_a_line, windows_of_waits_are_counted_as_such_and_say_nothing_of_cpu_time,
+	lost_windows_and_reloads_are_counted, the_histogram_adds_up)

@@ -187,6 +187,78 @@ START_TEST(a_file_says_how_whole_its_stacks_are_and_the_window_s)
 }
 END_TEST
 
+/* A file of block of one process: of 200 waits `lost` are. */
+static struct profile *press_waits(uint64_t lost, uint64_t lost_nsec)
+{
+	struct capture *capture = made_capture();
+	uint64_t frame = 0x1000;
+	struct profile *profile;
+
+	start(NULL);
+	snprintf(last_path, sizeof(last_path), "%s/f.pprof", folder);
+	capture->kind = PROFILE_BLOCK;
+	capture->kinds = capture_kind_bit(PROFILE_BLOCK);
+	made_sample(capture, made_process(capture, 5, made_image("a")), "a", 200 - lost, 0, &frame, 1);
+	capture->stacks->samples.at[0].wait.reason = SAMPLE_DISK;
+	capture->stacks->samples.at[0].nsec = capture->stacks->waited_nsec = 1000000;
+	capture->stacks->with_stack = (200 - lost) / 2;
+	capture->stacks->with_stack_nsec = 900000;
+	capture->stacks->seen = 200;
+	capture->stacks->lost_ring = lost;
+	capture->stacks->lost_nsec = lost_nsec;
+	capture->stacks->short_waits = 7;
+	capture->stacks->short_nsec = 1500;
+	capture->facts.min_delay_nsec = 1000;
+	capture->facts.stack_every_nsec = 200000;
+	set_output(NULL, last_path);
+	ck_assert_int_eq(press_submit_take(press, capture), 0);
+	press_finish(press);
+	profile = read_profile(last_path);
+	finish();
+	return profile;
+}
+
+static bool is_marked(const struct profile *profile)
+{
+	for (size_t i = 0; i < profile->comments.n; i++)
+		if (!strncmp(profile_get_string(profile, profile->comments.at[i]), "INCOMPLETE", 10))
+			return true;
+	return false;
+}
+
+START_TEST(a_file_of_waits_says_what_was_timed_and_what_is_missing)
+{
+	struct profile *profile = press_waits(2, 0);
+
+	assert_comment(profile, "timed: each wait, from leaving a CPU to having one again; a stack was taken for 50.00 % of them, 90.00 % of their "
+			"time; window: 1.000 s, all of it covered");
+	assert_comment(profile, "waits of all targets in this window: seen 200 = kept 198 + lost 2 (ring 2, namespace 0, frames 0, storage 0)");
+	assert_comment(profile, "waits below min_delay (1.000 us), not in this file: 7, 0.000002 s");
+	assert_comment(profile, "the governor takes fewer stacks, of waits below 200 us: own cost 0.000 % of the machine's CPU time, "
+			"budget 0.000 %");
+	ck_assert(!is_marked(profile));
+	profile_free(profile);
+}
+END_TEST
+
+START_TEST(a_file_that_lacks_more_than_one_in_a_hundred_waits_is_marked)
+{
+	struct profile *profile = press_waits(3, 10);
+
+	assert_comment(profile, "INCOMPLETE: 1.50 % of the waits and 0.00 % of their time, where it is known, were lost");
+	profile_free(profile);
+}
+END_TEST
+
+START_TEST(a_file_that_lacks_more_than_a_hundredth_of_the_time_is_marked)
+{
+	struct profile *profile = press_waits(1, 20000);
+
+	ck_assert(is_marked(profile));
+	profile_free(profile);
+}
+END_TEST
+
 START_TEST(a_file_says_when_and_why_its_rate_was_lowered)
 {
 	struct capture *capture = made_capture();
@@ -428,7 +500,9 @@ END_TEST
 int main(int argc, char **argv)
 {
 	const TTest *const tests[] = {
-		a_capture_becomes_a_file, a_file_says_how_whole_its_stacks_are_and_the_window_s, results_come_through_the_loop_too, a_change_of_output_takes_its_turn,
+		a_capture_becomes_a_file, a_file_says_how_whole_its_stacks_are_and_the_window_s,
+		a_file_of_waits_says_what_was_timed_and_what_is_missing, a_file_that_lacks_more_than_one_in_a_hundred_waits_is_marked,
+		a_file_that_lacks_more_than_a_hundredth_of_the_time_is_marked, results_come_through_the_loop_too, a_change_of_output_takes_its_turn,
 		what_the_disk_refuses_is_kept_and_written_later_in_order, one_service_without_a_folder_does_not_hold_up_the_others,
 		a_full_disk_loses_nothing, more_windows_than_may_wait_are_refused, a_press_can_go_with_captures_and_profiles_left,
 		a_device_is_written_to_and_not_replaced, one_file_is_replaced_whole_and_belongs_to_who_is_asked_for,

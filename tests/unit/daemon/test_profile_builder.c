@@ -463,6 +463,85 @@ START_TEST(code_of_a_jit_is_named_by_the_map_of_its_process)
 }
 END_TEST
 
+/* The latest sample made is of waits. */
+static void made_waits(struct capture *capture, enum sample_reason reason, uint64_t nsec)
+{
+	struct stacks_sample *sample = &capture->stacks->samples.at[capture->stacks->samples.n - 1];
+
+	sample->wait.reason = (uint16_t)reason;
+	sample->nsec = nsec;
+}
+
+static int64_t nanoseconds(const struct profile *profile)
+{
+	return profile_total(profile, 1);
+}
+
+START_TEST(one_capture_of_waits_becomes_block_mutex_and_wall)
+{
+	struct capture *capture = made_capture();
+	uint32_t process = made_process(capture, 5, made_image("a"));
+	uint64_t frames[] = { 0x1000, 0x2000, 0x3000 };
+	struct service_profiles profiles;
+
+	capture->kind = PROFILE_BLOCK;
+	capture->kinds = capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX) | capture_kind_bit(PROFILE_WALL);
+	capture->stacks->has_ran = true;
+	made_sample(capture, process, "a", 2, 0, &frames[0], 1);
+	made_waits(capture, SAMPLE_LOCK, 200);
+	made_sample(capture, process, "a", 3, 0, &frames[1], 1);
+	made_waits(capture, SAMPLE_DISK, 3000);
+	made_sample(capture, process, "a", 7, 0, &frames[2], 1);
+	made_waits(capture, SAMPLE_RAN, 70000);
+	made_sample(capture, process, "a", 0, 0, NULL, 0);
+	made_waits(capture, SAMPLE_RAN, 5);
+	made_sample(capture, process, "a", 1, 0, NULL, 0);
+	made_waits(capture, SAMPLE_DISK, 60);
+	profiles = build(capture, 8);
+	ck_assert_uint_eq(profiles.profiles.n, 3);
+	ck_assert_int_eq(profiles.profiles.at[0].kind, PROFILE_BLOCK);
+	ck_assert_uint_eq(profiles.profiles.at[0].n_samples, 6);
+	ck_assert_int_eq(nanoseconds(profiles.profiles.at[0].profile), 3260);
+	ck_assert_int_eq(profiles.profiles.at[1].kind, PROFILE_MUTEX);
+	ck_assert_uint_eq(profiles.profiles.at[1].n_samples, 2);
+	ck_assert_int_eq(nanoseconds(profiles.profiles.at[1].profile), 200);
+	ck_assert_int_eq(profiles.profiles.at[2].kind, PROFILE_WALL);
+	ck_assert_int_eq(nanoseconds(profiles.profiles.at[2].profile), 73265);
+	ck_assert_uint_eq(profiles.profiles.at[2].nsec, 73265);
+	ck_assert_int_eq(profiles.profiles.at[0].profile->period, 1);
+	ck_assert_int_eq(profiles.profiles.at[2].profile->period, (int64_t)made_period_nsec);
+	ck_assert_str_eq(function_name(profiles.profiles.at[0].profile, at(profiles.profiles.at[0].profile, 2, 0)), "[no stack was taken]");
+	ck_assert_str_eq(function_name(profiles.profiles.at[2].profile, at(profiles.profiles.at[2].profile, 3, 0)), "[on cpu, not sampled]");
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(of_two_services_each_has_its_own_of_each_kind)
+{
+	struct capture *capture = made_capture();
+	uint64_t frame = 0x1000;
+	struct service_profiles profiles;
+
+	capture->kind = PROFILE_BLOCK;
+	capture->kinds = capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX);
+	made_sample(capture, made_process(capture, 5, made_image("many")), "a", 9, 0, &frame, 1);
+	made_waits(capture, SAMPLE_DISK, 1);
+	made_sample(capture, made_process(capture, 6, made_image("few")), "b", 2, 0, &frame, 1);
+	made_waits(capture, SAMPLE_LOCK, 20);
+	made_sample(capture, made_process(capture, 7, made_image("fewer")), "c", 1, 0, &frame, 1);
+	made_waits(capture, SAMPLE_LOCK, 300);
+	profiles = build(capture, 1);
+	ck_assert_uint_eq(profiles.profiles.n, 4);
+	ck_assert_str_eq(profiles.profiles.at[1].service, "many");
+	ck_assert_uint_eq(profiles.profiles.at[1].profile->samples.n, 0);
+	ck_assert_str_eq(profiles.profiles.at[2].service, "other");
+	ck_assert_str_eq(profiles.profiles.at[3].service, "other");
+	ck_assert_int_eq(profiles.profiles.at[3].kind, PROFILE_MUTEX);
+	ck_assert_int_eq(nanoseconds(profiles.profiles.at[3].profile), 320);
+	finish(&profiles);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	const TTest *const tests[] = {
@@ -475,6 +554,7 @@ int main(int argc, char **argv)
 		return_addresses_are_looked_up_a_byte_back_and_exact_ones_are_not, what_a_signal_interrupted_is_looked_up_exactly,
 		a_broken_stack_ends_in_why, what_was_left_out_is_told_in_its_place,
 		the_first_mapping_is_the_main_program, code_of_a_jit_is_named_by_the_map_of_its_process,
+		one_capture_of_waits_becomes_block_mutex_and_wall, of_two_services_each_has_its_own_of_each_kind,
 	};
 
 	if (argc > 0 && !strcmp(argv[0], SYMBOLIZER_PROCESS_NAME))
