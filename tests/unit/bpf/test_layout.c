@@ -58,12 +58,15 @@ START_TEST(samples_look_the_same_from_both_sides)
 	read_btf();
 	COMPARE(btf, sample_process, MEMBER(sample_process, start_nsec), MEMBER(sample_process, pid),
 			MEMBER(sample_process, exec_id));
+	COMPARE(btf, sample_wait, MEMBER(sample_wait, object), MEMBER(sample_wait, device), MEMBER(sample_wait, reason),
+			MEMBER(sample_wait, shift));
 	COMPARE(btf, sample_key, MEMBER(sample_key, stack), MEMBER(sample_key, process), MEMBER(sample_key, tid),
-			MEMBER(sample_key, zero));
-	COMPARE(btf, sample_value, MEMBER(sample_value, count), MEMBER(sample_value, thread));
+			MEMBER(sample_key, zero), MEMBER(sample_key, wait));
+	COMPARE(btf, sample_value, MEMBER(sample_value, count), MEMBER(sample_value, nsec), MEMBER(sample_value, longest_nsec),
+			MEMBER(sample_value, thread), MEMBER(sample_value, is_open), MEMBER(sample_value, zero));
 	COMPARE(btf, sample_stack, MEMBER(sample_stack, key), MEMBER(sample_stack, epoch), MEMBER(sample_stack, n_kernel),
 			MEMBER(sample_stack, n_user), MEMBER(sample_stack, loose), MEMBER(sample_stack, verdict),
-			MEMBER(sample_stack, n_elided), MEMBER(sample_stack, zero),
+			MEMBER(sample_stack, n_elided), MEMBER(sample_stack, zero), MEMBER(sample_stack, loose_nsec),
 			MEMBER(sample_stack, thread));
 	btf__free(btf);
 }
