@@ -371,6 +371,12 @@ int offcpu_carry(struct bpf_iter__task *context)
 
 /* --- The beginning of an epoch --- */
 
+/* On a machine with one CPU that is us. */
+static __always_inline bool is_running(const struct task_struct *task)
+{
+	return bpf_core_field_exists(task->on_cpu) && task->on_cpu;
+}
+
 /*
  * Threads whose wait began before we looked: from now on it is timed, and told without a stack, which only a thread itself
  * could take.
@@ -385,7 +391,7 @@ int offcpu_find(struct bpf_iter__task *context)
 	__u64 since_nsec, now_nsec;
 	unsigned int state;
 
-	if (!task || !counter || task->on_cpu)
+	if (!task || !counter || is_running(task))
 		return 0;
 	state = task->__state;
 	if (state & REASON_TASK_DEAD || !is_asked_for(task, &process))
@@ -409,7 +415,7 @@ int offcpu_find(struct bpf_iter__task *context)
 	thread->began_nsec = now_nsec;
 	__sync_val_compare_and_swap(&thread->since_nsec, since_nsec, now_nsec);
 	/* It was faster. */
-	if (task->on_cpu)
+	if (is_running(task))
 		__sync_val_compare_and_swap(&thread->since_nsec, now_nsec, 0);
 	return 0;
 }

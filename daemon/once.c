@@ -64,6 +64,18 @@ static void on_seen(const struct process_id *process, void *userdata)
 	targets_seen(once->targets, process);
 }
 
+/* Files that were asked for and are not there have a reason, too. */
+static void tell_missing(const struct once *once, const struct press_result *result)
+{
+	uint32_t missing = result->kind == PROFILE_CPU ? 0 : once->kinds & ~capture_kind_bit(PROFILE_CPU);
+
+	for (size_t i = 0; i < result->files.n; i++)
+		missing &= ~capture_kind_bit(result->files.at[i].kind);
+	for (int kind = 0; kind < PROFILE_N_KINDS && result->error >= 0; kind++)
+		if (missing & capture_kind_bit(kind))
+			log_print(LOG_WARNING, "There is no %s profile: nothing of the kind was seen.", profile_kind_info(kind)->name);
+}
+
 static void on_pressed(const struct press_result *result, void *userdata)
 {
 	struct once *once = userdata;
@@ -74,6 +86,7 @@ static void on_pressed(const struct press_result *result, void *userdata)
 		log_print(LOG_ERR, "The window came to nothing: %s.", strerror(-result->error));
 		once->failed = true;
 	}
+	tell_missing(once, result);
 	announce_result(result, once->is_quiet || once->wanted->command ? stderr : stdout);
 	if (result->seen != result->kept)
 		log_print(LOG_WARNING, "%llu of %llu samples were lost.", (unsigned long long)(result->seen - result->kept),
