@@ -136,6 +136,8 @@ static struct schedule offcpu_schedule(const struct config *config)
 
 static int offcpu_open(struct sampling *sampling, const struct config *config)
 {
+	/* Its window begins when it knows all targets: they are looked for then. */
+	sampling->options.rate = 0;
 	return sampler_offcpu_new(sampling->at.loop, &sampling->options, on_seen, sampling, &sampling->sampler);
 }
 
@@ -256,6 +258,20 @@ static int replay_in_depth(struct sampling *sampling)
 	return 0;
 }
 
+/* A sampler that was made without a rate. */
+static int begin_window(struct sampling *sampling)
+{
+	struct stacks *before;
+	int r;
+
+	if (sampling->options.rate == sampling->window.rate)
+		return 0;
+	r = sampling->sampler->ops->drain(sampling->sampler, sampling->window.rate, &before);
+	if (r >= 0)
+		stacks_free(before);
+	return r;
+}
+
 /* A turn may want another sampler, or none. */
 static int fit(struct sampling *sampling, const struct config *config)
 {
@@ -275,6 +291,8 @@ static int fit(struct sampling *sampling, const struct config *config)
 	r = sampling->ways->open(sampling, config);
 	if (r >= 0)
 		r = replay_in_depth(sampling);
+	if (r >= 0)
+		r = begin_window(sampling);
 	if (r < 0)
 		sampling->sampler = sampler_free(sampling->sampler);
 	return r;

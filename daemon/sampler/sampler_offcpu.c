@@ -81,22 +81,16 @@ static int attach(struct sampler_offcpu *offcpu)
 	return 0;
 }
 
-/* To see each switch, and to know who waits already. Takes some 20 ms: the kernel waits for all CPUs. */
-static int begin(struct sampler_offcpu *offcpu)
-{
-	int r = attach(offcpu);
-
-	return r < 0 ? r : run_over_threads(offcpu->bpf->links.offcpu_find);
-}
-
 static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 {
 	struct sampler_offcpu *offcpu = from_sampler(sampler);
 	struct stacks *stacks;
 	int r;
 
-	/* Before the window begins, so that it is seen from its first moment on. */
-	r = rate && !offcpu->is_attached ? begin(offcpu) : 0;
+	/* Before the window begins, so that it is seen from its first moment on: it takes some 20 ms, the kernel waits for all CPUs. */
+	r = rate && !offcpu->is_attached ? attach(offcpu) : 0;
+	if (r >= 0 && rate)
+		r = run_over_threads(offcpu->bpf->links.offcpu_find);
 	/* What is open is told up to now. */
 	if (r >= 0 && offcpu->is_attached)
 		r = run_over_threads(offcpu->bpf->links.offcpu_carry);
@@ -108,9 +102,6 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 	if (r < 0)
 		return r;
 	r = waits_spread(stacks);
-	/* Threads of processes that have become targets. */
-	if (r >= 0 && rate)
-		r = run_over_threads(offcpu->bpf->links.offcpu_find);
 	if (r < 0) {
 		stacks_free(stacks);
 		return r;
