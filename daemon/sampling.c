@@ -272,7 +272,7 @@ static int begin_window(struct sampling *sampling)
 	return r;
 }
 
-/* A turn may want another sampler, or none. */
+/* A turn may want another sampler, or none. 1: it is a new one. */
 static int fit(struct sampling *sampling, const struct config *config)
 {
 	bool is_wanted = sampling->ways->is_wanted(sampling, config);
@@ -295,22 +295,32 @@ static int fit(struct sampling *sampling, const struct config *config)
 		r = begin_window(sampling);
 	if (r < 0)
 		sampling->sampler = sampler_free(sampling->sampler);
-	return r;
+	return r < 0 ? r : 1;
 }
 
-static struct schedule_window next_window(struct sampling *sampling, const struct sampling_turn *turn)
+static struct schedule_window next_window(struct sampling *sampling, const struct config *config, const struct sampling_moment *now)
 {
-	struct schedule schedule = sampling->ways->schedule(turn->config);
-	struct schedule_window window = schedule_window(&schedule, turn->now.wall_nsec, turn->now.monotonic_nsec);
+	struct schedule schedule = sampling->ways->schedule(config);
+	struct schedule_window window = schedule_window(&schedule, now->wall_nsec, now->monotonic_nsec);
 
 	sampling->full_rate = window.rate;
 	window.rate = governor_rate(sampling->at.governor, window.rate);
 	return window;
 }
 
+/* To load a sampler takes some tenths of a second: its window may be over by then, or nearly. */
+static void look_again(struct sampling *sampling, const struct config *config)
+{
+	const struct sampling_moment now = { clock_wall_nsec(), clock_monotonic_nsec() };
+	struct schedule_window window = next_window(sampling, config, &now);
+
+	if (window.rate == sampling->window.rate)
+		sampling->window = window;
+}
+
 int sampling_turn(struct sampling *sampling, const struct sampling_turn *turn, struct capture **ret)
 {
-	struct schedule_window next = next_window(sampling, turn);
+	struct schedule_window next = next_window(sampling, turn->config, &turn->now);
 	int r, lost = 0;
 
 	*ret = NULL;
@@ -320,6 +330,8 @@ int sampling_turn(struct sampling *sampling, const struct sampling_turn *turn, s
 	sampling->start_nsec = turn->now.monotonic_nsec;
 	r = fit(sampling, turn->config);
 	sampling->has_failed = r < 0;
+	if (r > 0)
+		look_again(sampling, turn->config);
 	if (sampling->sampler) {
 		remember_start(sampling);
 		sampling->ways->tune(sampling, turn->config);
