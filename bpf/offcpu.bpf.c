@@ -320,8 +320,9 @@ static __always_inline void end(struct task_struct *task, struct task_struct *pr
 SEC("tp_btf/sched_switch")
 int BPF_PROG(offcpu_switch, bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
 {
-	begin(prev, preempt, prev_state);
+	/* In this order: the time that a stack takes is the next one's by the kernel's clocks, too. */
 	end(next, prev);
+	begin(prev, preempt, prev_state);
 	return 0;
 }
 
