@@ -127,7 +127,7 @@ struct mm_struct {
 
 struct task_struct {
 	unsigned int __state;
-	int on_cpu;                  /* CONFIG_SMP */
+	unsigned int on_cpu;         /* CONFIG_SMP; unsigned, because it is a byte since Linux 7 */
 	unsigned int flags;
 	int pid;                     /* thread, in the initial pid namespace */
 	int tgid;                    /* process */
