@@ -150,7 +150,8 @@ static __always_inline void count_sample(struct bpf_perf_event_data *ctx, struct
 
 	unwind_task(unwind, ctx, &ctx->regs, task, salt);
 	key->stack = unwind->hash;
-	key->zero = 0;
+	key->other = 0;
+	key->skip = 0;
 	verdict = unwind->verdict;
 	if (verdict >= SAMPLE_N_VERDICTS) /* cannot be: for the verifier */
 		return;

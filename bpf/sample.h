@@ -106,9 +106,10 @@ enum { SAMPLE_SHIFT_NONE = 0xffff };
  */
 struct sample_key {
 	__u64 stack;                     /* hash of the frames, salted per run */
+	__u64 other;                     /* of waits: hash of the stack of who woke it, had the lock or had the CPU; 0: none */
 	struct sample_process process;
 	__u32 tid;
-	__u32 zero;
+	__u32 skip;                      /* of waits: one in 2^skip such waits was timed at all; nothing is scaled by that yet */
 	struct sample_wait wait;
 };
 

@@ -258,7 +258,7 @@ void stacks_builder_add_entry(struct stacks_builder *builder, const struct sampl
 {
 	struct stacks *stacks = builder->stacks;
 	struct stacks_sample sample = { .tid = key->tid, .count = value->count, .nsec = value->nsec, .longest_nsec = value->longest_nsec,
-		.wait = key->wait, .is_open = value->is_open };
+		.wait = key->wait, .skip = key->skip, .is_open = value->is_open };
 	uint32_t process, stack, *index;
 	struct stacks_sample *before;
 

@@ -60,8 +60,8 @@ START_TEST(samples_look_the_same_from_both_sides)
 			MEMBER(sample_process, exec_id));
 	COMPARE(btf, sample_wait, MEMBER(sample_wait, object), MEMBER(sample_wait, device), MEMBER(sample_wait, reason),
 			MEMBER(sample_wait, shift));
-	COMPARE(btf, sample_key, MEMBER(sample_key, stack), MEMBER(sample_key, process), MEMBER(sample_key, tid),
-			MEMBER(sample_key, zero), MEMBER(sample_key, wait));
+	COMPARE(btf, sample_key, MEMBER(sample_key, stack), MEMBER(sample_key, other), MEMBER(sample_key, process), MEMBER(sample_key, tid),
+			MEMBER(sample_key, skip), MEMBER(sample_key, wait));
 	COMPARE(btf, sample_value, MEMBER(sample_value, count), MEMBER(sample_value, nsec), MEMBER(sample_value, longest_nsec),
 			MEMBER(sample_value, thread), MEMBER(sample_value, is_open), MEMBER(sample_value, zero));
 	COMPARE(btf, sample_stack, MEMBER(sample_stack, key), MEMBER(sample_stack, epoch), MEMBER(sample_stack, n_kernel),
