@@ -64,6 +64,37 @@ static __always_inline __u32 reason_owner(__u64 address)
 	return words[2];
 }
 
+enum {
+	/* glibc nptl/pthread_rwlock_common.c, sysdeps/nptl/internaltypes.h: of __readers, and what is waited for */
+	REASON_RWLOCK_WRITE_PHASE = 1,
+	REASON_RWLOCK_WRITE_LOCKED = 2,
+	REASON_RWLOCK_READER_SHIFT = 3,
+	REASON_RWLOCK_TAKEN = 1 | 2,     /* 1, and PTHREAD_RWLOCK_FUTEX_USED */
+	/* Rust library/std/src/sys/sync/rwlock/futex.rs: of the state, whose other bits are 0 when nobody has it */
+	REASON_RUST_READERS_WAITING = 1U << 30,
+	REASON_RUST_WRITERS_WAITING = 1U << 31,
+};
+
+/*
+ * Reader-writer locks. Of glibc's (struct __pthread_rwlock_arch_t, sysdeps/x86/nptl/bits/struct_rwlock.h): __readers,
+ * __writers, __wrphase_futex, which readers wait on, __writers_futex, which writers wait on, two words, __cur_writer. Rust's
+ * have a state, which readers wait on, and next to it a count, which writers wait on. musl's locks have the last bit set
+ * while somebody waits. What parked threads of Rust wait for, -1, is no lock.
+ */
+static __always_inline bool reason_is_rwlock(__u64 address, __u32 value)
+{
+	__u32 words[4] = {};                 /* the last one is that at the address */
+
+	if (value & (REASON_RUST_READERS_WAITING | REASON_RUST_WRITERS_WAITING))
+		return value != (__u32)-1;
+	if (bpf_probe_read_user(words, sizeof(words), (const void *)(address - 3 * sizeof(__u32))) < 0)
+		return false;
+	if (value == REASON_RWLOCK_TAKEN && ((words[1] & REASON_RWLOCK_WRITE_PHASE && words[1] >> REASON_RWLOCK_READER_SHIFT) ||
+			(words[0] & REASON_RWLOCK_WRITE_LOCKED && words[1])))
+		return true;
+	return words[2] & REASON_RUST_WRITERS_WAITING && words[2] << 2 && words[2] != (__u32)-1;
+}
+
 /*
  * A lock or something else? Locks of glibc, musl (2 or -1), Rust, Go's runtime and libstdc++ wait for a word that says
  * "locked, and somebody waits", which is 2 in all of them (glibc nptl/lowlevellock.h; Rust library/std/src/sys/sync/mutex/
@@ -81,6 +112,8 @@ static __always_inline void reason_of_futex(const struct pt_regs *regs, struct s
 	} else if ((operation == REASON_FUTEX_WAIT || operation == REASON_FUTEX_WAIT_BITSET) && value == 2) {
 		ret->reason = SAMPLE_LOCK;
 		ret->device = reason_owner(regs->di);
+	} else if ((operation == REASON_FUTEX_WAIT || operation == REASON_FUTEX_WAIT_BITSET) && reason_is_rwlock(regs->di, value)) {
+		ret->reason = SAMPLE_LOCK;
 	}
 }
 

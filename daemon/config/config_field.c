@@ -79,7 +79,7 @@ static const char *check_name(struct config_arena *arena, bool command_line, con
 bool config_label_is_reserved(const char *label)
 {
 	/* Those of make_labels() in profile_builder.c. */
-	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason" };
+	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason", "source", "idle" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
 		if (!strcmp(reserved[i], label))

@@ -245,6 +245,10 @@ static void add_comments(const struct press *press, const struct capture *captur
 	add_verdicts_comment(profile, "this file", service->verdicts);
 	profile_add_comment_format(profile, "frames without a name: %.2f %%, without mapping: %.2f %%",
 			percent(service->n_unnamed, service->n_frames), percent(service->n_unmapped, service->n_frames));
+	if (service->kind == PROFILE_BLOCK || service->kind == PROFILE_WALL)
+		profile_add_comment_format(profile, "idle, for want of work (label idle = 1): %llu waits, %.6f s, %.2f %% of the time of this file",
+				(unsigned long long)service->n_idle, (double)service->idle_nsec / NSEC_PER_SEC,
+				percent(service->idle_nsec, service->nsec));
 	add_window_comments(profile, service->kind, capture);
 }
 

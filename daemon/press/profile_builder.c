@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "idle.h"
 #include "image.h"
+#include "machinery.h"
 #include "map.h"
 #include "names_cache.h"
 #include "profile.h"
@@ -241,6 +243,64 @@ static int find_places(struct builder *b)
 	return 0;
 }
 
+static struct names_cache_name name_of(const struct builder *b, const struct place *place)
+{
+	struct names_cache_name name = { .address = place->offset };
+
+	if (place->source != source_none)
+		names_cache_get(b->cache, place->source, place->offset, &name);
+	return name;
+}
+
+/* Which waits are for work */
+
+struct function {
+	bool is_machinery, is_opaque;
+};
+
+/* What one function in a stack says of the wait at its leaf; `name` may be NULL. */
+static void look_at_function(const struct origin *origin, const char *name, struct idle_place *place, struct function *ret)
+{
+	bool is_made = origin->mapping && origin->mapping->kind == IMAGE_MAPPING_ANONYMOUS;
+
+	ret->is_machinery = origin->mapping && (origin->mapping->kind == IMAGE_MAPPING_VDSO ||
+			(origin->mapping->binary && machinery_is_file(origin->mapping->binary->path)));
+	ret->is_opaque = is_made || (name && machinery_interprets(name));
+	if (!name)
+		return;
+	ret->is_machinery |= !is_made && machinery_is_function(name);
+	place->contends |= machinery_contends(name) && !place->depth;
+	place->accepts |= machinery_accepts(name) && !place->depth;
+}
+
+/* Leaf first, the innermost of those inlined first. */
+static struct idle_place idle_place(const struct stacks_stack *stack, const void *userdata)
+{
+	const struct builder *b = userdata;
+	struct idle_place place = { 0 };
+
+	for (size_t i = 0; i < stack->n_user; i++) {
+		const struct place *at = &b->places[stack->first_frame + stack->n_kernel + i];
+		struct names_cache_name name = name_of(b, at);
+
+		for (uint32_t k = 0; k < MAX(name.n_frames, 1U); k++) {
+			const char *text = name.n_frames ? strtab_get(name.strings, name.frames[k].name, NULL) : NULL;
+			struct function function;
+
+			look_at_function(&b->origins.at[at->origin], text, &place, &function);
+			place.is_opaque |= function.is_opaque;
+			place.depth += !function.is_machinery;
+		}
+		place.n_inner += !place.depth;
+	}
+	return place;
+}
+
+static int find_idle(const struct builder *b)
+{
+	return b->capture->kinds == capture_kind_bit(PROFILE_CPU) ? 0 : idle_find(b->capture->stacks, idle_place, b);
+}
+
 /* Whose samples they are */
 
 /* A program that nothing is known of lived and died between two looks; the name of its thread is all there is. */
@@ -390,15 +450,6 @@ static int build_id_string(struct profile *profile, const struct build_id *id, u
 	for (size_t i = 0; i < MIN(id->size, sizeof(id->bytes)); i++)
 		snprintf(hex + 2 * i, 3, "%02x", id->bytes[i]);
 	return profile_string(profile, hex, ret);
-}
-
-static struct names_cache_name name_of(const struct builder *b, const struct place *place)
-{
-	struct names_cache_name name = { .address = place->offset };
-
-	if (place->source != source_none)
-		names_cache_get(b->cache, place->source, place->offset, &name);
-	return name;
 }
 
 /* The segment of the file that an address of it is in. */
@@ -597,7 +648,7 @@ static int add_number_label(struct profile *profile, const char *key, int64_t va
 }
 
 /* Ours, named in make_labels() and by config_label_is_reserved(), and those of the configuration. */
-enum { MAX_LABELS = 8 + LABELS_MAX };
+enum { MAX_LABELS = 10 + LABELS_MAX };
 
 static int make_labels(const struct builder *b, struct profile *profile, enum profile_kind kind, const struct stacks_sample *sample,
 		struct profile_label *labels, size_t *n)
@@ -622,6 +673,11 @@ static int make_labels(const struct builder *b, struct profile *profile, enum pr
 		r = add_text_label(profile, "container", image->container, labels, n);
 	if (r >= 0 && kind != PROFILE_CPU)
 		r = add_text_label(profile, "reason", stacks_reason(sample->wait.reason), labels, n);
+	/* What the kernel sees; the runtime of Go knows of other waits. */
+	if (r >= 0 && (kind == PROFILE_BLOCK || kind == PROFILE_MUTEX))
+		r = add_text_label(profile, "source", "os", labels, n);
+	if (r >= 0 && sample->is_idle)
+		r = add_number_label(profile, "idle", 1, labels, n);
 	for (size_t i = 0; r >= 0 && image && i < image->labels.pairs.n; i++)
 		r = add_text_label(profile, image->labels.pairs.at[i].key, image->labels.pairs.at[i].value, labels, n);
 	return r;
@@ -732,6 +788,10 @@ static int add_sample(const struct builder *b, struct sheet *sheet, const struct
 		return r;
 	sheet->out->n_samples += sample->count;
 	sheet->out->nsec += values[1];
+	if (sample->is_idle) {
+		sheet->out->n_idle += sample->count;
+		sheet->out->idle_nsec += values[1];
+	}
 	return profile_add_sample(sheet->out->profile, sheet->stack.at, sheet->stack.n, values, labels, n_labels);
 }
 
@@ -821,6 +881,8 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 	map_init(&b.origin_of, sizeof(struct origin_key), sizeof(uint32_t));
 	map_init(&b.group_of, sizeof(uint32_t), sizeof(uint32_t));
 	r = b.services ? find_places(&b) : -ENOMEM;
+	if (r >= 0)
+		r = find_idle(&b);
 	if (r >= 0)
 		r = count_services(&b);
 	if (r >= 0)

@@ -24,6 +24,7 @@ struct service_profile {
 	struct profile *profile;
 	uint64_t n_samples;                  /* events, not distinct stacks */
 	uint64_t nsec;                       /* what they stand for */
+	uint64_t n_idle, idle_nsec;          /* those of them that waited for work (idle.h) */
 	uint64_t n_frames;                   /* of its samples; pseudo frames (docs/formats/pprof.md) do not count */
 	uint64_t n_unnamed, n_unmapped;      /* those without a name; those where nothing known is mapped */
 	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* samples by how the walk of their user stack ended */

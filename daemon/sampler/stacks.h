@@ -29,7 +29,7 @@ struct stacks_sample {
 	struct sample_wait wait;
 	uint32_t other;                      /* index into stacks, plus 1, of who woke it, had the lock or had the CPU; 0: not known */
 	uint32_t skip;                       /* one in 2^skip such waits was timed */
-	bool is_idle;                        /* it waited for work, see idle.h */
+	bool is_idle;                        /* it waited for work: set by idle_find() once names are known */
 	bool is_open;                        /* the last of the waits goes on in the next window */
 	char thread[SAMPLE_COMM_LENGTH];     /* terminated */
 };
