@@ -36,7 +36,7 @@ bool machinery_is_file(const char *path)
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		/* libc.so.6, libc-2.31.so, libc.musl-x86_64.so.1 */
-		if (has_prefix(base, names[i]) && strchr(".-", base[strlen(names[i])]))
+		if (has_prefix(base, names[i]) && (base[strlen(names[i])] == '.' || base[strlen(names[i])] == '-'))
 			return true;
 	return false;
 }
@@ -62,6 +62,13 @@ bool machinery_is_function(const char *name)
 	static const char *const names[] = { "crosscall1", "crosscall_amd64", "threadentry" };
 
 	return begins_like_one_of(skip_type(name), prefixes, ARRAY_SIZE(prefixes)) || is_one_of(name, names, ARRAY_SIZE(names));
+}
+
+bool machinery_is_runtime(const char *path, const char *name)
+{
+	const char *slash = strrchr(path, '/');
+
+	return has_prefix(slash ? slash + 1 : path, "libjvm.so") || (name && has_prefix(name, "runtime."));
 }
 
 bool machinery_accepts(const char *name)

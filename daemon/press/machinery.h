@@ -12,6 +12,8 @@ bool machinery_is_file(const char *path);
 
 /* By its name, as a profile has it (demangled): a function of the language's own library or runtime. */
 bool machinery_is_function(const char *name);
+/* Of a runtime that has threads of its own, by file and name: Go's, the JVM. The name may be NULL. */
+bool machinery_is_runtime(const char *path, const char *name);
 /* accept() and accept4(). */
 bool machinery_accepts(const char *name);
 /* It waits for a lock, whatever system call it does that by: monitors of Java, the lock of Python's interpreter, reader-writer locks. */

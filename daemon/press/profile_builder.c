@@ -254,23 +254,16 @@ static struct names_cache_name name_of(const struct builder *b, const struct pla
 
 /* Which waits are for work */
 
-struct function {
-	bool is_machinery, is_opaque;
-};
-
-/* What one function in a stack says of the wait at its leaf; `name` may be NULL. */
-static void look_at_function(const struct origin *origin, const char *name, struct idle_place *place, struct function *ret)
+/* What one function in a stack says of the wait at its leaf; `name` may be NULL. Returns whether it is the application's. */
+static bool look_at_function(const char *path, bool is_made, const char *name, struct idle_place *place)
 {
-	bool is_made = origin->mapping && origin->mapping->kind == IMAGE_MAPPING_ANONYMOUS;
-
-	ret->is_machinery = origin->mapping && (origin->mapping->kind == IMAGE_MAPPING_VDSO ||
-			(origin->mapping->binary && machinery_is_file(origin->mapping->binary->path)));
-	ret->is_opaque = is_made || (name && machinery_interprets(name));
-	if (!name)
-		return;
-	ret->is_machinery |= !is_made && machinery_is_function(name);
-	place->contends |= machinery_contends(name) && !place->depth;
-	place->accepts |= machinery_accepts(name) && !place->depth;
+	place->is_runtime |= machinery_is_runtime(path, name);
+	place->is_opaque |= is_made || (name && machinery_interprets(name));
+	if (name && !place->depth) {
+		place->contends |= machinery_contends(name);
+		place->accepts |= machinery_accepts(name);
+	}
+	return is_made || !(machinery_is_file(path) || (name && machinery_is_function(name)));
 }
 
 /* Leaf first, the innermost of those inlined first. */
@@ -278,21 +271,28 @@ static struct idle_place idle_place(const struct stacks_stack *stack, const void
 {
 	const struct builder *b = userdata;
 	struct idle_place place = { 0 };
+	uint32_t n_library = 0;              /* frames at the leaf that are in another file than the application */
+	bool is_library = true;
 
 	for (size_t i = 0; i < stack->n_user; i++) {
 		const struct place *at = &b->places[stack->first_frame + stack->n_kernel + i];
+		const struct image_mapping *mapping = b->origins.at[at->origin].mapping;
+		const char *path = mapping && mapping->binary ? mapping->binary->path : "";
 		struct names_cache_name name = name_of(b, at);
 
+		is_library = is_library && machinery_is_file(path);
+		n_library += is_library;
 		for (uint32_t k = 0; k < MAX(name.n_frames, 1U); k++) {
 			const char *text = name.n_frames ? strtab_get(name.strings, name.frames[k].name, NULL) : NULL;
-			struct function function;
 
-			look_at_function(&b->origins.at[at->origin], text, &place, &function);
-			place.is_opaque |= function.is_opaque;
-			place.depth += !function.is_machinery;
+			place.depth += look_at_function(path, mapping && mapping->kind == IMAGE_MAPPING_ANONYMOUS, text, &place);
 		}
 		place.n_inner += !place.depth;
 	}
+	place.is_runtime &= !place.depth;
+	/* The first function of a thread may have been inlined into one of the language that calls it, without a trace. */
+	if (!place.depth)
+		place.n_inner = n_library;
 	return place;
 }
 

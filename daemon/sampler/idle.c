@@ -141,7 +141,7 @@ static bool is_at_home(const struct thread *thread, const struct stacks_sample *
 {
 	/* The runtime's own places need not be one. */
 	return may_be_idle(sample, site) && site->place.depth == thread->home_depth &&
-	       (!site->place.depth || (!thread->is_ambiguous && site->hash == thread->home));
+	       (site->place.is_runtime || (!thread->is_ambiguous && site->hash == thread->home));
 }
 
 static struct place_key place_key(const struct idle *idle, const struct stacks_sample *sample)
@@ -195,7 +195,7 @@ static bool is_idle(const struct idle *idle, const struct stacks_sample *sample)
 
 	if (!thread || !is_at_home(thread, sample, site))
 		return false;
-	if (!site->place.depth)
+	if (site->place.is_runtime)
 		return true;
 	if (thread->home_count <= 1 && thread->home_nsec >= idle->stacks->duration_nsec / 100 * PARKED_PERCENT)
 		return true;
