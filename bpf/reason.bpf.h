@@ -73,20 +73,25 @@ enum {
 	/* Rust library/std/src/sys/sync/rwlock/futex.rs: of the state, whose other bits are 0 when nobody has it */
 	REASON_RUST_READERS_WAITING = 1U << 30,
 	REASON_RUST_WRITERS_WAITING = 1U << 31,
+	/* libstdc++ bits/atomic_futex.h: a future that is not ready, and somebody waits */
+	REASON_LIBSTDCXX_FUTURE = 1U << 31,
+	/* Of pthread_cond_timedwait() and what it calls; there are some 200 bytes. */
+	REASON_MUSL_FRAMES = 1024,
 };
 
 /*
  * Reader-writer locks. Of glibc's (struct __pthread_rwlock_arch_t, sysdeps/x86/nptl/bits/struct_rwlock.h): __readers,
  * __writers, __wrphase_futex, which readers wait on, __writers_futex, which writers wait on, two words, __cur_writer. Rust's
  * have a state, which readers wait on, and next to it a count, which writers wait on. musl's locks have the last bit set
- * while somebody waits. What parked threads of Rust wait for, -1, is no lock.
+ * while somebody waits (src/thread/{__lock,pthread_mutex_timedlock,pthread_rwlock_timedrdlock}.c). -1 is no lock: parked
+ * threads of Rust and semaphores of musl wait for it, though readers of musl's and now and then of Rust's do, too.
  */
 static __always_inline bool reason_is_rwlock(__u64 address, __u32 value)
 {
 	__u32 words[4] = {};                 /* the last one is that at the address */
 
 	if (value & (REASON_RUST_READERS_WAITING | REASON_RUST_WRITERS_WAITING))
-		return value != (__u32)-1;
+		return value != (__u32)-1 && value != REASON_LIBSTDCXX_FUTURE;
 	if (bpf_probe_read_user(words, sizeof(words), (const void *)(address - 3 * sizeof(__u32))) < 0)
 		return false;
 	if (value == REASON_RWLOCK_TAKEN && ((words[1] & REASON_RWLOCK_WRITE_PHASE && words[1] >> REASON_RWLOCK_READER_SHIFT) ||
@@ -96,7 +101,20 @@ static __always_inline bool reason_is_rwlock(__u64 address, __u32 value)
 }
 
 /*
- * A lock or something else? Locks of glibc, musl (2 or -1), Rust, Go's runtime and libstdc++ wait for a word that says
+ * Who waits for a condition variable of musl (src/thread/pthread_cond_timedwait.c) has a struct waiter on its stack, not far
+ * up: two pointers, state, barrier, which is 2 as if it were a lock, and a pointer. State and pointer are 0 as long as it waits.
+ */
+static __always_inline bool reason_is_musl_condition(const struct pt_regs *regs)
+{
+	__u32 words[4] = {};
+
+	if ((regs->di & 7) != 4 || regs->di - regs->sp > REASON_MUSL_FRAMES)
+		return false;
+	return bpf_probe_read_user(words, sizeof(words), (const void *)(regs->di - sizeof(__u32))) == 0 && !words[0] && !words[2] && !words[3];
+}
+
+/*
+ * A lock or something else? Locks of glibc, Rust, Go's runtime and libstdc++ wait for a word that says
  * "locked, and somebody waits", which is 2 in all of them (glibc nptl/lowlevellock.h; Rust library/std/src/sys/sync/mutex/
  * futex.rs; Go runtime/lock_futex.go, mutex_sleeping). Condition variables wait for a count, parked threads for 0.
  */
@@ -109,10 +127,12 @@ static __always_inline void reason_of_futex(const struct pt_regs *regs, struct s
 	if (operation == REASON_FUTEX_LOCK_PI || operation == REASON_FUTEX_LOCK_PI2) {
 		ret->reason = SAMPLE_LOCK;
 		ret->device = reason_word(regs->di) & REASON_FUTEX_TID_MASK;
-	} else if ((operation == REASON_FUTEX_WAIT || operation == REASON_FUTEX_WAIT_BITSET) && value == 2) {
+	} else if (operation != REASON_FUTEX_WAIT && operation != REASON_FUTEX_WAIT_BITSET) {
+		return;
+	} else if (value == 2 && !reason_is_musl_condition(regs)) {
 		ret->reason = SAMPLE_LOCK;
 		ret->device = reason_owner(regs->di);
-	} else if ((operation == REASON_FUTEX_WAIT || operation == REASON_FUTEX_WAIT_BITSET) && reason_is_rwlock(regs->di, value)) {
+	} else if (reason_is_rwlock(regs->di, value)) {
 		ret->reason = SAMPLE_LOCK;
 	}
 }
