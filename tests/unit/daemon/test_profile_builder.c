@@ -516,6 +516,56 @@ START_TEST(one_capture_of_waits_becomes_block_mutex_and_wall)
 }
 END_TEST
 
+/* The label of a sample: its text, "1" for a number of one, NULL without. */
+static const char *label(const struct profile *profile, size_t sample, const char *key)
+{
+	const struct profile_sample *s = &profile->samples.at[sample];
+
+	for (size_t i = 0; i < s->n_labels; i++) {
+		const struct profile_label *l = &profile->labels.at[s->first_label + i];
+
+		if (!strcmp(profile_get_string(profile, l->key), key))
+			return l->num == 1 ? "1" : profile_get_string(profile, l->str);
+	}
+	return NULL;
+}
+
+START_TEST(waits_for_work_are_told_by_whose_functions_are_in_the_stack)
+{
+	struct capture *capture = made_capture();
+	struct binary *us = made_binary("/srv/server", 1, -1), *libc = made_binary("/lib/libc.so.6", 2, -1);
+	struct image *image = image_of_us("a", 0x1000000, us);
+	/* main, its loop and what that calls; the library is in front of it at home, and less so in a request. */
+	const uint64_t home[] = { 0x9000010, 0x9000020, 0x9000030, 0x1000020, 0x1000010 };
+	const uint64_t request[] = { 0x9000040, 0x1000030, 0x1000021, 0x1000010 };
+	struct service_profiles profiles;
+	uint32_t process;
+
+	made_mapping(image, IMAGE_MAPPING_FILE, 0x9000000, 0x100000, 0, libc);
+	process = made_process(capture, 5, image);
+	capture->kind = PROFILE_BLOCK;
+	capture->kinds = capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX) | capture_kind_bit(PROFILE_WALL);
+	made_sample(capture, process, "a", 2, 0, home, 5);
+	made_waits(capture, SAMPLE_SELECT, 200);
+	made_sample(capture, process, "a", 3, 0, request, 4);
+	made_waits(capture, SAMPLE_SELECT, 3000);
+	made_sample(capture, process, "a", 4, 0, &request[1], 3);
+	made_waits(capture, SAMPLE_LOCK, 50);
+	profiles = build(capture, 8);
+	ck_assert_str_eq(label(profiles.profiles.at[0].profile, 0, "idle"), "1");
+	ck_assert_str_eq(label(profiles.profiles.at[0].profile, 0, "source"), "os");
+	ck_assert_ptr_null(label(profiles.profiles.at[0].profile, 1, "idle"));
+	ck_assert_str_eq(label(profiles.profiles.at[0].profile, 1, "source"), "os");
+	ck_assert_uint_eq(profiles.profiles.at[0].n_idle, 2);
+	ck_assert_uint_eq(profiles.profiles.at[0].idle_nsec, 200);
+	ck_assert_str_eq(label(profiles.profiles.at[1].profile, 0, "source"), "os");
+	ck_assert_uint_eq(profiles.profiles.at[1].n_idle, 0);
+	ck_assert_str_eq(label(profiles.profiles.at[2].profile, 0, "idle"), "1");
+	ck_assert_ptr_null(label(profiles.profiles.at[2].profile, 0, "source"));
+	finish(&profiles);
+}
+END_TEST
+
 START_TEST(of_two_services_each_has_its_own_of_each_kind)
 {
 	struct capture *capture = made_capture();
@@ -554,7 +604,8 @@ int main(int argc, char **argv)
 		return_addresses_are_looked_up_a_byte_back_and_exact_ones_are_not, what_a_signal_interrupted_is_looked_up_exactly,
 		a_broken_stack_ends_in_why, what_was_left_out_is_told_in_its_place,
 		the_first_mapping_is_the_main_program, code_of_a_jit_is_named_by_the_map_of_its_process,
-		one_capture_of_waits_becomes_block_mutex_and_wall, of_two_services_each_has_its_own_of_each_kind,
+		one_capture_of_waits_becomes_block_mutex_and_wall, waits_for_work_are_told_by_whose_functions_are_in_the_stack,
+		of_two_services_each_has_its_own_of_each_kind,
 	};
 
 	if (argc > 0 && !strcmp(argv[0], SYMBOLIZER_PROCESS_NAME))
