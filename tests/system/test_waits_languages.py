@@ -14,11 +14,12 @@ _recorded = {}
 def record(name):
     """(truth, block profile) of one window; made once for each program."""
     if name not in _recorded:
-        target = Target(name, 6)
+        target = Target(name, 12)  # to load the sampler takes its time on a busy machine
         directory = tempdir()
         time.sleep(1)
         run(find_binary(), "--once", "--kind", "block,mutex,wall", "--pid", target.pid, "--duration", "3s", "--output", directory)
         profiles = {f.kind: f.profile for f in files_below(directory, kind=None)}
+        check_measured(target.process.poll() is None, f"{name} ended before the window did")
         _recorded[name] = (target.truth(), profiles)
     return _recorded[name]
 

@@ -89,8 +89,8 @@ static void *feed(void *argument)
 		pthread_mutex_unlock(&mutex);
 		pthread_mutex_lock(&beside_condition);
 		n_signals++;
-		pthread_cond_signal(&condition);
 		pthread_mutex_unlock(&beside_condition);
+		pthread_cond_signal(&condition);
 		if (write(for_read[1], "x", 1) != 1 || write(for_poll[1], "x", 1) != 1)
 			exit(71);
 	}
