@@ -99,7 +99,7 @@ struct offcpu_thread {
 	__u64 stack;                     /* hash; 0: none was taken */
 	struct sample_process process;
 	__u32 tid;
-	__u32 zero;
+	__u32 is_throttled;              /* it was woken, and its cgroup had no CPU time left */
 	struct sample_wait wait;
 };
 
@@ -241,8 +241,8 @@ static __always_inline void add(struct counters *counter, const struct offcpu_th
 
 	counter->at[SAMPLE_SEEN] += 1;
 	key.wait.reason = (__u16)reason;
-	if (reason == SAMPLE_RUNQUEUE) {
-		key.wait.object = nsec >= OFFCPU_BY_LEAST_NSEC ? object : 0;
+	if (reason == SAMPLE_RUNQUEUE || reason == SAMPLE_THROTTLED) {
+		key.wait.object = reason == SAMPLE_RUNQUEUE && nsec >= OFFCPU_BY_LEAST_NSEC ? object : 0;
 		key.wait.device = 0;
 	}
 	if (!map) /* cannot be */
@@ -293,7 +293,7 @@ static __always_inline void tell(struct offcpu_thread *thread, const char *comm,
 	if (blocked_nsec)
 		add(counter, thread, comm, reason, 0, blocked_nsec, is_open);
 	if (total_nsec > blocked_nsec)
-		add(counter, thread, comm, SAMPLE_RUNQUEUE, by, total_nsec - blocked_nsec, is_open);
+		add(counter, thread, comm, thread->is_throttled ? SAMPLE_THROTTLED : SAMPLE_RUNQUEUE, by, total_nsec - blocked_nsec, is_open);
 }
 
 static __always_inline void end(struct task_struct *task, struct task_struct *previous)
@@ -335,8 +335,10 @@ int BPF_PROG(offcpu_waking, struct task_struct *task)
 	if (!is_target(task, &process))
 		return 0;
 	thread = bpf_task_storage_get(&threads, task, NULL, 0);
-	if (thread && thread->since_nsec && !thread->woken_nsec)
+	if (thread && thread->since_nsec && !thread->woken_nsec) {
+		thread->is_throttled = reason_is_throttled(task);
 		thread->woken_nsec = bpf_ktime_get_ns();
+	}
 	return 0;
 }
 
