@@ -149,6 +149,25 @@ struct task_struct {
 	char comm[16];
 };
 
+struct gendisk {
+	int major;
+	int first_minor;
+	char disk_name[32];
+};
+
+struct request_queue {
+	struct gendisk *disk;        /* Linux 5.15, commit d152c682f03c */
+};
+
+struct request {
+	struct request_queue *q;
+	__u32 cmd_flags;
+	__u32 rq_flags;
+	unsigned int __data_len;     /* bytes that are left */
+	__u64 start_time_ns;
+	__u64 io_start_time_ns;      /* 0 where nobody measures the device */
+};
+
 struct linux_binprm {
 	const char *filename;
 	const char *interp;

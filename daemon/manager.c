@@ -14,6 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "announce.h"
+#include "block_io.h"
 #include "capture.h"
 #include "check_host.h"
 #include "cleanup.h"
@@ -32,6 +33,7 @@
 #include "runtime.h"
 #include "sampling.h"
 #include "stacks.h"
+#include "stolen.h"
 #include "tables.h"
 #include "targets.h"
 #include "unwind_maps.h"
@@ -57,6 +59,8 @@ struct manager {
 	struct java_maps *java_maps;
 	struct press *press;
 	struct metrics *metrics;
+	struct block_io *block_io;           /* NULL: not wanted, or not to be had */
+	bool block_io_has_failed;            /* and that was told */
 	struct own_cost own_cost;
 	struct governor governor;
 	uint64_t governed_nsec, governed_cpu_nsec; /* when it was asked last, and our cost until then */
@@ -347,6 +351,26 @@ static int on_window_end(sd_event_source *source, uint64_t usec, void *userdata)
 	return begin_next_windows(userdata, clock_monotonic_nsec() + timer_accuracy_usec * NSEC_PER_USEC);
 }
 
+/* Block devices */
+
+/* As the configuration wants it; what cannot be had is told once and not missed. */
+static void fit_block_io(struct manager *manager)
+{
+	bool is_wanted = manager->config->enabled && manager->config->block.enabled;
+	int r;
+
+	if (!is_wanted)
+		manager->block_io = block_io_free(manager->block_io);
+	if (!is_wanted || manager->block_io || manager->block_io_has_failed)
+		return;
+	r = block_io_new(&manager->block_io);
+	if (r == 0)
+		return;
+	manager->block_io_has_failed = true;
+	log_event(LOG_WARNING, "block-io", NULL, NULL, "Requests to block devices are not timed: %s. There are no metrics tsprofd_block_io_*.",
+			r == BLOCK_IO_E_ABSENT ? "the kernel has no tracepoint block_rq_complete" : strerror(-r));
+}
+
 /* Metrics */
 
 static void write_metrics(struct manager *manager)
@@ -361,6 +385,7 @@ static void write_metrics(struct manager *manager)
 		.bpf_cpu_nsec = cpu.bpf_nsec,
 		.budget_level = governor_level(&manager->governor),
 		.core_memory_bytes = own_cost_memory().core_bytes,
+		.stolen_nsec = stolen_nsec(),
 		.sampler_memory_bytes = sampler_memory_bytes(manager),
 	};
 	_cleanup_free_ char *text = NULL;
@@ -370,7 +395,11 @@ static void write_metrics(struct manager *manager)
 
 	if (!f)
 		return;
+	if (manager->block_io && block_io_read(manager->block_io, &now.block_io) < 0)
+		log_print(LOG_WARNING, "Out of memory; metrics of block devices are not complete.");
+	now.sampler_memory_bytes += now.block_io.memory_bytes;
 	metrics_print(manager->metrics, &now, f);
+	block_io_stats_deinit(&now.block_io);
 	if (fclose(f) != 0)
 		return;
 	r = runtime_write(manager->runtime, "metrics.prom", text, size);
@@ -461,6 +490,7 @@ static int reload(struct manager *manager)
 	}
 	manager->config = config;
 	set_governor_options(manager, governor_set_options);
+	fit_block_io(manager);
 	if (old != manager->first_config)
 		config_free(old);
 	/* The symbolizer was started with those of the start. */
@@ -603,6 +633,7 @@ static int start(struct manager *manager)
 	r = make_samplings(manager);
 	if (r < 0)
 		return explain(r, "sample CPUs");
+	fit_block_io(manager);
 	r = start_press(manager);
 	if (r < 0)
 		return explain(r, "start the symbolizer");
@@ -639,6 +670,7 @@ struct manager *manager_free(struct manager *manager)
 		return NULL;
 	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
 		sampling_free(manager->samplings[i]);
+	block_io_free(manager->block_io);
 	java_maps_free(manager->java_maps);
 	press_free(manager->press);
 	tables_free(manager->tables);

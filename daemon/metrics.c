@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "clock.h"
 #include "map.h"
 #include "sample.h"
+#include "stacks.h"
 #include "strtab.h"
 
 /* Services that show a gauge of their own; the rest goes without, so that a hostile host cannot grow us. */
@@ -29,7 +32,15 @@ struct service {
 	uint64_t window;
 };
 
+/* The waits of a service since it was first seen. */
+struct waiter {
+	struct service_wait sum;
+	uint64_t window;                     /* in which it was seen last */
+};
+
 struct metrics {
+	VEC(struct waiter) waiters;
+	uint64_t n_wait_windows;
 	struct kind_totals kinds[PROFILE_N_KINDS];
 	uint64_t verdicts[SAMPLE_N_VERDICTS];
 	uint64_t n_frames, n_unnamed, n_unmapped;
@@ -46,10 +57,19 @@ struct metrics {
 	struct map services;                 /* string number -> struct service */
 };
 
+static void waiter_deinit(struct waiter *waiter)
+{
+	free(waiter->sum.service);
+	vec_deinit(&waiter->sum.devices);
+}
+
 struct metrics *metrics_free(struct metrics *metrics)
 {
 	if (!metrics)
 		return NULL;
+	for (size_t i = 0; i < metrics->waiters.n; i++)
+		waiter_deinit(&metrics->waiters.at[i]);
+	vec_deinit(&metrics->waiters);
 	strtab_free(metrics->service_names);
 	map_deinit(&metrics->services);
 	free(metrics);
@@ -120,6 +140,76 @@ static void expire_services(struct metrics *metrics)
 	}
 }
 
+/* Waits of services */
+
+static struct waiter *find_waiter(struct metrics *metrics, const char *service)
+{
+	for (size_t i = 0; i < metrics->waiters.n; i++)
+		if (!strcmp(metrics->waiters.at[i].sum.service, service))
+			return &metrics->waiters.at[i];
+	return NULL;
+}
+
+/* Who was not seen for longest goes: its counters begin anew should it come back, which rate() knows how to take. */
+static struct waiter *oldest_waiter(struct metrics *metrics)
+{
+	struct waiter *oldest = &metrics->waiters.at[0];
+
+	for (size_t i = 1; i < metrics->waiters.n; i++)
+		if (metrics->waiters.at[i].window < oldest->window)
+			oldest = &metrics->waiters.at[i];
+	return oldest;
+}
+
+/* NULL: no memory. One window has no more than we keep, so that none of its own goes. */
+static struct waiter *make_waiter(struct metrics *metrics, const char *service)
+{
+	struct waiter waiter = { .sum.service = strdup(service) };
+	struct waiter *oldest;
+
+	if (!waiter.sum.service)
+		return NULL;
+	if (metrics->waiters.n >= SERVICE_WAITS_MAX) {
+		oldest = oldest_waiter(metrics);
+		waiter_deinit(oldest);
+		*oldest = waiter;
+		return oldest;
+	}
+	if (vec_push(&metrics->waiters, waiter) < 0) {
+		waiter_deinit(&waiter);
+		return NULL;
+	}
+	return &metrics->waiters.at[metrics->waiters.n - 1];
+}
+
+static int add_wait(struct metrics *metrics, const struct service_wait *wait)
+{
+	struct waiter *waiter = find_waiter(metrics, wait->service);
+	int r = 0;
+
+	if (!waiter)
+		waiter = make_waiter(metrics, wait->service);
+	if (!waiter)
+		return -ENOMEM;
+	waiter->window = metrics->n_wait_windows;
+	waiter->sum.observed_nsec += wait->observed_nsec;
+	for (size_t i = 0; i < SAMPLE_N_REASONS; i++)
+		waiter->sum.nsec[i] += wait->nsec[i];
+	for (size_t i = 0; i < wait->devices.n && r >= 0; i++)
+		r = service_wait_add_device(&waiter->sum, wait->devices.at[i].name, wait->devices.at[i].nsec);
+	return r;
+}
+
+static int add_waits(struct metrics *metrics, const struct service_waits *waits)
+{
+	int r = 0;
+
+	metrics->n_wait_windows += waits->services.n > 0;
+	for (size_t i = 0; i < waits->services.n && r >= 0; i++)
+		r = add_wait(metrics, &waits->services.at[i]);
+	return r;
+}
+
 static void add_symbolize_time(struct metrics *metrics, double seconds)
 {
 	size_t i = 0;
@@ -187,7 +277,7 @@ int metrics_add_result(struct metrics *metrics, const struct press_result *resul
 		metrics->latency_seconds = (double)result->latency_nsec / NSEC_PER_SEC;
 		add_symbolize_time(metrics, (double)result->symbolize_nsec / NSEC_PER_SEC);
 	}
-	if (add_files(metrics, result) < 0)
+	if (add_files(metrics, result) < 0 || add_waits(metrics, &result->waits) < 0)
 		return -ENOMEM;
 	if (is_cpu_window(result))
 		expire_services(metrics);
@@ -328,6 +418,41 @@ static void print_waits(const struct metrics *metrics, FILE *f)
 	number(f, "tsprofd_waits_short_total", metrics->short_waits);
 }
 
+/* A line of a service; key NULL: without another label. */
+static void waited(FILE *f, const char *name, const struct service_wait *wait, const char *key, const char *value, uint64_t nsec)
+{
+	fprintf(f, "%s{service=\"", name);
+	label_value(f, wait->service);
+	if (key) {
+		fprintf(f, "\",%s=\"", key);
+		label_value(f, value);
+	}
+	fprintf(f, "\"} %.17g\n", (double)nsec / NSEC_PER_SEC);
+}
+
+static void print_waiters(const struct metrics *metrics, FILE *f)
+{
+	if (!metrics->waiters.n)
+		return;
+	family(f, "tsiot_wait_observed_seconds_total", "counter", "Length of the windows in which waits of a service were seen.");
+	for (size_t i = 0; i < metrics->waiters.n; i++)
+		waited(f, "tsiot_wait_observed_seconds_total", &metrics->waiters.at[i].sum, NULL, NULL,
+				metrics->waiters.at[i].sum.observed_nsec);
+	family(f, "tsiot_wait_seconds_total", "counter", "Time that threads of a service waited in these windows.");
+	for (size_t i = 0; i < metrics->waiters.n; i++)
+		for (uint32_t reason = SAMPLE_RAN + 1; reason < SAMPLE_N_REASONS; reason++)
+			if (metrics->waiters.at[i].sum.nsec[reason])
+				waited(f, "tsiot_wait_seconds_total", &metrics->waiters.at[i].sum, "reason", stacks_reason(reason),
+						metrics->waiters.at[i].sum.nsec[reason]);
+	family(f, "tsiot_io_wait_seconds_total", "counter", "Of these, for disks and page faults, by device.");
+	for (size_t i = 0; i < metrics->waiters.n; i++) {
+		const struct service_wait *sum = &metrics->waiters.at[i].sum;
+
+		for (size_t j = 0; j < sum->devices.n; j++)
+			waited(f, "tsiot_io_wait_seconds_total", sum, "device", sum->devices.at[j].name, sum->devices.at[j].nsec);
+	}
+}
+
 static void print_symbols(const struct metrics *metrics, FILE *f)
 {
 	const struct symbolizer_stats *symbolizer = &metrics->last.symbolizer;
@@ -453,6 +578,77 @@ static void print_cost(const struct metrics *metrics, const struct metrics_now *
 	labelled(f, "tsprofd_memory_bytes", metrics->last.names.bytes, "part=\"names\"");
 }
 
+/* Names of disks are the kernel's own: letters and digits, and '!' for a slash; anything else is not printed. */
+static const char *block_labels(const struct block_io_series *series, char *text, size_t size)
+{
+	char device[BLOCK_IO_NAME_LENGTH];
+	size_t n = 0;
+
+	for (const char *c = series->device; *c && n + 1 < sizeof(device); c++)
+		device[n++] = *c <= ' ' || *c >= 127 || *c == '"' || *c == '\\' ? '?' : *c;
+	device[n] = 0;
+	snprintf(text, size, "device=\"%s\",operation=\"%s\"", device, block_io_operation_name(series->operation));
+	return text;
+}
+
+/* Cumulative, as histograms of Prometheus are. */
+static void print_latencies(const struct block_io_series *series, const char *labels, FILE *f)
+{
+	const struct block_io_value *value = &series->value;
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < BLOCK_IO_N_BOUNDS; i++) {
+		count += value->buckets[i];
+		labelled(f, "tsprofd_block_io_seconds_bucket", count, "%s,le=\"%.9g\"", labels,
+				(double)((uint64_t)BLOCK_IO_FIRST_BOUND_NSEC << i) / NSEC_PER_SEC);
+	}
+	count += value->buckets[BLOCK_IO_N_BOUNDS];
+	labelled(f, "tsprofd_block_io_seconds_bucket", count, "%s,le=\"+Inf\"", labels);
+	labelled(f, "tsprofd_block_io_seconds_sum", (double)value->nsec / NSEC_PER_SEC, "%s", labels);
+	labelled(f, "tsprofd_block_io_seconds_count", count, "%s", labels);
+}
+
+static void print_block_counter(const struct block_io_stats *stats, const char *name, const char *help, size_t member, double unit, FILE *f)
+{
+	char labels[128];
+
+	family(f, name, "counter", help);
+	for (size_t i = 0; i < stats->series.n; i++) {
+		const struct block_io_series *series = &stats->series.at[i];
+		uint64_t value;
+
+		memcpy(&value, (const char *)&series->value + member, sizeof(value));
+		labelled(f, name, (double)value / unit, "%s", block_labels(series, labels, sizeof(labels)));
+	}
+}
+
+static void print_block_io(const struct block_io_stats *stats, FILE *f)
+{
+	char labels[128];
+
+	if (!stats->series.n)
+		return;
+	family(f, "tsprofd_block_io_seconds", "histogram", "Requests to block devices by how long they took, queues included.");
+	for (size_t i = 0; i < stats->series.n; i++)
+		print_latencies(&stats->series.at[i], block_labels(&stats->series.at[i], labels, sizeof(labels)), f);
+	print_block_counter(stats, "tsprofd_block_io_queued_seconds_total", "Until the device was given them, where that is known.",
+			offsetof(struct block_io_value, queued_nsec), NSEC_PER_SEC, f);
+	print_block_counter(stats, "tsprofd_block_io_queued_total", "Requests of which that is known.",
+			offsetof(struct block_io_value, n_queued), 1, f);
+	print_block_counter(stats, "tsprofd_block_io_untimed_total", "Requests that the kernel put no time on: not in the histogram.",
+			offsetof(struct block_io_value, n_untimed), 1, f);
+	print_block_counter(stats, "tsprofd_block_io_bytes_total", "Bytes of requests.", offsetof(struct block_io_value, bytes), 1, f);
+	family(f, "tsprofd_block_io_lost_total", "counter", "Ends of requests that are in no histogram.");
+	labelled(f, "tsprofd_block_io_lost_total", stats->n_elsewhere, "reason=\"too_many_devices\"");
+	labelled(f, "tsprofd_block_io_lost_total", stats->n_missed, "reason=\"nested\"");
+}
+
+static void print_stolen(uint64_t nsec, FILE *f)
+{
+	family(f, "tsprofd_stolen_cpu_seconds_total", "counter", "Time since boot that the hypervisor kept CPUs from this machine that it wanted.");
+	number(f, "tsprofd_stolen_cpu_seconds_total", (double)nsec / NSEC_PER_SEC);
+}
+
 static void print_services(const struct metrics *metrics, FILE *f)
 {
 	size_t cursor = 0;
@@ -478,11 +674,14 @@ void metrics_print(const struct metrics *metrics, const struct metrics_now *now,
 	print_kinds(metrics, f);
 	print_stacks(metrics, f);
 	print_waits(metrics, f);
+	print_waiters(metrics, f);
 	print_symbols(metrics, f);
 	print_storage(metrics, f);
 	print_targets(&now->targets, f);
 	print_java_maps(&now->java_maps, f);
 	print_tables(&now->tables, &now->unwind_maps, f);
 	print_cost(metrics, now, f);
+	print_block_io(&now->block_io, f);
+	print_stolen(now->stolen_nsec, f);
 	print_services(metrics, f);
 }

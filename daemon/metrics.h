@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "block_io.h"
 #include "java_maps.h"
 #include "press.h"
 #include "tables.h"
@@ -43,6 +44,8 @@ struct metrics_now {
 	uint64_t bpf_cpu_nsec;                     /* in our programs in the kernel */
 	uint32_t budget_level;                     /* of the governor; 0: full rates */
 	uint64_t sampler_memory_bytes;             /* kernel maps and rings */
+	struct block_io_stats block_io;            /* without series: nobody counts */
+	uint64_t stolen_nsec;                      /* CPU time of all CPUs since boot that the hypervisor gave to others */
 };
 
 /* Sum of the samples of all windows so far; for STATUS=. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "capture.h"
 #include "cleanup.h"
@@ -18,6 +19,7 @@
 #include "sampler_offcpu.h"
 #include "schedule.h"
 #include "stacks.h"
+#include "stolen.h"
 #include "targets.h"
 
 /* In what the kinds differ. */
@@ -45,6 +47,7 @@ struct sampling {
 	uint64_t start_nsec;                 /* of it */
 	uint32_t full_rate;                  /* configured for it */
 	uint64_t cpu_nsec, lost_life, lost_mappings; /* our own CPU time, and what targets had lost, at its start */
+	uint64_t stolen_nsec;                /* until then */
 	uint64_t min_delay_nsec, stack_every_nsec; /* of waits in it */
 };
 
@@ -174,6 +177,7 @@ static void remember_start(struct sampling *sampling)
 	struct targets_stats targets = targets_stats(sampling->at.targets);
 
 	sampling->cpu_nsec = own_cpu_nsec(sampling);
+	sampling->stolen_nsec = stolen_nsec();
 	sampling->lost_life = targets.lost_life;
 	sampling->lost_mappings = targets.lost_mappings;
 }
@@ -182,6 +186,7 @@ static struct capture_facts facts_of(const struct sampling *sampling)
 {
 	const struct governor *governor = sampling->at.governor;
 	struct targets_stats targets = targets_stats(sampling->at.targets);
+	uint64_t stolen = stolen_nsec();
 
 	return (struct capture_facts){
 		.rate = sampling->window.rate,
@@ -189,6 +194,8 @@ static struct capture_facts facts_of(const struct sampling *sampling)
 		.min_delay_nsec = sampling->min_delay_nsec,
 		.stack_every_nsec = sampling->stack_every_nsec > SAMPLER_OFFCPU_STACK_EVERY_NSEC ? sampling->stack_every_nsec : 0,
 		.own_cpu_nsec = own_cpu_nsec(sampling) - sampling->cpu_nsec,
+		.stolen_nsec = stolen > sampling->stolen_nsec ? stolen - sampling->stolen_nsec : 0,
+		.n_cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
 		.lost_life = targets.lost_life - sampling->lost_life,
 		.lost_mappings = targets.lost_mappings - sampling->lost_mappings,
 		.full_rate = sampling->full_rate > sampling->window.rate && governor_level(governor) ? sampling->full_rate : 0,

@@ -61,6 +61,7 @@ void check_host(const char *output_directory, struct check_host *ret)
 	check_host_try_lockdown(&probe);
 	check_host_try_memlock(&probe);
 	check_host_try_tracefs(&probe);
+	check_host_try_block_io(&probe);
 	close_fd(probe.event_fd);
 	close_fd(probe.program_fd);
 	libbpf_set_print(print);

@@ -165,6 +165,26 @@ void check_host_try_tracepoints(struct check_host_probe *probe)
 	check_host_why(ability, "fork, exec and exit");
 }
 
+void check_host_try_block_io(struct check_host_probe *probe)
+{
+	static const char call[] = "attaching to a tracepoint";
+	struct check_host_ability *ability = check_host_add(probe, "block-io", "time requests of block devices", false);
+	int r = attach_tracepoint("block_rq_complete");
+
+	if (r == 0) {
+		check_host_why(ability, "block_rq_complete");
+		return;
+	}
+	if (r == -ENOENT || r == -ESRCH) {
+		check_host_why(ability, "this kernel has no BTF for the tracepoint block_rq_complete");
+		check_host_lacks(ability, CHECK_HOST_DEGRADED, 0, "a kernel with CONFIG_BLOCK=y; all but the metrics tsprofd_block_io_* is there without");
+		return;
+	}
+	if (!check_host_blame_capability(ability, -r, call, CAP_BPF, "CAP_BPF") &&
+	    !check_host_blame_capability(ability, -r, call, CAP_PERFMON, "CAP_PERFMON"))
+		check_host_blame_unknown(ability, -r, call);
+}
+
 static int open_event(struct perf_event_attr *attributes)
 {
 	_cleanup_free_ char *online = NULL;

@@ -48,6 +48,7 @@ void check_host_try_btf(struct check_host_probe *probe);
 void check_host_try_tracepoints(struct check_host_probe *probe);
 void check_host_try_events(struct check_host_probe *probe);
 void check_host_try_mappings(struct check_host_probe *probe);
+void check_host_try_block_io(struct check_host_probe *probe);
 /* Of what we may reach: */
 void check_host_try_other_processes(struct check_host_probe *probe);
 void check_host_try_other_files(struct check_host_probe *probe);

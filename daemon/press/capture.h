@@ -23,6 +23,8 @@ struct capture_facts {
 	uint64_t min_delay_nsec;             /* of waits; shorter ones are left out */
 	uint64_t stack_every_nsec;           /* what the governor has made of SAMPLER_OFFCPU_STACK_EVERY_NSEC; 0: nothing */
 	uint64_t own_cpu_nsec;               /* what the daemon and its helpers used while the window lasted */
+	uint64_t stolen_nsec;                /* CPU time that the hypervisor kept from the machine meanwhile */
+	uint32_t n_cpus;                     /* of it; 0: not known */
 	uint64_t lost_life, lost_mappings;   /* events about processes that the kernel had no room for */
 	uint32_t full_rate;                  /* what is configured, where we cost too much for that; else 0 */
 	uint64_t cost_ppm, budget_ppm;       /* why: of the machine's CPU time */

@@ -98,6 +98,7 @@ static void result_deinit(struct press_result *result)
 		top_free(result->files.at[i].top);
 	}
 	vec_deinit(&result->files);
+	service_waits_deinit(&result->waits);
 }
 
 static void output_deinit(struct press_output *output)
@@ -222,6 +223,10 @@ static void add_window_comments(struct profile *profile, enum profile_kind kind,
 	if (kind != PROFILE_CPU)
 		add_lost_comment(profile, s);
 	add_verdicts_comment(profile, whose, s->verdicts);
+	if (capture->facts.stolen_nsec && capture->facts.n_cpus)
+		profile_add_comment_format(profile, "stolen: the hypervisor gave %.2f %% of the machine's CPU time in this window to others (%.3f s)",
+				percent(capture->facts.stolen_nsec, s->duration_nsec * capture->facts.n_cpus),
+				(double)capture->facts.stolen_nsec / NSEC_PER_SEC);
 	if (capture->facts.lost_life || capture->facts.lost_mappings)
 		profile_add_comment_format(profile, "events of processes lost: life %llu, mappings %llu",
 				(unsigned long long)capture->facts.lost_life,
@@ -540,6 +545,16 @@ static void describe_window(const struct capture *capture, struct press_result *
 		result->verdicts[i] = s->verdicts[i];
 }
 
+/* For want of memory some may be missing, which the counters cannot tell from none. */
+static void add_waits(const struct press *press, const struct capture *capture, struct press_result *result)
+{
+	struct device_names names;
+
+	device_names_init(&names, AT_FDCWD);
+	service_waits_add(capture, press->output.max_services, &names, &result->waits);
+	device_names_deinit(&names);
+}
+
 static void press_capture(struct press *press, const struct capture *capture, struct press_result *result)
 {
 	struct service_profiles services = { 0 };
@@ -554,6 +569,8 @@ static void press_capture(struct press *press, const struct capture *capture, st
 		result->error = r;
 		return;
 	}
+	if (capture->kind == PROFILE_BLOCK)
+		add_waits(press, capture, result);
 	for (size_t i = 0; i < services.profiles.n; i++)
 		/* Who waited for no lock has no file that says so. */
 		if (services.profiles.at[i].profile->samples.n || max_services == PROFILE_BUILDER_TOGETHER)

@@ -15,6 +15,7 @@
 
 #include "names_cache.h"
 #include "sample.h"
+#include "service_waits.h"
 #include "store.h"
 #include "store_vacuum.h"
 #include "symbolizer_process.h"
@@ -58,6 +59,7 @@ struct press_result {
 	uint64_t seen, kept, lost_ring, lost_namespace, lost_storage, lost_frames; /* of the window */
 	uint64_t waited_nsec, lost_nsec;     /* of waits */
 	uint64_t short_waits;
+	struct service_waits waits;          /* by service; none of a window that came to nothing */
 	uint64_t verdicts[SAMPLE_N_VERDICTS];
 	uint64_t n_frames, n_unnamed, n_unmapped; /* as in struct service_profile */
 	uint64_t symbolize_nsec;             /* building of profiles, names included */

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* All that crosses the boundary, as clang lays it out for BPF: read by test_layout.c. */
+#include "block_io_value.h"
 #include "sample.h"
 
 struct sample_key sample_key = {};
 struct sample_value sample_value = {};
 struct sample_stack sample_stack = {};
 struct life_event life_event = {};
+struct block_io_key block_io_key = {};
+struct block_io_value block_io_value = {};

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "main.h"
+#include "block_io_value.h"
 #include "sample.h"
 
 struct member {
@@ -81,11 +82,21 @@ START_TEST(the_life_of_processes_looks_the_same)
 }
 END_TEST
 
+START_TEST(requests_of_block_devices_look_the_same)
+{
+	read_btf();
+	COMPARE(btf, block_io_key, MEMBER(block_io_key, device), MEMBER(block_io_key, operation));
+	COMPARE(btf, block_io_value, MEMBER(block_io_value, buckets), MEMBER(block_io_value, nsec), MEMBER(block_io_value, queued_nsec),
+			MEMBER(block_io_value, n_queued), MEMBER(block_io_value, n_untimed), MEMBER(block_io_value, bytes));
+	btf__free(btf);
+}
+END_TEST
+
 START_TEST(frames_follow_a_record_aligned)
 {
 	ck_assert_uint_eq(sizeof(struct sample_stack) % sizeof(__u64), 0);
 }
 END_TEST
 
-UNIT_TESTS("layout", samples_look_the_same_from_both_sides, the_life_of_processes_looks_the_same,
+UNIT_TESTS("layout", samples_look_the_same_from_both_sides, the_life_of_processes_looks_the_same, requests_of_block_devices_look_the_same,
 		frames_follow_a_record_aligned)

@@ -84,8 +84,8 @@ static void assert_sample(const char *text, const char *line, size_t length)
 	ck_assert_msg(end == line + length, "%.*s", (int)length, line);
 	/* Those of a histogram have the type of the whole. */
 	for (const char *const *suffix = (const char *const[]){ "_bucket", "_sum", "_count", NULL }; *suffix; suffix++)
-		if (n > 24 && !strncmp(line, "tsprofd_symbolize_seconds", 25) &&
-		    !strncmp(line + n - strlen(*suffix), *suffix, strlen(*suffix)))
+		if ((!strncmp(line, "tsprofd_symbolize_seconds", 25) || !strncmp(line, "tsprofd_block_io_seconds", 24)) &&
+		    n > strlen(*suffix) && !strncmp(line + n - strlen(*suffix), *suffix, strlen(*suffix)))
 			n -= strlen(*suffix);
 	snprintf(name, sizeof(name), "%.*s", (int)n, line);
 	snprintf(type, sizeof(type), "\n# TYPE %s ", name);
@@ -352,7 +352,115 @@ START_TEST(windows_of_waits_are_counted_as_such_and_say_nothing_of_cpu_time)
 }
 END_TEST
 
-UNIT_TESTS("metrics", what_we_cost_in_the_kernel_and_the_level_of_the_budget_are_told,
+static struct service_wait wait_of(const char *service, uint64_t nsec)
+{
+	struct service_wait wait = { .service = (char *)service, .observed_nsec = 30 * NSEC_PER_SEC };
+
+	wait.nsec[SAMPLE_LOCK] = nsec;
+	wait.nsec[SAMPLE_DISK] = 3 * nsec;
+	ck_assert_int_eq(service_wait_add_device(&wait, "vda", 2 * nsec), 0);
+	ck_assert_int_eq(service_wait_add_device(&wait, "server:/\"x\"", nsec), 0);
+	return wait;
+}
+
+static void add_waits_of(struct metrics *metrics, const char *service, uint64_t nsec)
+{
+	struct press_result result = window();
+	struct service_wait wait = wait_of(service, nsec);
+
+	result.kind = PROFILE_BLOCK;
+	ck_assert_int_eq(vec_push(&result.waits.services, wait), 0);
+	add(metrics, &result, NULL, 0);
+	vec_deinit(&result.waits.services.at[0].devices);
+	vec_deinit(&result.waits.services);
+}
+
+START_TEST(waits_of_services_add_up_with_the_time_in_which_they_were_seen)
+{
+	struct metrics *metrics = metrics_new();
+	char *text;
+
+	add_waits_of(metrics, "a", 2 * NSEC_PER_SEC);
+	add_waits_of(metrics, "b", NSEC_PER_SEC);
+	add_waits_of(metrics, "a", 5 * NSEC_PER_SEC);
+	ck_assert_int_eq(value(metrics, "tsiot_wait_seconds_total{service=\"a\",reason=\"lock\"}"), 7);
+	ck_assert_int_eq(value(metrics, "tsiot_wait_seconds_total{service=\"a\",reason=\"disk\"}"), 21);
+	ck_assert_int_eq(value(metrics, "tsiot_wait_seconds_total{service=\"a\",reason=\"pipe\"}"), -1);
+	ck_assert_int_eq(value(metrics, "tsiot_wait_seconds_total{service=\"b\",reason=\"lock\"}"), 1);
+	ck_assert_int_eq(value(metrics, "tsiot_wait_observed_seconds_total{service=\"a\"}"), 60);
+	ck_assert_int_eq(value(metrics, "tsiot_wait_observed_seconds_total{service=\"b\"}"), 30);
+	ck_assert_int_eq(value(metrics, "tsiot_io_wait_seconds_total{service=\"a\",device=\"vda\"}"), 14);
+	ck_assert_int_eq(value(metrics, "tsiot_io_wait_seconds_total{service=\"a\",device=\"server:/\\\"x\\\"\"}"), 7);
+	text = print(metrics);
+	assert_exposition(text);
+	free(text);
+	metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(services_that_wait_come_and_go_and_the_ones_that_stay_keep_their_counters)
+{
+	struct metrics *metrics = metrics_new();
+	char name[32], *text;
+
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "run-%u.scope", i);
+		add_waits_of(metrics, name, 1);
+		add_waits_of(metrics, "always", NSEC_PER_SEC);
+	}
+	ck_assert_int_eq(value(metrics, "tsiot_wait_seconds_total{service=\"always\",reason=\"lock\"}"), 1000);
+	ck_assert_int_eq(value(metrics, "tsiot_wait_observed_seconds_total{service=\"run-999.scope\"}"), 30);
+	ck_assert_int_eq(value(metrics, "tsiot_wait_observed_seconds_total{service=\"run-0.scope\"}"), -1);
+	text = print(metrics);
+	ck_assert_uint_lt(assert_exposition(text), 256 * 5 + 200);
+	free(text);
+	metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(block_devices_have_histograms_and_what_is_not_in_them_is_counted)
+{
+	struct block_io_series series = { .device = "cciss!c0d0", .operation = BLOCK_IO_FLUSH };
+	struct metrics_now now = { .block_io = { .n_elsewhere = 3, .n_missed = 4 }, .stolen_nsec = 5 * NSEC_PER_SEC / 2 };
+	struct metrics *metrics = metrics_new();
+	char *text = NULL;
+	size_t size;
+	FILE *f;
+
+	series.value.buckets[0] = 5;
+	series.value.buckets[2] = 1;
+	series.value.buckets[BLOCK_IO_N_BOUNDS] = 2;
+	series.value.nsec = 40 * NSEC_PER_SEC;
+	series.value.n_untimed = 9;
+	ck_assert_int_eq(vec_push(&now.block_io.series, series), 0);
+	strcpy(series.device, "evil\"\n}");
+	ck_assert_int_eq(vec_push(&now.block_io.series, series), 0);
+	f = open_memstream(&text, &size);
+	metrics_print(metrics, &now, f);
+	fclose(f);
+	assert_exposition(text);
+	for (const char *const *line = (const char *const[]){
+		     "tsprofd_block_io_seconds_bucket{device=\"cciss!c0d0\",operation=\"flush\",le=\"1.6e-05\"} 5\n",
+		     "tsprofd_block_io_seconds_bucket{device=\"cciss!c0d0\",operation=\"flush\",le=\"3.2e-05\"} 5\n",
+		     "tsprofd_block_io_seconds_bucket{device=\"cciss!c0d0\",operation=\"flush\",le=\"6.4e-05\"} 6\n",
+		     "tsprofd_block_io_seconds_bucket{device=\"cciss!c0d0\",operation=\"flush\",le=\"16.777216\"} 6\n",
+		     "tsprofd_block_io_seconds_bucket{device=\"cciss!c0d0\",operation=\"flush\",le=\"+Inf\"} 8\n",
+		     "tsprofd_block_io_seconds_sum{device=\"cciss!c0d0\",operation=\"flush\"} 40\n",
+		     "tsprofd_block_io_seconds_count{device=\"cciss!c0d0\",operation=\"flush\"} 8\n",
+		     "tsprofd_block_io_untimed_total{device=\"cciss!c0d0\",operation=\"flush\"} 9\n",
+		     "tsprofd_block_io_lost_total{reason=\"too_many_devices\"} 3\n", "tsprofd_block_io_lost_total{reason=\"nested\"} 4\n",
+		     "tsprofd_stolen_cpu_seconds_total 2.5\n", "device=\"evil??}\"", NULL };
+	     *line; line++)
+		ck_assert_msg(strstr(text, *line) != NULL, "%s", *line);
+	free(text);
+	block_io_stats_deinit(&now.block_io);
+	metrics_free(metrics);
+}
+END_TEST
+
+UNIT_TESTS("metrics", waits_of_services_add_up_with_the_time_in_which_they_were_seen,
+	services_that_wait_come_and_go_and_the_ones_that_stay_keep_their_counters, block_devices_have_histograms_and_what_is_not_in_them_is_counted,
+	what_we_cost_in_the_kernel_and_the_level_of_the_budget_are_told,
 		what_is_printed_is_prometheus_text_whatever_services_are_called, seen_is_kept_and_lost,
 	each_way_a_walk_ends_has_a_line_of_its_own, profiles_count_by_their_own_trigger_and_when_they_are_on_disk, services_show_the_cpu_time_of_the_last_window,
 	names_that_come_and_go_for_days_neither_grow_it_nor_keep_new_ones_out,
