@@ -2,7 +2,7 @@
 #pragma once
 /*
  * How long the block devices of the machine take for their requests, whoever made them, since the daemon looks: histograms by device and
- * operation, for the metrics. Counted in the kernel (bpf/block_io.bpf.c) at some 0.2 us a request, in no window.
+ * operation, for the metrics. Counted in the kernel (bpf/block_io.bpf.c) at 0.12 us a request, in no window.
  *
  * What a request is, and its length, are as in /proc/diskstats (Documentation/admin-guide/iostats.rst): of whole disks; those of
  * partitions are among them. A device that is made of others (device mapper, md) hands its own on to these and has none.
