@@ -106,6 +106,7 @@ struct files_struct {
 
 struct cfs_rq {
 	int throttle_count;          /* CONFIG_CFS_BANDWIDTH */
+	__u64 throttled_clock_pelt_time; /* ns for which that was above 0, those before the last time */
 };
 
 struct sched_entity {

@@ -99,8 +99,9 @@ struct offcpu_thread {
 	__u64 stack;                     /* hash; 0: none was taken */
 	struct sample_process process;
 	__u32 tid;
-	__u32 is_throttled;              /* it was woken, and its cgroup had no CPU time left */
+	__u32 is_throttled;              /* it became ready, and its cgroup had no CPU time left */
 	struct sample_wait wait;
+	struct reason_queue queue;       /* since it is ready */
 };
 
 struct {
@@ -194,6 +195,15 @@ static __always_inline __u64 take_stack(struct task_struct *task, const struct o
 	return marker->stack;
 }
 
+/* One that was woken is ready from then on. */
+static __always_inline void begin_ready(struct task_struct *task, struct offcpu_thread *thread)
+{
+	thread->is_throttled = thread->wait.reason == SAMPLE_THROTTLED;
+	thread->queue.address = 0;
+	if (thread->wait.reason == SAMPLE_RUNQUEUE)
+		reason_read_queue(task, &thread->queue);
+}
+
 static __always_inline void begin(struct task_struct *task, bool is_preempted, unsigned int state)
 {
 	struct offcpu_thread *thread;
@@ -220,6 +230,7 @@ static __always_inline void begin(struct task_struct *task, bool is_preempted, u
 	thread->stack = 0;
 	thread->woken_nsec = 0;
 	thread->began_nsec = start_nsec;
+	begin_ready(task, thread);
 	shift = shift_of(thread->mean_nsec);
 	if (!(bpf_get_prandom_u32() & ((1U << shift) - 1))) {
 		thread->stack = take_stack(task, thread, counter);
@@ -267,8 +278,21 @@ static __always_inline void add(struct counters *counter, const struct offcpu_th
 		value->is_open = 1;
 }
 
+/* A part in which it was ready: because others ran, or because its group might not. */
+static __always_inline void add_ready(struct counters *counter, const struct offcpu_thread *thread, const char *comm, __u64 nsec,
+		__u64 throttled_nsec, __u64 by, bool is_open)
+{
+	if (throttled_nsec > nsec || thread->is_throttled)
+		throttled_nsec = nsec;
+	if (throttled_nsec)
+		add(counter, thread, comm, SAMPLE_THROTTLED, 0, throttled_nsec, is_open);
+	if (nsec > throttled_nsec)
+		add(counter, thread, comm, SAMPLE_RUNQUEUE, by, nsec - throttled_nsec, is_open);
+}
+
 /* The part of a wait that ends at `end_nsec`, split where it was woken. `by`: who had the CPU meanwhile. */
-static __always_inline void tell(struct offcpu_thread *thread, const char *comm, __u64 since_nsec, __u64 end_nsec, __u64 by, bool is_open)
+static __always_inline void tell(struct offcpu_thread *thread, const char *comm, __u64 since_nsec, __u64 end_nsec, __u64 throttled_nsec,
+		__u64 by, bool is_open)
 {
 	__u64 total_nsec = end_nsec - since_nsec, blocked_nsec = total_nsec, woken_nsec = thread->woken_nsec;
 	struct counters *counter = counters_now();
@@ -283,7 +307,7 @@ static __always_inline void tell(struct offcpu_thread *thread, const char *comm,
 		return;
 	}
 	if (reason == SAMPLE_RUNQUEUE || reason == SAMPLE_THROTTLED) {
-		add(counter, thread, comm, reason, by, total_nsec, is_open);
+		add_ready(counter, thread, comm, total_nsec, throttled_nsec, by, is_open);
 		return;
 	}
 	if (woken_nsec)
@@ -293,7 +317,7 @@ static __always_inline void tell(struct offcpu_thread *thread, const char *comm,
 	if (blocked_nsec)
 		add(counter, thread, comm, reason, 0, blocked_nsec, is_open);
 	if (total_nsec > blocked_nsec)
-		add(counter, thread, comm, thread->is_throttled ? SAMPLE_THROTTLED : SAMPLE_RUNQUEUE, by, total_nsec - blocked_nsec, is_open);
+		add_ready(counter, thread, comm, total_nsec - blocked_nsec, throttled_nsec, by, is_open);
 }
 
 static __always_inline void end(struct task_struct *task, struct task_struct *previous)
@@ -313,7 +337,7 @@ static __always_inline void end(struct task_struct *task, struct task_struct *pr
 	now_nsec = bpf_ktime_get_ns();
 	nsec = now_nsec - since_nsec;
 	by = previous->pid ? target_tid(previous->group_leader) : 0;
-	tell(thread, task->comm, since_nsec, now_nsec, by, false);
+	tell(thread, task->comm, since_nsec, now_nsec, reason_throttled_since(task, &thread->queue), by, false);
 	thread->mean_nsec = thread->mean_nsec - thread->mean_nsec / OFFCPU_MEAN_WEIGHT + nsec / OFFCPU_MEAN_WEIGHT;
 }
 
@@ -337,6 +361,7 @@ int BPF_PROG(offcpu_waking, struct task_struct *task)
 	thread = bpf_task_storage_get(&threads, task, NULL, 0);
 	if (thread && thread->since_nsec && !thread->woken_nsec) {
 		thread->is_throttled = reason_is_throttled(task);
+		reason_read_queue(task, &thread->queue);
 		thread->woken_nsec = bpf_ktime_get_ns();
 	}
 	return 0;
@@ -368,7 +393,9 @@ int offcpu_carry(struct bpf_iter__task *context)
 	/* Or it ends this very moment, and is told there. */
 	if (!since_nsec || since_nsec < attached_nsec || now_nsec <= since_nsec || __sync_val_compare_and_swap(&thread->since_nsec, since_nsec, now_nsec) != since_nsec)
 		return 0;
-	tell(thread, task->comm, since_nsec, now_nsec, 0, true);
+	tell(thread, task->comm, since_nsec, now_nsec, reason_throttled_since(task, &thread->queue), 0, true);
+	if (thread->queue.address)
+		reason_read_queue(task, &thread->queue);
 	return 0;
 }
 
@@ -416,6 +443,7 @@ int offcpu_find(struct bpf_iter__task *context)
 	thread->stack = 0;
 	thread->woken_nsec = 0;
 	thread->began_nsec = now_nsec;
+	begin_ready(task, thread);
 	__sync_val_compare_and_swap(&thread->since_nsec, since_nsec, now_nsec);
 	/* It was faster. */
 	if (is_running(task))

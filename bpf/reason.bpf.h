@@ -257,6 +257,34 @@ static __always_inline bool reason_is_throttled(struct task_struct *task)
 	return false;
 }
 
+/* How long a run queue had no time left, until a thread became ready on it. */
+struct reason_queue {
+	__u64 address;                   /* 0: not known, or not needed */
+	__u64 throttled_nsec;
+};
+
+static __always_inline void reason_read_queue(struct task_struct *task, struct reason_queue *ret)
+{
+	ret->address = 0;
+	ret->throttled_nsec = 0;
+	if (bpf_core_field_exists(task->throttled) || !bpf_core_field_exists(task->se.cfs_rq) ||
+	    !bpf_core_field_exists(((struct cfs_rq *)NULL)->throttled_clock_pelt_time))
+		return;
+	ret->address = (__u64)BPF_CORE_READ(task, se.cfs_rq);
+	ret->throttled_nsec = BPF_CORE_READ(task, se.cfs_rq, throttled_clock_pelt_time);
+}
+
+/* How long it had none since then. 0, too, when the thread is on another queue now. */
+static __always_inline __u64 reason_throttled_since(struct task_struct *task, const struct reason_queue *before)
+{
+	struct reason_queue now;
+
+	if (!before->address)
+		return 0;
+	reason_read_queue(task, &now);
+	return now.address == before->address && now.throttled_nsec > before->throttled_nsec ? now.throttled_nsec - before->throttled_nsec : 0;
+}
+
 /* Of `task`, the current one, which leaves its CPU in `state`; `is_preempted`: it did not want to. */
 static __always_inline void reason_find(struct task_struct *task, bool is_preempted, unsigned int state, struct sample_wait *ret)
 {
