@@ -95,7 +95,7 @@ struct offcpu_thread {
 	__u64 since_nsec;                /* it waits, and that is told up to here; 0: it runs */
 	__u64 began_nsec;                /* as far as we know */
 	__u64 woken_nsec;                /* 0: not yet */
-	__u64 mean_nsec;                 /* of its waits so far, the last ones most */
+	__u64 mean_nsec[2];              /* of its waits so far, the last ones most; those that began as waits for a CPU; 0: none yet */
 	__u64 stack;                     /* hash; 0: none was taken */
 	struct sample_process process;
 	__u32 tid;
@@ -115,9 +115,9 @@ static __always_inline bool is_target(const struct task_struct *task, struct sam
 {
 	__u32 tgid = (__u32)task->tgid, bit = tgid & (SAMPLE_TARGET_BITS - 1);
 
-	if (!all_processes && !(target_bits[bit / 64] & 1ULL << (bit & 63)))
-		return false;
-	return true;
+	if (all_processes)
+		return tgid; /* who is idle does not wait */
+	return target_bits[bit / 64] & 1ULL << (bit & 63);
 }
 
 static __always_inline bool is_asked_for(struct task_struct *task, struct sample_process *process)
@@ -144,18 +144,26 @@ static __always_inline void *counts_now(void)
 
 /* --- The beginning of a wait --- */
 
+/* Who is preempted often has short waits of that kind, which say nothing of the others. */
+static __always_inline bool is_for_cpu(const struct offcpu_thread *thread)
+{
+	return thread->wait.reason == SAMPLE_RUNQUEUE || thread->wait.reason == SAMPLE_THROTTLED;
+}
+
 /* Of each 2^shift waits one has a stack. */
 static __always_inline __u32 shift_of(__u64 mean_nsec)
 {
 	__u32 shift = 0;
 
+	if (!mean_nsec) /* its first wait */
+		return 0;
 #pragma unroll
 	for (__u32 i = 0; i < OFFCPU_MAX_SHIFT; i++)
 		shift += (mean_nsec << i) < stack_every_nsec;
 	return shift;
 }
 
-/* The hash of the stack, whose frames have been sent in this epoch; 0: there was no room for them. */
+/* The hash of the stack, whose frames have been sent in this epoch; SAMPLE_STACK_LOST: there was no room for them; 0: there is none. */
 static __always_inline __u64 take_stack(struct task_struct *task, const struct offcpu_thread *thread, struct counters *counter)
 {
 	struct sample_value nothing = {};
@@ -181,7 +189,7 @@ static __always_inline __u64 take_stack(struct task_struct *task, const struct o
 	if (r == -17 /* EEXIST */)
 		return marker->stack;
 	if (r < 0)
-		return 0;
+		return SAMPLE_STACK_LOST;
 	unwind->stack.epoch = epoch & 1;
 	unwind->stack.loose = 0;
 	unwind->stack.loose_nsec = 0;
@@ -190,7 +198,7 @@ static __always_inline __u64 take_stack(struct task_struct *task, const struct o
 		n = SAMPLE_MAX_USER_FRAMES;
 	if (bpf_ringbuf_output(&ring, &unwind->stack, sizeof(unwind->stack) + n * sizeof(__u64), 0) < 0) {
 		bpf_map_delete_elem(map, marker);
-		return 0;
+		return SAMPLE_STACK_LOST;
 	}
 	return marker->stack;
 }
@@ -204,20 +212,27 @@ static __always_inline void begin_ready(struct task_struct *task, struct offcpu_
 		reason_read_queue(task, &thread->queue);
 }
 
-static __always_inline void begin(struct task_struct *task, bool is_preempted, unsigned int state)
+/* `start_nsec`: the time of the switch, if it has been read; else 0. */
+static __always_inline void begin(struct task_struct *task, bool is_preempted, unsigned int state, __u64 start_nsec)
 {
 	struct offcpu_thread *thread;
 	struct sample_process process;
 	struct counters *counter;
-	__u64 start_nsec;
+	__u64 stack_nsec;
 	__u32 shift;
 
 	if (state & REASON_TASK_DEAD || !is_asked_for(task, &process))
 		return;
-	start_nsec = bpf_ktime_get_ns();
+	if (!start_nsec)
+		start_nsec = bpf_ktime_get_ns();
 	counter = counters_now();
 	if (!counter) /* cannot be */
 		return;
+	if (!process.pid) {
+		counter->at[SAMPLE_SEEN]++;
+		counter->at[SAMPLE_LOST_NAMESPACE]++;
+		return;
+	}
 	thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!thread) {
 		counter->at[SAMPLE_SEEN]++;
@@ -231,16 +246,26 @@ static __always_inline void begin(struct task_struct *task, bool is_preempted, u
 	thread->woken_nsec = 0;
 	thread->began_nsec = start_nsec;
 	begin_ready(task, thread);
-	shift = shift_of(thread->mean_nsec);
+	shift = shift_of(thread->mean_nsec[is_for_cpu(thread)]);
 	if (!(bpf_get_prandom_u32() & ((1U << shift) - 1))) {
+		stack_nsec = bpf_ktime_get_ns();
 		thread->stack = take_stack(task, thread, counter);
 		thread->wait.shift = thread->stack ? shift : 0;
-		counter->at[SAMPLE_NSEC] += bpf_ktime_get_ns() - start_nsec;
+		counter->at[SAMPLE_NSEC] += bpf_ktime_get_ns() - stack_nsec;
 	}
 	__sync_lock_test_and_set(&thread->since_nsec, start_nsec);
 }
 
 /* --- Its end --- */
+
+/* A task iterator can be interrupted by a switch between reading a counter and writing it; the switch itself by nothing. */
+static __always_inline void count(struct counters *counter, __u32 which, __u64 n, bool is_iterator)
+{
+	if (is_iterator)
+		__sync_fetch_and_add(&counter->at[which], n);
+	else
+		counter->at[which] += n;
+}
 
 static __always_inline void add(struct counters *counter, const struct offcpu_thread *thread, const char *comm, __u32 reason, __u64 object,
 		__u64 nsec, bool is_open)
@@ -250,7 +275,7 @@ static __always_inline void add(struct counters *counter, const struct offcpu_th
 	struct sample_value *value;
 	void *map = counts_now();
 
-	counter->at[SAMPLE_SEEN] += 1;
+	count(counter, SAMPLE_SEEN, 1, is_open);
 	key.wait.reason = (__u16)reason;
 	if (reason == SAMPLE_RUNQUEUE || reason == SAMPLE_THROTTLED) {
 		key.wait.object = reason == SAMPLE_RUNQUEUE && nsec >= OFFCPU_BY_LEAST_NSEC ? object : 0;
@@ -265,9 +290,16 @@ static __always_inline void add(struct counters *counter, const struct offcpu_th
 			return;
 		value = bpf_map_lookup_elem(map, &key); /* another CPU was faster, or there is no room */
 	}
+	/* The stack is given up before the wait: it stays with those that were drawn, and others are not told in its place. */
+	if (!value && key.stack && key.stack != SAMPLE_STACK_LOST) {
+		key.stack = SAMPLE_STACK_LOST;
+		value = bpf_map_lookup_elem(map, &key);
+		if (!value && bpf_map_update_elem(map, &key, &first, BPF_NOEXIST) == 0)
+			return;
+	}
 	if (!value) {
-		counter->at[SAMPLE_LOST_RING] += 1;
-		counter->at[SAMPLE_LOST_NSEC] += nsec;
+		count(counter, SAMPLE_LOST_RING, 1, is_open);
+		count(counter, SAMPLE_LOST_NSEC, nsec, is_open);
 		return;
 	}
 	__sync_fetch_and_add(&value->count, 1);
@@ -320,33 +352,40 @@ static __always_inline void tell(struct offcpu_thread *thread, const char *comm,
 		add_ready(counter, thread, comm, total_nsec - blocked_nsec, throttled_nsec, by, is_open);
 }
 
-static __always_inline void end(struct task_struct *task, struct task_struct *previous)
+/* Returns the time of the switch; 0 when it was not needed. */
+static __always_inline __u64 end(struct task_struct *task, struct task_struct *previous)
 {
 	struct offcpu_thread *thread;
 	struct sample_process process;
-	__u64 since_nsec, now_nsec, nsec, by;
+	__u64 since_nsec, now_nsec, nsec, by, *mean_nsec;
 
 	if (!is_target(task, &process))
-		return;
+		return 0;
 	thread = bpf_task_storage_get(&threads, task, NULL, 0);
 	if (!thread)
-		return;
+		return 0;
 	since_nsec = __sync_lock_test_and_set(&thread->since_nsec, 0);
 	if (!since_nsec || since_nsec < attached_nsec)
-		return;
+		return 0;
 	now_nsec = bpf_ktime_get_ns();
 	nsec = now_nsec - since_nsec;
 	by = previous->pid ? target_tid(previous->group_leader) : 0;
 	tell(thread, task->comm, since_nsec, now_nsec, reason_throttled_since(task, &thread->queue), by, false);
-	thread->mean_nsec = thread->mean_nsec - thread->mean_nsec / OFFCPU_MEAN_WEIGHT + nsec / OFFCPU_MEAN_WEIGHT;
+	mean_nsec = is_for_cpu(thread) ? &thread->mean_nsec[1] : &thread->mean_nsec[0];
+	/* The first one counts in full; the least is 1. */
+	*mean_nsec = *mean_nsec ? *mean_nsec - *mean_nsec / OFFCPU_MEAN_WEIGHT + nsec / OFFCPU_MEAN_WEIGHT : nsec;
+	*mean_nsec += !*mean_nsec;
+	return now_nsec;
 }
 
 SEC("tp_btf/sched_switch")
 int BPF_PROG(offcpu_switch, bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
 {
-	/* In this order: the time that a stack takes is the next one's by the kernel's clocks, too. */
-	end(next, prev);
-	begin(prev, preempt, prev_state);
+	/*
+	 * What we take is the next one's by the kernel's clocks, too, stacks and all. One moment for both: a wait that is shorter
+	 * by what end() takes would be a tenth too short where there are a million of a microsecond.
+	 */
+	begin(prev, preempt, prev_state, end(next, prev));
 	return 0;
 }
 
@@ -369,6 +408,12 @@ int BPF_PROG(offcpu_waking, struct task_struct *task)
 
 /* --- The end of an epoch --- */
 
+/* On a machine with one CPU that is us. */
+static __always_inline bool is_running(const struct task_struct *task)
+{
+	return bpf_core_field_exists(task->on_cpu) && task->on_cpu;
+}
+
 struct bpf_iter__task {
 	void *meta;
 	struct task_struct *task;
@@ -383,11 +428,20 @@ int offcpu_carry(struct bpf_iter__task *context)
 	struct sample_process process;
 	__u64 since_nsec, now_nsec;
 
-	if (!task || !is_target(task, &process))
+	/*
+	 * On a CPU it does not wait: it leaves it this moment, and the rest is told in the next epoch; or offcpu_find() took it for
+	 * waiting at the very moment it got one.
+	 */
+	if (!task || is_running(task))
 		return 0;
 	thread = bpf_task_storage_get(&threads, task, NULL, 0);
 	if (!thread)
 		return 0;
+	/* Its waits are not seen any more, and it may be a target again some day. */
+	if (!is_asked_for(task, &process)) {
+		thread->since_nsec = 0;
+		return 0;
+	}
 	since_nsec = thread->since_nsec;
 	now_nsec = bpf_ktime_get_ns();
 	/* Or it ends this very moment, and is told there. */
@@ -400,12 +454,6 @@ int offcpu_carry(struct bpf_iter__task *context)
 }
 
 /* --- The beginning of an epoch --- */
-
-/* On a machine with one CPU that is us. */
-static __always_inline bool is_running(const struct task_struct *task)
-{
-	return bpf_core_field_exists(task->on_cpu) && task->on_cpu;
-}
 
 /*
  * Threads whose wait began before we looked: from now on it is timed, and told without a stack, which only a thread itself
@@ -424,12 +472,12 @@ int offcpu_find(struct bpf_iter__task *context)
 	if (!task || !counter || is_running(task))
 		return 0;
 	state = task->__state;
-	if (state & REASON_TASK_DEAD || !is_asked_for(task, &process))
+	if (state & REASON_TASK_DEAD || !is_asked_for(task, &process) || !process.pid)
 		return 0;
 	thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!thread) {
-		counter->at[SAMPLE_SEEN]++;
-		counter->at[SAMPLE_LOST_STORAGE]++;
+		count(counter, SAMPLE_SEEN, 1, true);
+		count(counter, SAMPLE_LOST_STORAGE, 1, true);
 		return 0;
 	}
 	since_nsec = thread->since_nsec;

@@ -97,6 +97,9 @@ struct sample_wait {
 	__u16 shift;                     /* one in 2^shift such waits was given a stack; nothing is scaled by that yet */
 };
 
+/* As stack: it was taken, but there was no room for its frames, or for another entry. Shares its waits' shift. */
+#define SAMPLE_STACK_LOST (~0ULL)
+
 /* As shift: nobody drew whether this wait has a stack. It began before we looked. */
 enum { SAMPLE_SHIFT_NONE = 0xffff };
 

@@ -185,6 +185,16 @@ static int arm(struct manager *manager)
 
 typedef int (*turn_fn)(struct sampling *sampling, const struct sampling_turn *turn, struct capture **ret);
 
+/* Programs that ended before all windows that run now began are in none of them. */
+static void release_programs(struct manager *manager)
+{
+	uint64_t start_nsec = clock_monotonic_nsec();
+
+	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
+		start_nsec = MIN(start_nsec, sampling_start_nsec(manager->samplings[i]));
+	targets_release(manager->targets, start_nsec);
+}
+
 /* All that are due until that moment, at the same instant. The last failure of a sampler. */
 static int turn_samplings(struct manager *manager, turn_fn turn_one, uint64_t due_nsec)
 {
@@ -201,6 +211,7 @@ static int turn_samplings(struct manager *manager, turn_fn turn_one, uint64_t du
 			metrics_add_lost_window(manager->metrics, sampling_profile_kind(manager->samplings[i]), METRICS_LOSS_DRAIN, 0);
 		failed = MIN(r, failed);
 	}
+	release_programs(manager);
 	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
 		if (captures[i])
 			hand_over_take(manager, captures[i]);

@@ -36,6 +36,7 @@ enum {
 	WARM_UP_QUIET_MSEC = 150,            /* fifteen samples of a busy program */
 	WARM_UP_MOST_MSEC = 1500,
 	WARM_UP_STEP_USEC = 10000,
+	ALL_WAITS_ENTRIES = 1 << 17,         /* as many as sampler/collector.c keeps samples; 35 MiB */
 };
 
 struct once {
@@ -257,8 +258,12 @@ static int start_samplers(struct once *once)
 		.all_processes = !once->wanted->pid,
 		.unwind_maps = once->unwind_maps,
 	};
+	struct sampler_options waits = options;
 	int r = 0;
 
+	/* Each thread of the host that waits in each of its ways. What was asked for is not to be lost for that. */
+	if (waits.all_processes)
+		waits.n_entries = ALL_WAITS_ENTRIES;
 	for (size_t i = 0; i < once->wanted->n_kinds; i++) {
 		enum profile_kind kind;
 
@@ -269,7 +274,7 @@ static int start_samplers(struct once *once)
 	if (wants(once, PROFILE_CPU) || wants(once, PROFILE_WALL))
 		r = sampler_cpu_new(once->loop, &options, on_seen, once, &once->cpu);
 	if (r >= 0 && once->kinds & ~capture_kind_bit(PROFILE_CPU))
-		r = sampler_offcpu_new(once->loop, &options, on_seen, once, &once->offcpu);
+		r = sampler_offcpu_new(once->loop, &waits, on_seen, once, &once->offcpu);
 	if (r >= 0 && once->cpu && once->wanted->pid)
 		r = once->cpu->ops->set_target(once->cpu, once->wanted->pid, true);
 	if (r >= 0 && once->offcpu && once->wanted->pid)

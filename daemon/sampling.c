@@ -391,6 +391,11 @@ struct sampling *sampling_free(struct sampling *sampling)
 	return NULL;
 }
 
+uint64_t sampling_start_nsec(const struct sampling *sampling)
+{
+	return sampling->sampler ? sampling->start_nsec : UINT64_MAX;
+}
+
 enum profile_kind sampling_profile_kind(const struct sampling *sampling)
 {
 	return sampling->ways->kind;

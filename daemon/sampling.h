@@ -72,6 +72,9 @@ int sampling_finish(struct sampling *sampling, const struct sampling_turn *turn,
 /* A process became an in-depth target, or is none any more. */
 void sampling_set_target(struct sampling *sampling, uint32_t pid, bool is_target);
 
+/* When the window that runs began, CLOCK_MONOTONIC; UINT64_MAX without one. What ended before is of no use to it. */
+uint64_t sampling_start_nsec(const struct sampling *sampling);
+
 /* Under which samples of it are counted. */
 enum profile_kind sampling_profile_kind(const struct sampling *sampling);
 /* Of the window that runs: samples a second and CPU; 0: nothing is sampled. */

@@ -110,7 +110,6 @@ int capture_window(struct sampler *sampler, struct targets *targets, const struc
 	r = find_images(capture, targets);
 	if (r < 0)
 		return r;
-	targets_release(targets, capture->end_nsec);
 	*ret = TAKE(capture);
 	return 0;
 }

@@ -58,8 +58,9 @@ struct capture_request {
 };
 
 /*
- * Ends the sampler's window, begins the next one, and finds out what is known of all programs in it. -errno; nothing was
- * ended then, or what was drained is lost and counted by the sampler.
+ * Ends the sampler's window, begins the next one, and finds out what is known of all programs in it: when no other window
+ * is open that they may be in, targets_release() is the caller's. -errno; nothing was ended then, or what was drained is lost
+ * and counted by the sampler.
  */
 int capture_window(struct sampler *sampler, struct targets *targets, const struct capture_request *request, struct capture **ret);
 

@@ -160,7 +160,6 @@ static void add_rate_comment(struct profile *profile, enum profile_kind kind, co
 	const struct capture_facts *facts = &capture->facts;
 	const struct stacks *s = capture->stacks;
 	double seconds = (double)s->duration_nsec / NSEC_PER_SEC;
-	uint64_t kept = stacks_kept(s);
 
 	if (kind == PROFILE_CPU || kind == PROFILE_WALL)
 		profile_add_comment_format(profile, "rate: %u Hz a CPU, event: %s, window: %.3f s, all of it covered", facts->rate, facts->event,
@@ -172,7 +171,7 @@ static void add_rate_comment(struct profile *profile, enum profile_kind kind, co
 	profile_add_comment_format(profile,
 			"timed: each wait, from leaving a CPU to having one again; a stack was taken for %.2f %% of them, %.2f %% of their time; "
 			"window: %.3f s, all of it covered",
-			percent(s->with_stack, kept), percent(s->with_stack_nsec, s->waited_nsec), seconds);
+			percent(s->with_stack, s->n_waits), percent(s->with_stack_nsec, s->waited_nsec), seconds);
 	if (s->short_waits)
 		profile_add_comment_format(profile, "waits below min_delay (%.3f us), not in this file: %llu, %.6f s", (double)facts->min_delay_nsec / 1e3,
 				(unsigned long long)s->short_waits, (double)s->short_nsec / NSEC_PER_SEC);
@@ -197,6 +196,9 @@ static void add_lost_comment(struct profile *profile, const struct stacks *s)
 {
 	uint64_t lost = stacks_lost(s);
 
+	if (s->stack_lost_nsec)
+		profile_add_comment_format(profile, "%s%.2f %% of the time waited has no stack, for there was no room for it",
+				s->stack_lost_nsec * 100 > s->waited_nsec ? "INCOMPLETE: " : "", percent(s->stack_lost_nsec, s->waited_nsec));
 	if (lost * 100 <= s->seen && s->lost_nsec * 100 <= s->waited_nsec + s->lost_nsec)
 		return;
 	profile_add_comment_format(profile, "INCOMPLETE: %.2f %% of the waits and %.2f %% of their time, where it is known, were lost",

@@ -31,6 +31,7 @@ static const uint32_t source_none = UINT32_MAX;
 
 /* Instead of an index into origins, of frames that are no code; the offset says the rest. */
 static const uint32_t origin_broken = UINT32_MAX, origin_elided = UINT32_MAX - 1, origin_without = UINT32_MAX - 2;
+static const uint64_t without_room = SAMPLE_N_REASONS + 1; /* as offset of the last one: it was lost */
 
 /* A file that code came from, in this window. */
 struct origin {
@@ -586,7 +587,8 @@ static int add_pseudo_location(struct profile *profile, const struct place *plac
 	if (place->origin == origin_broken)
 		snprintf(name, sizeof(name), "[broken: %s]", stacks_broken_reason(place->offset));
 	else if (place->origin == origin_without)
-		snprintf(name, sizeof(name), place->offset == SAMPLE_RAN ? "[on cpu, not sampled]" : "[no stack was taken]");
+		snprintf(name, sizeof(name), "%s", place->offset == SAMPLE_RAN ? "[on cpu, not sampled]" :
+				place->offset == without_room ? "[stack lost]" : "[no stack was taken]");
 	else
 		snprintf(name, sizeof(name), "[%llu frames elided]", (unsigned long long)place->offset);
 	r = add_bare_line(profile, name, &line);
@@ -750,7 +752,8 @@ static int add_stack(const struct builder *b, struct sheet *sheet, const struct 
 	if (r >= 0)
 		r = add_frames(b, sheet, stack, at, n_frames, count);
 	if (r >= 0 && !n_frames)
-		r = add_pseudo_frame(b, sheet, origin_without, sample->wait.reason == SAMPLE_RAN ? SAMPLE_RAN : SAMPLE_N_REASONS);
+		r = add_pseudo_frame(b, sheet, origin_without, sample->wait.reason == SAMPLE_RAN ? SAMPLE_RAN :
+				stack->hash == SAMPLE_STACK_LOST ? without_room : SAMPLE_N_REASONS);
 	if (r >= 0 && stacks_broken_reason(stack->verdict))
 		r = add_pseudo_frame(b, sheet, origin_broken, stack->verdict);
 	return r;

@@ -18,7 +18,7 @@ struct stacks_stack {
 	uint16_t n_kernel, n_user;
 	uint32_t n_elided;                   /* frames left out between the first STACKS_LEAF_HALF of the user and the rest */
 	size_t first_frame;                  /* index into frames: n_kernel of the kernel, then n_user, leaf first */
-	uint64_t hash;                       /* by which the sampler knows it; 0: waits that were not given a stack */
+	uint64_t hash;                       /* by which the sampler knows it; 0: waits that were not given a stack; or SAMPLE_STACK_LOST */
 };
 
 struct stacks_sample {
@@ -55,8 +55,9 @@ struct stacks {
 	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* sum: seen less lost_ring and lost_namespace; of waits: stacks that were taken */
 
 	/* Of waits. */
-	uint64_t waited_nsec;                /* sum of samples[].nsec */
+	uint64_t n_waits, waited_nsec;       /* sums of samples[].count and .nsec, before capture_select() */
 	uint64_t with_stack, with_stack_nsec; /* waits that a stack was taken for, before they were spread (waits.h) */
+	uint64_t stack_lost_nsec;            /* of samples whose stack is SAMPLE_STACK_LOST, as they are told */
 	uint64_t short_waits, short_nsec;    /* below the least length that is told: not seen */
 	bool has_ran;                        /* wall_add() was here: samples with SAMPLE_RAN are another sampler's */
 };

@@ -104,7 +104,7 @@ static int find_stack(struct stacks_builder *builder, uint64_t hash, uint32_t pr
 	if (r < 0)
 		return r;
 	r = vec_push(&stacks->stacks, ((struct stacks_stack){ .process = process, .hash = hash,
-			.verdict = hash ? no_frames : SAMPLE_VERDICT_KERNEL }));
+			.verdict = hash && hash != SAMPLE_STACK_LOST ? no_frames : SAMPLE_VERDICT_KERNEL }));
 	if (r < 0) {
 		map_remove(&builder->by_hash, &key);
 		return r;
@@ -303,14 +303,19 @@ void stacks_builder_carry(struct stacks_builder *builder, const struct stacks *b
 	}
 }
 
-/* Drops the samples of stacks whose frames never came; such a stack stays, without frames and samples. */
-static void drop_incomplete(struct stacks *stacks)
+/*
+ * Drops the samples of stacks whose frames never came; such a stack stays, without frames and samples. A wait is told all the
+ * same, with a stack that was lost: how long it was and why is known.
+ */
+static void drop_incomplete(struct stacks_builder *builder, struct stacks *stacks)
 {
 	size_t n_kept = 0;
 
 	for (size_t i = 0; i < stacks->samples.n; i++) {
-		const struct stacks_sample sample = stacks->samples.at[i];
+		struct stacks_sample sample = stacks->samples.at[i];
 
+		if (stacks->stacks.at[sample.stack].verdict == no_frames && sample.wait.reason != SAMPLE_RAN)
+			(void)find_stack(builder, SAMPLE_STACK_LOST, stacks->stacks.at[sample.stack].process, &sample.stack);
 		if (stacks->stacks.at[sample.stack].verdict != no_frames) {
 			stacks->samples.at[n_kept++] = sample;
 			continue;
@@ -326,9 +331,10 @@ static void drop_incomplete(struct stacks *stacks)
 
 struct stacks *stacks_builder_finish_take(struct stacks_builder *builder)
 {
-	struct stacks *stacks = TAKE(builder->stacks);
+	struct stacks *stacks = builder->stacks;
 
-	drop_incomplete(stacks);
+	drop_incomplete(builder, stacks);
+	builder->stacks = NULL;
 	stacks_builder_free(builder);
 	return stacks;
 }

@@ -82,10 +82,11 @@ static void spread(struct stratum *stratum, struct stacks_sample *sample)
 /* What is told of the window. */
 static void sum_up(struct stacks *stacks)
 {
-	stacks->waited_nsec = stacks->with_stack = stacks->with_stack_nsec = 0;
+	stacks->n_waits = stacks->waited_nsec = stacks->with_stack = stacks->with_stack_nsec = 0;
 	for (size_t i = 0; i < stacks->samples.n; i++) {
 		const struct stacks_sample *sample = &stacks->samples.at[i];
 
+		stacks->n_waits += sample->count;
 		stacks->waited_nsec += sample->nsec;
 		if (!stacks->stacks.at[sample->stack].hash)
 			continue;
@@ -117,6 +118,9 @@ int waits_spread(struct stacks *stacks)
 	}
 	if (!r)
 		stacks->samples.n = n_kept;
+	for (size_t i = 0; i < stacks->samples.n; i++)
+		if (stacks->stacks.at[stacks->samples.at[i].stack].hash == SAMPLE_STACK_LOST)
+			stacks->stack_lost_nsec += stacks->samples.at[i].nsec;
 	map_deinit(&strata);
 	return r;
 }

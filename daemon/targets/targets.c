@@ -385,13 +385,13 @@ int targets_find_hotspot(const struct process_id *id, uint64_t *ret_base, void *
 	return 0;
 }
 
-void targets_release(struct targets *targets, uint64_t window_end_nsec)
+void targets_release(struct targets *targets, uint64_t before_nsec)
 {
 	struct program *program = programs_first(&targets->programs, PROGRAM_LIST_ENDED_SEEN), *next;
 
 	for (; program; program = next) {
 		next = TAILQ_NEXT(program, link);
-		if (program->end_nsec < window_end_nsec)
+		if (program->end_nsec < before_nsec)
 			programs_drop(&targets->programs, program);
 	}
 }

@@ -72,7 +72,7 @@ struct binary *targets_find_binary(const struct process_id *process, uint64_t ad
  */
 int targets_find_hotspot(const struct process_id *process, uint64_t *ret_base, void *targets);
 
-/* The window that ended at this monotonic time has all its images: what exited before may be forgotten. */
-void targets_release(struct targets *targets, uint64_t window_end_nsec);
+/* All windows that were open before this monotonic time have their images: what exited before may be forgotten. */
+void targets_release(struct targets *targets, uint64_t before_nsec);
 
 struct targets_stats targets_stats(const struct targets *targets);

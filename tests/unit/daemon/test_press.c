@@ -201,6 +201,7 @@ static struct profile *press_waits(uint64_t lost, uint64_t lost_nsec)
 	made_sample(capture, made_process(capture, 5, made_image("a")), "a", 200 - lost, 0, &frame, 1);
 	capture->stacks->samples.at[0].wait.reason = SAMPLE_DISK;
 	capture->stacks->samples.at[0].nsec = capture->stacks->waited_nsec = 1000000;
+	capture->stacks->n_waits = 200 - lost;
 	capture->stacks->with_stack = (200 - lost) / 2;
 	capture->stacks->with_stack_nsec = 900000;
 	capture->stacks->seen = 200;

@@ -364,13 +364,32 @@ START_TEST(the_time_of_waits_that_are_lost_is_counted)
 	struct stacks_builder *builder = new_builder(&tight);
 	struct stacks *stacks;
 
-	wait_for(builder, 5, 10, 2, 200, false); /* its frames never come */
-	wait_for(builder, 0, 11, 3, 30, false);  /* there is no room for it */
+	wait_for(builder, 0, 10, 2, 200, false);
+	wait_for(builder, 0, 11, 3, 30, false); /* there is no room for it */
 	stacks = stacks_builder_finish_take(builder);
-	ck_assert_uint_eq(stacks_kept(stacks), 0);
-	ck_assert_uint_eq(stacks->lost_frames, 5);
-	ck_assert_uint_eq(stacks->lost_nsec, 230);
-	ck_assert_uint_eq(stacks_lost(stacks), 5);
+	ck_assert_uint_eq(stacks_kept(stacks), 2);
+	ck_assert_uint_eq(stacks->lost_frames, 3);
+	ck_assert_uint_eq(stacks->lost_nsec, 30);
+	ck_assert_uint_eq(stacks_lost(stacks), 3);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(a_wait_whose_frames_never_came_is_told_with_a_stack_that_was_lost)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct stacks *stacks;
+
+	wait_for(builder, 5, 10, 2, 200, true);
+	wait_for(builder, SAMPLE_STACK_LOST, 10, 1, 10, false);
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks_kept(stacks), 3);
+	ck_assert_uint_eq(stacks_lost(stacks), 0);
+	ck_assert_uint_eq(stacks->samples.at[0].nsec, 200);
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert(stacks->stacks.at[stacks->samples.at[i].stack].hash == SAMPLE_STACK_LOST);
+		ck_assert_uint_eq(stacks->stacks.at[stacks->samples.at[i].stack].verdict, SAMPLE_VERDICT_KERNEL);
+	}
 	stacks_free(stacks);
 }
 END_TEST
@@ -389,9 +408,8 @@ START_TEST(a_wait_that_goes_on_has_its_frames_in_the_next_window_and_the_one_aft
 	wait_for(next, 1, 10, 1, 1000, true);
 	wait_for(next, 2, 11, 1, 7, false); /* nobody said that it goes on: its frames are not there */
 	second = stacks_builder_finish_take(next);
-	ck_assert_uint_eq(stacks_kept(second), 1);
-	ck_assert_uint_eq(second->lost_frames, 1);
-	ck_assert_uint_eq(second->lost_nsec, 7);
+	ck_assert_uint_eq(stacks_kept(second), 2);
+	ck_assert(second->stacks.at[second->samples.at[1].stack].hash == SAMPLE_STACK_LOST);
 	stacks_builder_carry(third, second);
 	wait_for(third, 1, 10, 1, 50, false);
 	last = stacks_builder_finish_take(third);
@@ -419,5 +437,5 @@ UNIT_TESTS("stacks", an_empty_window_has_nothing, counts_meet_their_frames, a_pr
 		a_malformed_record_is_refused, the_half_next_to_the_root_is_brought_in_order,
 		stacks_that_differ_only_in_what_was_left_out_are_two, a_record_that_left_out_what_it_cannot_have_is_refused,
 		every_way_to_end_early_has_a_reason, a_thread_name_without_an_end_gets_one, waits_without_a_stack_need_no_frames,
-		the_time_of_waits_that_are_lost_is_counted, a_wait_that_goes_on_has_its_frames_in_the_next_window_and_the_one_after,
+		the_time_of_waits_that_are_lost_is_counted, a_wait_whose_frames_never_came_is_told_with_a_stack_that_was_lost, a_wait_that_goes_on_has_its_frames_in_the_next_window_and_the_one_after,
 		every_reason_has_a_name)
