@@ -34,6 +34,15 @@ for service in worker deep; do
 	[ -z "$f" ] || { echo "BASE64 $service"; base64 -w 76 "$f"; echo END; }
 done
 for p in $(pgrep tsprofd); do echo "PROCESS $(tr '\0' ' ' < /proc/$p/cmdline)$(grep -E 'CapEff|CapPrm|Seccomp:|NoNewPrivs' /proc/$p/status | tr '\t\n' '  ')"; done
+# What waits all the time, for what is known.
+/payload/c-waits-life-nofp wait 600 &
+waiter=$!
+tsprofd --once --kind block,mutex,wall --pid $waiter --duration 3s --output /tmp/once/ > /tmp/once.log; echo "ONCE $?"
+for kind in block mutex wall; do
+	f=$(ls /tmp/once/*/*/$kind-*.pprof 2>/dev/null | tail -1)
+	[ -z "$f" ] || { echo "BASE64 once-$kind"; base64 -w 76 "$f"; echo END; }
+done
+kill $waiter
 tsprofd --check-host
 echo "CHECKHOST $?"
 journalctl -u tsprofd --no-pager -o cat | tail -n 30 | sed 's/^/JOURNAL /'
@@ -53,7 +62,7 @@ def boot(kernel):
     # An emulated machine now and then does not boot; that says nothing of what is tested.
     for _ in range(3):
         done = run(KERNELVM, "run", "-s", "-t", "240", "-a", f"{tree}/install", "-a", target_path("c-shares-fp"),
-                   "-a", target_path("cpp-deep-nofp"), "-a", f"{tree}/script", kernel, "bash /payload/script", timeout=300, check_status=False)
+                   "-a", target_path("cpp-deep-nofp"), "-a", target_path("c-waits-life-nofp"), "-a", f"{tree}/script", kernel, "bash /payload/script", timeout=300, check_status=False)
         if done.returncode != 125:
             break
         note(f"kernel {kernel} did not come up: {done.stdout[-300:]!r}")
@@ -70,6 +79,24 @@ def profile_in(text, service):
     encoded = re.search(rf"BASE64 {service}\n(.*?)\nEND", text, re.S)
     check(encoded, f"no profile of {service}:\n{text[-3000:]}")
     return Profile(base64.b64decode(encoded[1]))
+
+
+def check_waits(text):
+    """Of a program whose threads wait from before the window until after it: for an alarm, a pipe, a mutex."""
+    block, mutex, wall = (profile_in(text, f"once-{kind}") for kind in ("block", "mutex", "wall"))
+    note("\n".join(c for c in block.comments if "in this window" in c))
+    for profile in block, wall:
+        threads = {}
+        for s in profile.samples:
+            reasons = threads.setdefault(s.labels["thread"] if s.labels["tid"] != s.labels["pid"] else "main", {})
+            reasons[s.labels["reason"]] = reasons.get(s.labels["reason"], 0) + s.values[1]
+        check_equal(set(threads), {"main", "sleeps", "naps", "reads", "locks"}, "threads")
+        for name, reasons in threads.items():
+            share = sum(reasons.values()) / profile.duration_nsec
+            note(f"{name}: {100 * share:.2f} % of the window: {max(reasons, key=reasons.get)}")
+            check_equal(max(reasons, key=reasons.get), {"locks": "lock", "reads": "pipe"}.get(name, "sleep"), f"why {name} waits")
+            check(abs(share - 1) < 0.02, f"{name} waited {100 * share:.2f} % of the window")
+    check_equal({(s.labels["thread"], s.labels["reason"]) for s in mutex.samples}, {("locks", "lock")}, "locks")
 
 
 @test_each(["6.1", "6.12", "new"])
@@ -93,6 +120,7 @@ def the_service_works_on_kernel(version):
     check(not int(main_process[2], 16) >> 21 & 1, "CAP_SYS_ADMIN is in effect")
     check(int(main_process[1], 16) >> 21 & 1, "CAP_SYS_ADMIN is not permitted any more: CPUs that come later have no events")
     check("CHECKHOST 0" in text, "--check-host finds something missing")
+    check_waits(text)
 
 
 @test

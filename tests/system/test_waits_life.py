@@ -232,7 +232,7 @@ def what_does_not_fit_is_counted_and_what_is_told_is_true(options):
         for s in f.profile.samples:
             others = [n for n in s.names if n.startswith("wait_")]
             check(not others or s.labels["thread"] == "starved" or others == [f"wait_{s.labels['thread']}"], f"{s.labels} in {s.names}")
-    check(incomplete, "nothing was too small: the test does not test")
+    check(incomplete or "entries" not in options, "nothing was too small: the test does not test")
 
 
 main()
