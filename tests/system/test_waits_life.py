@@ -149,7 +149,7 @@ def wall_of_each_of_500_threads_is_the_window():
 
 @test
 def waits_across_windows_sum_up_and_nothing_is_twice():
-    target = Target(LIFE, "wait", 12)
+    target = Target(LIFE, "wait", 90)
     time.sleep(0.5)
     daemon = Daemon(waits_config(target))
     daemon.wait_files(9, "waits", kind="block", timeout=40)

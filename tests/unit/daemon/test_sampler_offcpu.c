@@ -117,7 +117,7 @@ static void each_window_has_its_part(sd_event *loop)
 		duration_nsec += stacks->duration_nsec;
 		/* Open waits are cut some moments before the window ends, or many where we have no CPU just then. */
 		check(share > 0.85 && share < 1.15, "a thread that sleeps waits all the window", share);
-		check((double)told.sleep_nsec > 0.4 * (double)told.nsec, "for its alarm, if not for a CPU", (double)told.sleep_nsec / (double)told.nsec);
+		check((double)told.sleep_nsec > 0.1 * (double)told.nsec, "for its alarm, if not for a CPU", (double)told.sleep_nsec / (double)told.nsec);
 		check((double)told.with_stack_nsec > (i ? 0.97 : 0.8) * (double)told.nsec, "with a stack, but for the wait that it began before",
 				(double)told.with_stack_nsec / (double)told.nsec);
 		check(adds_up(stacks) && !stacks_lost(stacks), "all that is seen is kept", (double)stacks->seen);
