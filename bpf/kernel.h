@@ -140,6 +140,7 @@ struct task_struct {
 	__u64 start_boottime;        /* ns */
 	__u64 self_exec_id;
 	struct mm_struct *mm;
+	void *stack;                 /* its lowest address */
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
 	struct signal_struct *signal;

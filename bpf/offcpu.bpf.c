@@ -8,6 +8,9 @@
  * length. What the others take is told without a stack, and spread over those with one (daemon/sampler/waits.h).
  *
  * A wait is told in the epoch in which it ends; offcpu_carry() cuts those that are open when an epoch ends.
+ *
+ * What ended a wait is the current thread when it does: who unlocks, who wakes, who had the CPU. Its stack is taken then and
+ * there, of waits that have one themselves: their number is what the budget is for.
  */
 #include "kernel.h"
 
@@ -17,6 +20,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "interrupt.bpf.h"
 #include "reason.bpf.h"
 #include "sample.h"
 #include "target.bpf.h"
@@ -34,6 +38,9 @@ volatile __u64 stack_every_nsec = 100000;
 
 /* Shorter waits, from end to end, are counted and not told. */
 volatile __u64 min_delay_nsec = 0;
+
+/* Who woke, and who had the CPU, is told with its stack, and not only who had a lock. */
+volatile bool wakers = false;
 
 /* What is remembered from before is not to be trusted: nobody saw what came after it. */
 volatile __u64 attached_nsec = 0;
@@ -97,6 +104,7 @@ struct offcpu_thread {
 	__u64 woken_nsec;                /* 0: not yet */
 	__u64 mean_nsec[2];              /* of its waits so far, the last ones most; those that began as waits for a CPU; 0: none yet */
 	__u64 stack;                     /* hash; 0: none was taken */
+	__u64 other;                     /* key.other of what it waited for, once it is woken */
 	struct sample_process process;
 	__u32 tid;
 	__u32 is_throttled;              /* it became ready, and its cgroup had no CPU time left */
@@ -163,10 +171,30 @@ static __always_inline __u32 shift_of(__u64 mean_nsec)
 	return shift;
 }
 
-/* The hash of the stack, whose frames have been sent in this epoch; SAMPLE_STACK_LOST: there was no room for them; 0: there is none. */
-static __always_inline __u64 take_stack(struct task_struct *task, const struct offcpu_thread *thread, struct counters *counter)
+/* Of a marker. Not on the stack, of which a walk wants a lot. */
+static const volatile struct sample_value no_value;
+
+/* The hash of another's stack, with whose it is: a wait's key has only that of who waits. */
+static __always_inline __u64 mix_process(__u64 hash, const struct sample_process *process)
 {
-	struct sample_value nothing = {};
+	hash = unwind_mix(hash, process->start_nsec, salt);
+	hash = unwind_mix(hash, (__u64)process->pid << 32 | process->exec_id, salt);
+	return hash | SAMPLE_OTHER_INTERRUPT << 1; /* none of those that have a meaning of their own */
+}
+
+/*
+ * Takes the stack of the current thread. The hash that a wait's key has as `stack`, or as `other` when it is another's;
+ * its frames have been sent in this epoch. SAMPLE_STACK_LOST, or 0 for another's: there was no room for them; 0: it has none. Another's without frames, that of a
+ * thread of the kernel, is sent all the same, with its name.
+ *
+ * Not inlined and global, so that the verifier looks at the walk once. Both tracepoints fire with interrupts off (of
+ * sched_waking but when a thread wakes itself, which then does not wait), and nobody is woken from an NMI: no walk of this
+ * CPU is ever amid another one, and one piece of scratch memory is enough.
+ */
+__attribute__((noinline)) __u64 take_stack(__u32 is_other)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct counters *counter = counters_now();
 	struct sample_key *marker;
 	struct unwind *unwind;
 	__u32 zero = 0, n;
@@ -174,33 +202,42 @@ static __always_inline __u64 take_stack(struct task_struct *task, const struct o
 	long r;
 
 	unwind = bpf_map_lookup_elem(&offcpu_scratch, &zero);
-	if (!unwind || !map) /* cannot be */
+	if (!unwind || !map || !counter) /* cannot be */
 		return 0;
 	marker = &unwind->stack.key;
 	__builtin_memset(marker, 0, sizeof(*marker));
-	marker->process = thread->process;
-	unwind_waiting_task(unwind, task, salt);
-	if (!unwind->n)
+	target_identify(task, &marker->process);
+	if (is_other && !marker->process.pid) /* outside our pid namespace */
 		return 0;
-	if (unwind->verdict < SAMPLE_N_VERDICTS)
-		counter->at[SAMPLE_VERDICTS + unwind->verdict]++;
+	unwind_waiting_task(unwind, task, salt);
+	if (!unwind->n && !is_other)
+		return 0;
 	marker->stack = unwind->hash;
-	r = bpf_map_update_elem(map, marker, &nothing, BPF_NOEXIST);
-	if (r == -17 /* EEXIST */)
-		return marker->stack;
-	if (r < 0)
-		return SAMPLE_STACK_LOST;
-	unwind->stack.epoch = epoch & 1;
-	unwind->stack.loose = 0;
-	unwind->stack.loose_nsec = 0;
-	n = unwind->stack.n_user;
-	if (n > SAMPLE_MAX_USER_FRAMES)
-		n = SAMPLE_MAX_USER_FRAMES;
-	if (bpf_ringbuf_output(&ring, &unwind->stack, sizeof(unwind->stack) + n * sizeof(__u64), 0) < 0) {
-		bpf_map_delete_elem(map, marker);
-		return SAMPLE_STACK_LOST;
+	if (is_other) {
+		marker->other = mix_process(unwind->hash, &marker->process);
+		bpf_probe_read_kernel(unwind->stack.thread, sizeof(unwind->stack.thread), task->comm);
+	} else if (unwind->verdict < SAMPLE_N_VERDICTS) {
+		counter->at[SAMPLE_VERDICTS + unwind->verdict]++;
 	}
-	return marker->stack;
+	r = bpf_map_update_elem(map, marker, (const void *)&no_value, BPF_NOEXIST);
+	if (r == -17 /* EEXIST */)
+		return is_other ? marker->other : marker->stack;
+	if (r >= 0) {
+		unwind->stack.epoch = epoch & 1;
+		unwind->stack.loose = 0;
+		unwind->stack.loose_nsec = 0;
+		n = unwind->stack.n_user;
+		if (n > SAMPLE_MAX_USER_FRAMES)
+			n = SAMPLE_MAX_USER_FRAMES;
+		r = bpf_ringbuf_output(&ring, &unwind->stack, sizeof(unwind->stack) + n * sizeof(__u64), 0);
+		if (r < 0)
+			bpf_map_delete_elem(map, marker);
+	}
+	if (r >= 0)
+		return is_other ? marker->other : marker->stack;
+	if (is_other)
+		counter->at[SAMPLE_LOST_OTHER]++;
+	return is_other ? 0 : SAMPLE_STACK_LOST;
 }
 
 /* One that was woken is ready from then on. */
@@ -212,48 +249,64 @@ static __always_inline void begin_ready(struct task_struct *task, struct offcpu_
 		reason_read_queue(task, &thread->queue);
 }
 
-/* `start_nsec`: the time of the switch, if it has been read; else 0. */
-static __always_inline void begin(struct task_struct *task, bool is_preempted, unsigned int state, __u64 start_nsec)
+/*
+ * The thread, whose wait is not told to anybody before start(); NULL when it is not to be timed. `start_nsec`: the time of
+ * the switch, if it has been read; else 0.
+ *
+ * Not inlined, as end() below: the stack frames of functions that call each other have 512 bytes together, of which the walk
+ * wants most. So whoever walks is called by the programs themselves.
+ */
+static __attribute__((noinline)) struct offcpu_thread *begin(struct task_struct *task, bool is_preempted, unsigned int state,
+		__u64 start_nsec)
 {
 	struct offcpu_thread *thread;
 	struct sample_process process;
 	struct counters *counter;
-	__u64 stack_nsec;
-	__u32 shift;
 
 	if (state & REASON_TASK_DEAD || !is_asked_for(task, &process))
-		return;
+		return NULL;
 	if (!start_nsec)
 		start_nsec = bpf_ktime_get_ns();
 	counter = counters_now();
 	if (!counter) /* cannot be */
-		return;
+		return NULL;
 	if (!process.pid) {
 		counter->at[SAMPLE_SEEN]++;
 		counter->at[SAMPLE_LOST_NAMESPACE]++;
-		return;
+		return NULL;
 	}
 	thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!thread) {
 		counter->at[SAMPLE_SEEN]++;
 		counter->at[SAMPLE_LOST_STORAGE]++;
-		return;
+		return NULL;
 	}
 	thread->process = process;
 	thread->tid = target_tid(task);
 	reason_find(task, is_preempted, state, &thread->wait);
 	thread->stack = 0;
+	thread->other = 0;
 	thread->woken_nsec = 0;
 	thread->began_nsec = start_nsec;
 	begin_ready(task, thread);
-	shift = shift_of(thread->mean_nsec[is_for_cpu(thread)]);
+	return thread;
+}
+
+static __always_inline void start(struct offcpu_thread *thread)
+{
+	__u32 shift = shift_of(thread->mean_nsec[is_for_cpu(thread)]);
+	struct counters *counter;
+	__u64 stack_nsec;
+
 	if (!(bpf_get_prandom_u32() & ((1U << shift) - 1))) {
 		stack_nsec = bpf_ktime_get_ns();
-		thread->stack = take_stack(task, thread, counter);
+		thread->stack = take_stack(false);
 		thread->wait.shift = thread->stack ? shift : 0;
-		counter->at[SAMPLE_NSEC] += bpf_ktime_get_ns() - stack_nsec;
+		counter = counters_now();
+		if (counter)
+			counter->at[SAMPLE_NSEC] += bpf_ktime_get_ns() - stack_nsec;
 	}
-	__sync_lock_test_and_set(&thread->since_nsec, start_nsec);
+	__sync_lock_test_and_set(&thread->since_nsec, thread->began_nsec);
 }
 
 /* --- Its end --- */
@@ -267,18 +320,26 @@ static __always_inline void count(struct counters *counter, __u32 which, __u64 n
 		counter->at[which] += n;
 }
 
-static __always_inline void add(struct counters *counter, const struct offcpu_thread *thread, const char *comm, __u32 reason, __u64 object,
-		__u64 nsec, bool is_open)
+/* What is told of a part of a wait, beside whose it is. */
+struct part {
+	__u64 nsec;
+	__u64 object;                    /* RUNQUEUE: who had the CPU; others have it in thread->wait */
+	__u64 other;
+	__u32 reason;
+	__u32 is_open;
+};
+
+static __attribute__((noinline)) void add(struct counters *counter, const struct offcpu_thread *thread, const char *comm, const struct part *part)
 {
-	struct sample_key key = { .stack = thread->stack, .process = thread->process, .tid = thread->tid, .wait = thread->wait };
-	struct sample_value first = { .count = 1, .nsec = nsec, .longest_nsec = nsec, .is_open = is_open };
+	struct sample_key key = { .stack = thread->stack, .other = part->other, .process = thread->process, .tid = thread->tid, .wait = thread->wait };
+	struct sample_value first = { .count = 1, .nsec = part->nsec, .longest_nsec = part->nsec, .is_open = part->is_open };
 	struct sample_value *value;
 	void *map = counts_now();
 
-	count(counter, SAMPLE_SEEN, 1, is_open);
-	key.wait.reason = (__u16)reason;
-	if (reason == SAMPLE_RUNQUEUE || reason == SAMPLE_THROTTLED) {
-		key.wait.object = reason == SAMPLE_RUNQUEUE && nsec >= OFFCPU_BY_LEAST_NSEC ? object : 0;
+	count(counter, SAMPLE_SEEN, 1, part->is_open);
+	key.wait.reason = (__u16)part->reason;
+	if (part->reason == SAMPLE_RUNQUEUE || part->reason == SAMPLE_THROTTLED) {
+		key.wait.object = part->reason == SAMPLE_RUNQUEUE && part->nsec >= OFFCPU_BY_LEAST_NSEC ? part->object : 0;
 		key.wait.device = 0;
 	}
 	if (!map) /* cannot be */
@@ -298,37 +359,30 @@ static __always_inline void add(struct counters *counter, const struct offcpu_th
 			return;
 	}
 	if (!value) {
-		count(counter, SAMPLE_LOST_RING, 1, is_open);
-		count(counter, SAMPLE_LOST_NSEC, nsec, is_open);
+		count(counter, SAMPLE_LOST_RING, 1, part->is_open);
+		count(counter, SAMPLE_LOST_NSEC, part->nsec, part->is_open);
 		return;
 	}
 	__sync_fetch_and_add(&value->count, 1);
-	__sync_fetch_and_add(&value->nsec, nsec);
-	if (nsec > value->longest_nsec)
-		value->longest_nsec = nsec;
-	if (is_open)
+	__sync_fetch_and_add(&value->nsec, part->nsec);
+	if (part->nsec > value->longest_nsec)
+		value->longest_nsec = part->nsec;
+	if (part->is_open)
 		value->is_open = 1;
 }
 
-/* A part in which it was ready: because others ran, or because its group might not. */
-static __always_inline void add_ready(struct counters *counter, const struct offcpu_thread *thread, const char *comm, __u64 nsec,
-		__u64 throttled_nsec, __u64 by, bool is_open)
-{
-	if (throttled_nsec > nsec || thread->is_throttled)
-		throttled_nsec = nsec;
-	if (throttled_nsec)
-		add(counter, thread, comm, SAMPLE_THROTTLED, 0, throttled_nsec, is_open);
-	if (nsec > throttled_nsec)
-		add(counter, thread, comm, SAMPLE_RUNQUEUE, by, nsec - throttled_nsec, is_open);
-}
-
-/* The part of a wait that ends at `end_nsec`, split where it was woken. `by`: who had the CPU meanwhile. */
+/*
+ * The part of a wait that ends at `end_nsec`, split where it was woken, and what it was ready for after that: others ran, or
+ * its group might not. `by`: who had the CPU meanwhile, `by_stack`: where.
+ */
 static __always_inline void tell(struct offcpu_thread *thread, const char *comm, __u64 since_nsec, __u64 end_nsec, __u64 throttled_nsec,
-		__u64 by, bool is_open)
+		__u64 by, __u64 by_stack, bool is_open)
 {
 	__u64 total_nsec = end_nsec - since_nsec, blocked_nsec = total_nsec, woken_nsec = thread->woken_nsec;
 	struct counters *counter = counters_now();
+	__u64 ready_nsec;
 	__u32 reason = thread->wait.reason;
+	struct part part = { .reason = reason, .is_open = is_open };
 
 	if (!counter || end_nsec < since_nsec)
 		return;
@@ -338,26 +392,70 @@ static __always_inline void tell(struct offcpu_thread *thread, const char *comm,
 		counter->at[SAMPLE_SHORT_NSEC] += total_nsec;
 		return;
 	}
-	if (reason == SAMPLE_RUNQUEUE || reason == SAMPLE_THROTTLED) {
-		add_ready(counter, thread, comm, total_nsec, throttled_nsec, by, is_open);
-		return;
-	}
-	if (woken_nsec)
+	if (reason == SAMPLE_RUNQUEUE || reason == SAMPLE_THROTTLED)
+		blocked_nsec = 0;
+	else if (woken_nsec)
 		blocked_nsec = woken_nsec > since_nsec ? woken_nsec - since_nsec : 0;
 	if (blocked_nsec > total_nsec)
 		blocked_nsec = total_nsec;
-	if (blocked_nsec)
-		add(counter, thread, comm, reason, 0, blocked_nsec, is_open);
-	if (total_nsec > blocked_nsec)
-		add_ready(counter, thread, comm, total_nsec - blocked_nsec, throttled_nsec, by, is_open);
+	if (blocked_nsec) {
+		part.nsec = blocked_nsec;
+		part.other = thread->other;
+		add(counter, thread, comm, &part);
+	}
+	ready_nsec = total_nsec - blocked_nsec;
+	if (throttled_nsec > ready_nsec || thread->is_throttled)
+		throttled_nsec = ready_nsec;
+	part.other = 0;
+	if (throttled_nsec) {
+		part.nsec = throttled_nsec;
+		part.reason = SAMPLE_THROTTLED;
+		add(counter, thread, comm, &part);
+	}
+	if (ready_nsec > throttled_nsec) {
+		part.nsec = ready_nsec - throttled_nsec;
+		part.object = by;
+		part.other = by_stack;
+		part.reason = SAMPLE_RUNQUEUE;
+		add(counter, thread, comm, &part);
+	}
+}
+
+/* The stack of another one, which is the current thread; the time that it takes counts as ours. */
+static __always_inline __u64 take_other(void)
+{
+	__u64 start_nsec = bpf_ktime_get_ns(), other = take_stack(true);
+	struct counters *counter = counters_now();
+
+	if (counter)
+		counter->at[SAMPLE_NSEC] += bpf_ktime_get_ns() - start_nsec;
+	return other;
+}
+
+/* Where `previous`, the current thread, was when it had the CPU that `task` waited for until now. */
+static __always_inline __u64 find_who_ran(struct task_struct *task, const struct task_struct *previous, __u64 now_nsec)
+{
+	const struct offcpu_thread *thread;
+	struct sample_process process;
+	__u64 ready_nsec;
+
+	if (!wakers || !previous->pid || !is_target(task, &process))
+		return 0;
+	thread = bpf_task_storage_get(&threads, task, NULL, 0);
+	if (!thread || !thread->stack || !thread->since_nsec || thread->wait.reason == SAMPLE_THROTTLED)
+		return 0;
+	ready_nsec = thread->wait.reason == SAMPLE_RUNQUEUE ? thread->since_nsec : thread->woken_nsec;
+	if (!ready_nsec || now_nsec - ready_nsec < OFFCPU_BY_LEAST_NSEC || now_nsec - ready_nsec < stack_every_nsec)
+		return 0;
+	return take_other();
 }
 
 /* Returns the time of the switch; 0 when it was not needed. */
-static __always_inline __u64 end(struct task_struct *task, struct task_struct *previous)
+static __attribute__((noinline)) __u64 end(struct task_struct *task, struct task_struct *previous, __u64 now_nsec, __u64 by_stack)
 {
 	struct offcpu_thread *thread;
 	struct sample_process process;
-	__u64 since_nsec, now_nsec, nsec, by, *mean_nsec;
+	__u64 since_nsec, nsec, by, *mean_nsec;
 
 	if (!is_target(task, &process))
 		return 0;
@@ -366,11 +464,12 @@ static __always_inline __u64 end(struct task_struct *task, struct task_struct *p
 		return 0;
 	since_nsec = __sync_lock_test_and_set(&thread->since_nsec, 0);
 	if (!since_nsec || since_nsec < attached_nsec)
-		return 0;
-	now_nsec = bpf_ktime_get_ns();
+		return now_nsec;
+	if (!now_nsec)
+		now_nsec = bpf_ktime_get_ns();
 	nsec = now_nsec - since_nsec;
 	by = previous->pid ? target_tid(previous->group_leader) : 0;
-	tell(thread, task->comm, since_nsec, now_nsec, reason_throttled_since(task, &thread->queue), by, false);
+	tell(thread, task->comm, since_nsec, now_nsec, reason_throttled_since(task, &thread->queue), by, by_stack, false);
 	mean_nsec = is_for_cpu(thread) ? &thread->mean_nsec[1] : &thread->mean_nsec[0];
 	/* The first one counts in full; the least is 1. */
 	*mean_nsec = *mean_nsec ? *mean_nsec - *mean_nsec / OFFCPU_MEAN_WEIGHT + nsec / OFFCPU_MEAN_WEIGHT : nsec;
@@ -381,12 +480,71 @@ static __always_inline __u64 end(struct task_struct *task, struct task_struct *p
 SEC("tp_btf/sched_switch")
 int BPF_PROG(offcpu_switch, bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
 {
+	__u64 now_nsec = wakers ? bpf_ktime_get_ns() : 0, by_stack = find_who_ran(next, prev, now_nsec);
+	struct offcpu_thread *thread;
+
 	/*
 	 * What we take is the next one's by the kernel's clocks, too, stacks and all. One moment for both: a wait that is shorter
 	 * by what end() takes would be a tenth too short where there are a million of a microsecond.
 	 */
-	begin(prev, preempt, prev_state, end(next, prev));
+	now_nsec = end(next, prev, now_nsec, by_stack);
+	thread = begin(prev, preempt, prev_state, now_nsec);
+	if (thread)
+		start(thread);
 	return 0;
+}
+
+/*
+ * By the number of its system call (arch/x86/entry/syscalls/syscall_64.tbl): the kernel releases the robust locks of who ends.
+ * Others end a wait for a lock, too: a signal, a timeout.
+ */
+static __always_inline bool is_unlocking(struct task_struct *task)
+{
+	const struct pt_regs *regs = (const struct pt_regs *)bpf_task_pt_regs(task);
+
+	if (task->flags & PF_KTHREAD)
+		return false;
+	switch (regs->orig_ax) {
+	case 60:  /* exit */
+	case 202: /* futex */
+	case 231: /* exit_group */
+	case 454: /* futex_wake */
+	case 456: /* futex_requeue */
+		return true;
+	}
+	return false;
+}
+
+/*
+ * A lock that many wait for is handed on: who has it for a moment wakes the next one, which waited for who had it before. So
+ * what ended this thread's own wait for the same lock ended the other one's, if that is the greater part of it. (Its wait is
+ * remembered until it waits anew.) 0: it is its own doing.
+ */
+static __always_inline __u64 find_who_had_it_before(const struct offcpu_thread *thread, struct task_struct *task)
+{
+	const struct offcpu_thread *mine = bpf_task_storage_get(&threads, task, NULL, 0);
+
+	if (!mine || !mine->other || mine->wait.reason != SAMPLE_LOCK || mine->wait.object != thread->wait.object ||
+	    mine->process.pid != thread->process.pid || mine->woken_nsec <= thread->began_nsec)
+		return 0;
+	return thread->woken_nsec - mine->woken_nsec < mine->woken_nsec - thread->began_nsec ? mine->other : 0;
+}
+
+/* Who ends the wait now: key.other. `context`: of the program. */
+static __always_inline __u64 find_who_wakes(void *context, const struct offcpu_thread *thread)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	bool is_lock = thread->wait.reason == SAMPLE_LOCK;
+	__u64 other;
+
+	if (thread->wait.reason == SAMPLE_RUNQUEUE || thread->wait.reason == SAMPLE_THROTTLED || (!is_lock && !wakers))
+		return 0;
+	if (interrupt_is_served(context, task))
+		return is_lock ? 0 : SAMPLE_OTHER_INTERRUPT;
+	if (is_lock && !is_unlocking(task))
+		return 0;
+	other = is_lock ? find_who_had_it_before(thread, task) : 0;
+	return other ? other : take_other();
 }
 
 SEC("tp_btf/sched_waking")
@@ -398,11 +556,13 @@ int BPF_PROG(offcpu_waking, struct task_struct *task)
 	if (!is_target(task, &process))
 		return 0;
 	thread = bpf_task_storage_get(&threads, task, NULL, 0);
-	if (thread && thread->since_nsec && !thread->woken_nsec) {
-		thread->is_throttled = reason_is_throttled(task);
-		reason_read_queue(task, &thread->queue);
-		thread->woken_nsec = bpf_ktime_get_ns();
-	}
+	if (!thread || !thread->since_nsec || thread->woken_nsec)
+		return 0;
+	thread->is_throttled = reason_is_throttled(task);
+	reason_read_queue(task, &thread->queue);
+	thread->woken_nsec = bpf_ktime_get_ns();
+	if (thread->stack && thread->since_nsec >= attached_nsec)
+		thread->other = find_who_wakes(ctx, thread);
 	return 0;
 }
 
@@ -447,7 +607,7 @@ int offcpu_carry(struct bpf_iter__task *context)
 	/* Or it ends this very moment, and is told there. */
 	if (!since_nsec || since_nsec < attached_nsec || now_nsec <= since_nsec || __sync_val_compare_and_swap(&thread->since_nsec, since_nsec, now_nsec) != since_nsec)
 		return 0;
-	tell(thread, task->comm, since_nsec, now_nsec, reason_throttled_since(task, &thread->queue), 0, true);
+	tell(thread, task->comm, since_nsec, now_nsec, reason_throttled_since(task, &thread->queue), 0, 0, true);
 	if (thread->queue.address)
 		reason_read_queue(task, &thread->queue);
 	return 0;
@@ -489,6 +649,7 @@ int offcpu_find(struct bpf_iter__task *context)
 	reason_find(task, false, state, &thread->wait);
 	thread->wait.shift = SAMPLE_SHIFT_NONE;
 	thread->stack = 0;
+	thread->other = 0;
 	thread->woken_nsec = 0;
 	thread->began_nsec = now_nsec;
 	begin_ready(task, thread);

@@ -52,6 +52,7 @@ enum sample_counter {
 	SAMPLE_LOST_NAMESPACE,           /* a process that the daemon cannot see: outside its pid namespace */
 	SAMPLE_LOST_STORAGE,             /* a wait that was not timed: no memory to remember its beginning */
 	SAMPLE_LOST_NSEC,                /* of waits that were timed and lost all the same */
+	SAMPLE_LOST_OTHER,               /* waits that are told without who ended them: there was no room for its stack */
 	SAMPLE_SHORT,                    /* not counted as seen: waits that are shorter than what is to be told */
 	SAMPLE_SHORT_NSEC,
 	SAMPLE_NOT_TARGET,               /* not counted as seen: left early */
@@ -109,12 +110,19 @@ enum { SAMPLE_SHIFT_NONE = 0xffff };
  */
 struct sample_key {
 	__u64 stack;                     /* hash of the frames, salted per run */
-	__u64 other;                     /* of waits: hash of the stack of who woke it, had the lock or had the CPU; 0: none */
+	/*
+	 * Of waits: hash of the stack of who woke it, had the lock or had the CPU, with that one's process mixed in; 0: not
+	 * known. The entry and the record that bring the frames have it, too, and are of that process.
+	 */
+	__u64 other;
 	struct sample_process process;
 	__u32 tid;
 	__u32 skip;                      /* of waits: one in 2^skip such waits was timed at all; nothing is scaled by that yet */
 	struct sample_wait wait;
 };
+
+/* As other: no thread did it, but an interrupt. */
+#define SAMPLE_OTHER_INTERRUPT 1ULL
 
 struct sample_value {
 	__u64 count;
@@ -127,7 +135,7 @@ struct sample_value {
 /*
  * A record of the ring: this and the frames of a stack, n_kernel + n_user times a __u64: first those of the kernel, then
  * those of the program, each leaf first: instruction pointer, then return addresses. No stack has no frames: a record
- * without says that its key's frames were sent before.
+ * without says that its key's frames were sent before; but with key.other it is of a thread that has none, and `thread` is its name.
  *
  * With n_elided > 0, n_user is SAMPLE_MAX_USER_FRAMES; the first half of them is next to the leaf, in order; the second
  * half is next to the root and was written round and round: it begins at its entry n_elided % (SAMPLE_MAX_USER_FRAMES / 2).
@@ -142,7 +150,7 @@ struct sample_stack {
 	__u32 n_elided;                  /* frames of the program left out in its middle */
 	__u32 zero;
 	__u64 loose_nsec;                /* of a wait */
-	char thread[SAMPLE_COMM_LENGTH];
+	char thread[SAMPLE_COMM_LENGTH]; /* of loose ones, and of another's */
 };
 
 /* Life of processes: records of the ring of life.bpf.c. */

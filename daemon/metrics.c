@@ -44,7 +44,7 @@ struct metrics {
 	struct kind_totals kinds[PROFILE_N_KINDS];
 	uint64_t verdicts[SAMPLE_N_VERDICTS];
 	uint64_t n_frames, n_unnamed, n_unmapped;
-	uint64_t waited_nsec, waits_lost_nsec, short_waits;
+	uint64_t waited_nsec, waits_lost_nsec, short_waits, lost_others;
 	uint64_t profile_bytes;
 	uint64_t lost_windows[METRICS_N_LOSSES];
 	uint64_t symbolize_counts[N_SYMBOLIZE_BOUNDS + 1];
@@ -265,6 +265,7 @@ int metrics_add_result(struct metrics *metrics, const struct press_result *resul
 		metrics->waited_nsec += result->waited_nsec;
 		metrics->waits_lost_nsec += result->lost_nsec;
 		metrics->short_waits += result->short_waits;
+		metrics->lost_others += result->lost_others;
 		for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
 			metrics->verdicts[i] += result->verdicts[i];
 		metrics->n_frames += result->n_frames;
@@ -416,6 +417,8 @@ static void print_waits(const struct metrics *metrics, FILE *f)
 	number(f, "tsprofd_waits_lost_seconds_total", (double)metrics->waits_lost_nsec / NSEC_PER_SEC);
 	family(f, "tsprofd_waits_short_total", "counter", "Waits below block.min_delay, which are in no profile.");
 	number(f, "tsprofd_waits_short_total", metrics->short_waits);
+	family(f, "tsprofd_waits_others_lost_total", "counter", "Waits of which it is not told who ended them, for want of room.");
+	number(f, "tsprofd_waits_others_lost_total", metrics->lost_others);
 }
 
 /* A line of a service; key NULL: without another label. */

@@ -55,6 +55,7 @@ struct once {
 	int pid_fd;                          /* of the process asked for */
 	bool has_ended;                      /* the window */
 	bool failed;                         /* a file could not be written */
+	bool wakers;                         /* of the configuration */
 	bool is_quiet;                       /* standard output is the profile itself */
 };
 
@@ -275,6 +276,8 @@ static int start_samplers(struct once *once)
 		r = sampler_cpu_new(once->loop, &options, on_seen, once, &once->cpu);
 	if (r >= 0 && once->kinds & ~capture_kind_bit(PROFILE_CPU))
 		r = sampler_offcpu_new(once->loop, &waits, on_seen, once, &once->offcpu);
+	if (r >= 0 && once->offcpu)
+		sampler_offcpu_set_wakers(once->offcpu, once->wakers);
 	if (r >= 0 && once->cpu && once->wanted->pid)
 		r = once->cpu->ops->set_target(once->cpu, once->wanted->pid, true);
 	if (r >= 0 && once->offcpu && once->wanted->pid)
@@ -366,6 +369,7 @@ static int end_window(struct once *once, struct sampler *sampler, const struct c
 		return r;
 	capture->facts.rate = once->wanted->rate;
 	capture->facts.event = "cpu-clock";
+	capture->facts.wakers = once->wakers;
 	capture->facts.own_cpu_nsec = clock_nsec(CLOCK_PROCESS_CPUTIME_ID);
 	capture_select(capture, is_wanted, once->wanted);
 	*ret = capture;
@@ -467,7 +471,7 @@ static int run(struct once *once, const struct config *config)
 
 int once_run(const struct options *options, const struct config *config)
 {
-	struct once once = { .wanted = &options->once, .command_code = -1, .pid_fd = -1 };
+	struct once once = { .wanted = &options->once, .command_code = -1, .pid_fd = -1, .wakers = config->block.wakers };
 	int code;
 
 	once.is_quiet = once.wanted->output && !strcmp(once.wanted->output, "-");

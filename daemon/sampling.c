@@ -49,6 +49,7 @@ struct sampling {
 	uint64_t cpu_nsec, lost_life, lost_mappings; /* our own CPU time, and what targets had lost, at its start */
 	uint64_t stolen_nsec;                /* until then */
 	uint64_t min_delay_nsec, stack_every_nsec; /* of waits in it */
+	bool wakers;
 };
 
 static void on_seen(const struct process_id *process, void *userdata)
@@ -150,6 +151,8 @@ static void offcpu_tune(struct sampling *sampling, const struct config *config)
 	sampling->stack_every_nsec = (uint64_t)SAMPLER_OFFCPU_STACK_EVERY_NSEC << governor_level(sampling->at.governor);
 	sampler_offcpu_set_min_delay(sampling->sampler, sampling->min_delay_nsec);
 	sampler_offcpu_set_stack_every(sampling->sampler, sampling->stack_every_nsec);
+	sampling->wakers = config->block.wakers;
+	sampler_offcpu_set_wakers(sampling->sampler, sampling->wakers);
 }
 
 static uint32_t offcpu_kinds(const struct config *config, bool with_cpu)
@@ -192,6 +195,7 @@ static struct capture_facts facts_of(const struct sampling *sampling)
 		.rate = sampling->window.rate,
 		.event = sampling->uses_cycles ? "cycles" : "cpu-clock",
 		.min_delay_nsec = sampling->min_delay_nsec,
+		.wakers = sampling->wakers,
 		.stack_every_nsec = sampling->stack_every_nsec > SAMPLER_OFFCPU_STACK_EVERY_NSEC ? sampling->stack_every_nsec : 0,
 		.own_cpu_nsec = own_cpu_nsec(sampling) - sampling->cpu_nsec,
 		.stolen_nsec = stolen > sampling->stolen_nsec ? stolen - sampling->stolen_nsec : 0,

@@ -79,7 +79,8 @@ static const char *check_name(struct config_arena *arena, bool command_line, con
 bool config_label_is_reserved(const char *label)
 {
 	/* Those of make_labels() in profile_builder.c. */
-	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason", "source", "idle" };
+	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason", "source", "idle",
+		"by", "holder" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
 		if (!strcmp(reserved[i], label))
@@ -250,7 +251,7 @@ static const struct config_field block_fields[] = {
 	{ "duration", CONFIG_DURATION, AT(duration_usec), .min = SECOND, .max = DAY, .standard = "30s" },
 	{ "interval", CONFIG_DURATION, AT(interval_usec), .min = SECOND, .max = DAY, .standard = "5m" },
 	{ "min_delay", CONFIG_DURATION, AT(min_delay_usec), .min = USEC, .max = 10 * SECOND, .standard = "1us" },
-	{ "wakers", CONFIG_BOOL, .no_effect = true, AT(wakers), .standard = "false" },
+	{ "wakers", CONFIG_BOOL, AT(wakers), .standard = "false" },
 	{ "go_rate", CONFIG_INTEGER, .no_effect = true, AT(go_rate), .max = 1000000000, .standard = "0" },
 };
 static const struct config_section block_section = { FIELDS(block_fields), sizeof(OF) };

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "clock.h"
 #include "image.h"
@@ -20,6 +21,9 @@ struct capture *capture_free(struct capture *capture)
 	for (size_t i = 0; i < capture->images.n; i++)
 		image_free(capture->images.at[i]);
 	vec_deinit(&capture->images);
+	for (size_t i = 0; i < capture->neighbours.n; i++)
+		free(capture->neighbours.at[i].service);
+	vec_deinit(&capture->neighbours);
 	stacks_free(capture->stacks);
 	free(capture);
 	return NULL;
@@ -46,6 +50,64 @@ static int find_images(struct capture *capture, struct targets *targets)
 		capture->images.at[capture->images.n++] = image;
 	}
 	return 0;
+}
+
+/* A machine on which more processes had the CPUs of targets in one window is no quieter for their names. */
+enum { MOST_NEIGHBOURS = 4096 };
+
+static int compare_neighbours(const void *a, const void *b)
+{
+	const struct capture_neighbour *x = a, *y = b;
+
+	return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+/* Their pids, sorted, each once. */
+static int find_pids(struct capture *capture)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < capture->stacks->samples.n; i++) {
+		const struct sample_wait *wait = &capture->stacks->samples.at[i].wait;
+
+		if (wait->reason == SAMPLE_RUNQUEUE && wait->object &&
+		    vec_push(&capture->neighbours, ((struct capture_neighbour){ .pid = (uint32_t)wait->object })) < 0)
+			return -ENOMEM;
+	}
+	if (capture->neighbours.n)
+		qsort(capture->neighbours.at, capture->neighbours.n, sizeof(capture->neighbours.at[0]), compare_neighbours);
+	for (size_t i = 0; i < capture->neighbours.n; i++)
+		if (!n || capture->neighbours.at[n - 1].pid != capture->neighbours.at[i].pid)
+			capture->neighbours.at[n++] = capture->neighbours.at[i];
+	capture->neighbours.n = n;
+	return 0;
+}
+
+static int find_neighbours(struct capture *capture, struct targets *targets)
+{
+	int r = find_pids(capture);
+
+	for (size_t i = 0; r >= 0 && i < MIN(capture->neighbours.n, (size_t)MOST_NEIGHBOURS); i++) {
+		char **service = &capture->neighbours.at[i].service;
+
+		if (targets_service(targets, capture->neighbours.at[i].pid, service) == 0)
+			continue;
+		*service = strdup("(exited)");
+		r = *service ? 0 : -ENOMEM;
+	}
+	return r;
+}
+
+const char *capture_neighbour(const struct capture *capture, uint32_t pid)
+{
+	const struct capture_neighbour key = { .pid = pid }, *found;
+
+	if (!capture->neighbours.n)
+		return NULL;
+	found = bsearch(&key, capture->neighbours.at, capture->neighbours.n, sizeof(key), compare_neighbours);
+	if (!found)
+		return NULL;
+	return found->service ? found->service : "other";
 }
 
 /* For how a thread is asked how long it lived. */
@@ -108,6 +170,8 @@ int capture_window(struct sampler *sampler, struct targets *targets, const struc
 	if (r < 0)
 		return r;
 	r = find_images(capture, targets);
+	if (r >= 0)
+		r = find_neighbours(capture, targets);
 	if (r < 0)
 		return r;
 	*ret = TAKE(capture);

@@ -21,6 +21,7 @@ struct capture_facts {
 	uint32_t rate;                       /* of the CPU sampler */
 	const char *event;                   /* static: what it sampled by */
 	uint64_t min_delay_nsec;             /* of waits; shorter ones are left out */
+	bool wakers;                         /* `block` has the stacks of who ended waits */
 	uint64_t stack_every_nsec;           /* what the governor has made of SAMPLER_OFFCPU_STACK_EVERY_NSEC; 0: nothing */
 	uint64_t own_cpu_nsec;               /* what the daemon and its helpers used while the window lasted */
 	uint64_t stolen_nsec;                /* CPU time that the hypervisor kept from the machine meanwhile */
@@ -30,12 +31,19 @@ struct capture_facts {
 	uint64_t cost_ppm, budget_ppm;       /* why: of the machine's CPU time */
 };
 
+/* A process that had a CPU while others waited for it. */
+struct capture_neighbour {
+	uint32_t pid;
+	char *service;                       /* or what there is to say of it; NULL: there were too many */
+};
+
 struct capture {
 	enum profile_kind kind;              /* of the sampler: PROFILE_CPU, PROFILE_BLOCK; what was seen is counted under it */
 	uint32_t kinds;                      /* of the files to make of it, as bits: capture_kind_bit() */
 	const char *trigger;                 /* static: "" for the schedule, "background" */
 	struct stacks *stacks;
 	VEC(struct image *) images;          /* of stacks->processes, in that order; NULL: nothing is known of it */
+	VEC(struct capture_neighbour) neighbours; /* of samples with SAMPLE_RUNQUEUE, by pid */
 	uint64_t begun_nsec;                 /* CLOCK_MONOTONIC; windows of which it is equal began as one */
 	uint64_t end_nsec;
 	struct capture_facts facts;
@@ -70,6 +78,9 @@ int capture_window(struct sampler *sampler, struct targets *targets, const struc
  */
 void capture_select(struct capture *capture, bool (*keep)(const struct image *image, const void *userdata),
 		const void *userdata);
+
+/* What a neighbour is called, or NULL when there is none of this pid; valid as long as the capture. */
+const char *capture_neighbour(const struct capture *capture, uint32_t pid);
 
 struct capture *capture_free(struct capture *capture);
 DEFINE_CLEANUP(struct capture, capture_free);

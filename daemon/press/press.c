@@ -224,6 +224,9 @@ static void add_window_comments(struct profile *profile, enum profile_kind kind,
 			(unsigned long long)s->lost_frames, storage);
 	if (kind != PROFILE_CPU)
 		add_lost_comment(profile, s);
+	if (s->lost_others)
+		profile_add_comment_format(profile, "waits of which it is not told who ended them, for want of room: %llu",
+				(unsigned long long)s->lost_others);
 	add_verdicts_comment(profile, whose, s->verdicts);
 	if (capture->facts.stolen_nsec && capture->facts.n_cpus)
 		profile_add_comment_format(profile, "stolen: the hypervisor gave %.2f %% of the machine's CPU time in this window to others (%.3f s)",
@@ -542,6 +545,7 @@ static void describe_window(const struct capture *capture, struct press_result *
 	result->waited_nsec = s->waited_nsec;
 	result->lost_nsec = s->lost_nsec;
 	result->short_waits = s->short_waits;
+	result->lost_others = s->lost_others;
 	result->kept = stacks_kept(s);
 	for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
 		result->verdicts[i] = s->verdicts[i];

@@ -58,7 +58,7 @@ struct press_result {
 	uint64_t duration_nsec;              /* of the window; 0 when this is only about files kept for later */
 	uint64_t seen, kept, lost_ring, lost_namespace, lost_storage, lost_frames; /* of the window */
 	uint64_t waited_nsec, lost_nsec;     /* of waits */
-	uint64_t short_waits;
+	uint64_t short_waits, lost_others;
 	struct service_waits waits;          /* by service; none of a window that came to nothing */
 	uint64_t verdicts[SAMPLE_N_VERDICTS];
 	uint64_t n_frames, n_unnamed, n_unmapped; /* as in struct service_profile */

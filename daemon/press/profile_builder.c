@@ -30,8 +30,15 @@ struct place {
 static const uint32_t source_none = UINT32_MAX;
 
 /* Instead of an index into origins, of frames that are no code; the offset says the rest. */
-static const uint32_t origin_broken = UINT32_MAX, origin_elided = UINT32_MAX - 1, origin_without = UINT32_MAX - 2;
+static const uint32_t origin_broken = UINT32_MAX, origin_elided = UINT32_MAX - 1, origin_without = UINT32_MAX - 2,
+		      origin_other = UINT32_MAX - 3, origin_kernel_thread = UINT32_MAX - 4;
 static const uint64_t without_room = SAMPLE_N_REASONS + 1; /* as offset of the last one: it was lost */
+
+/* Offsets of origin_other. Those of origin_kernel_thread are numbers of builder.names. */
+enum { OTHER_HELD, OTHER_WOKEN, OTHER_RAN, OTHER_INTERRUPT };
+
+/* Services that had CPUs and are told, by `by`, in one profile: those that others waited for longest. */
+enum { MOST_BY = 32 };
 
 /* A file that code came from, in this window. */
 struct origin {
@@ -49,6 +56,18 @@ struct group {
 	uint32_t profile;                    /* index into the result, of its first kind */
 };
 
+/* A service that had CPUs while others waited for them. */
+struct rival_key {
+	uint32_t profile;                    /* as group.profile: whose samples waited */
+	uint32_t name;                       /* number of builder.names */
+};
+
+struct rival {
+	struct rival_key key;
+	uint64_t nsec;
+	bool is_told;
+};
+
 struct builder {
 	const struct capture *capture;
 	const struct stacks *stacks;
@@ -59,11 +78,15 @@ struct builder {
 	VEC(struct group) groups;
 	struct map group_of;                 /* string number -> index into groups */
 	struct strtab *services;
+	struct strtab *names;                /* of threads of the kernel, and of rivals */
+	VEC(struct rival) rivals;
+	struct map rival_of;                 /* struct rival_key -> index into rivals */
 };
 
 /* State of one profile while its samples are added. */
 struct sheet {
 	struct service_profile *out;
+	uint32_t group;                      /* as group.profile */
 	struct map location_of;              /* struct place_key -> location id */
 	VEC(uint32_t) stack;                 /* scratch, as lines */
 	VEC(struct profile_line) lines;
@@ -433,6 +456,80 @@ static int divide(struct builder *b, uint32_t max_services, struct service_profi
 	return 0;
 }
 
+/* Who had the CPUs */
+
+static const char *by_of(const struct builder *b, const struct stacks_sample *sample)
+{
+	if (sample->wait.reason != SAMPLE_RUNQUEUE || !sample->wait.object)
+		return NULL;
+	return capture_neighbour(b->capture, (uint32_t)sample->wait.object);
+}
+
+static int find_rival(struct builder *b, uint32_t profile, const char *name, uint64_t nsec)
+{
+	struct rival_key key = { .profile = profile };
+	void *value;
+	int r;
+
+	r = strtab_add_string(b->names, name, &key.name);
+	if (r >= 0)
+		r = map_put(&b->rival_of, &key, &value);
+	if (r < 0)
+		return r;
+	if (r > 0) {
+		*(uint32_t *)value = (uint32_t)b->rivals.n;
+		if (vec_push(&b->rivals, ((struct rival){ .key = key })) < 0)
+			return -ENOMEM;
+	}
+	b->rivals.at[*(uint32_t *)value].nsec += nsec;
+	return 0;
+}
+
+/* Those of one profile together, the longest first; names have the order in which they were met. */
+static int compare_rivals(const void *a, const void *b)
+{
+	const struct rival *x = *(const struct rival *const *)a, *y = *(const struct rival *const *)b;
+
+	if (x->key.profile != y->key.profile)
+		return x->key.profile < y->key.profile ? -1 : 1;
+	if (x->nsec != y->nsec)
+		return x->nsec < y->nsec ? 1 : -1;
+	return x->key.name < y->key.name ? -1 : x->key.name > y->key.name;
+}
+
+static int rank_rivals(struct builder *b)
+{
+	_cleanup_free_ struct rival **order = NULL;
+	uint32_t n_told = 0;
+
+	for (size_t i = 0; i < b->stacks->samples.n; i++) {
+		const struct stacks_sample *sample = &b->stacks->samples.at[i];
+		const char *by = by_of(b, sample);
+		struct group *group;
+		int r;
+
+		if (!by)
+			continue;
+		r = find_group(b, service_name(b, sample), &group);
+		if (r >= 0)
+			r = find_rival(b, group->profile, by, sample->nsec);
+		if (r < 0)
+			return r;
+	}
+	order = calloc(b->rivals.n + 1, sizeof(*order));
+	if (!order)
+		return -ENOMEM;
+	for (size_t i = 0; i < b->rivals.n; i++)
+		order[i] = &b->rivals.at[i];
+	qsort(order, b->rivals.n, sizeof(*order), compare_rivals);
+	for (size_t i = 0; i < b->rivals.n; i++) {
+		if (i && order[i]->key.profile != order[i - 1]->key.profile)
+			n_told = 0;
+		order[i]->is_told = n_told++ < MOST_BY;
+	}
+	return 0;
+}
+
 /* Samples become rows of their profile */
 
 /* A string from a stranger: a path, or the name of a thread. */
@@ -578,14 +675,21 @@ static int add_location(const struct builder *b, struct sheet *sheet, const stru
 }
 
 /* A location that is no code: it has neither mapping nor address. */
-static int add_pseudo_location(struct profile *profile, const struct place *place, uint32_t *ret)
+static int add_pseudo_location(const struct builder *b, struct profile *profile, const struct place *place, uint32_t *ret)
 {
+	static const char *const others[] = {
+		[OTHER_HELD] = "[held by]", [OTHER_WOKEN] = "[woken by]", [OTHER_RAN] = "[ran instead]", [OTHER_INTERRUPT] = "[interrupt]",
+	};
 	struct profile_line line;
 	char name[64];
 	int r;
 
 	if (place->origin == origin_broken)
 		snprintf(name, sizeof(name), "[broken: %s]", stacks_broken_reason(place->offset));
+	else if (place->origin == origin_other)
+		snprintf(name, sizeof(name), "%s", others[place->offset]);
+	else if (place->origin == origin_kernel_thread)
+		snprintf(name, sizeof(name), "[kernel thread %s]", strtab_get(b->names, (uint32_t)place->offset, NULL));
 	else if (place->origin == origin_without)
 		snprintf(name, sizeof(name), "%s", place->offset == SAMPLE_RAN ? "[on cpu, not sampled]" :
 				place->offset == without_room ? "[stack lost]" : "[no stack was taken]");
@@ -597,7 +701,7 @@ static int add_pseudo_location(struct profile *profile, const struct place *plac
 
 static bool is_pseudo(const struct place *place)
 {
-	return place->origin == origin_broken || place->origin == origin_elided || place->origin == origin_without;
+	return place->origin >= origin_kernel_thread;
 }
 
 static int find_location(const struct builder *b, struct sheet *sheet, const struct place *place, uint32_t *ret)
@@ -610,7 +714,7 @@ static int find_location(const struct builder *b, struct sheet *sheet, const str
 	if (r < 0)
 		return r;
 	if (r == 1) {
-		r = is_pseudo(place) ? add_pseudo_location(sheet->out->profile, place, value) :
+		r = is_pseudo(place) ? add_pseudo_location(b, sheet->out->profile, place, value) :
 				add_location(b, sheet, place, value);
 		if (r < 0)
 			return r;
@@ -649,7 +753,7 @@ static int add_number_label(struct profile *profile, const char *key, int64_t va
 	return 0;
 }
 
-/* Ours, named in make_labels() and by config_label_is_reserved(), and those of the configuration. */
+/* Ours, named in make_labels() and add_other_labels() and by config_label_is_reserved(), and those of the configuration. */
 enum { MAX_LABELS = 10 + LABELS_MAX };
 
 static int make_labels(const struct builder *b, struct profile *profile, enum profile_kind kind, const struct stacks_sample *sample,
@@ -683,6 +787,30 @@ static int make_labels(const struct builder *b, struct profile *profile, enum pr
 	for (size_t i = 0; r >= 0 && image && i < image->labels.pairs.n; i++)
 		r = add_text_label(profile, image->labels.pairs.at[i].key, image->labels.pairs.at[i].value, labels, n);
 	return r;
+}
+
+/* Who ended a wait is in the stacks of this kind. */
+static bool shows_others(const struct builder *b, enum profile_kind kind)
+{
+	return kind == PROFILE_MUTEX || (kind == PROFILE_BLOCK && b->capture->facts.wakers);
+}
+
+/* Who had the CPU, and the lock. */
+static int add_other_labels(const struct builder *b, const struct sheet *sheet, const struct stacks_sample *sample, struct profile_label *labels,
+		size_t *n)
+{
+	struct rival_key key = { .profile = sheet->group };
+	const char *by = by_of(b, sample);
+	const uint32_t *rival;
+
+	if (sample->wait.reason == SAMPLE_LOCK && sample->wait.device && shows_others(b, sheet->out->kind))
+		return add_number_label(sheet->out->profile, "holder", sample->wait.device, labels, n);
+	if (!by)
+		return 0;
+	if (strtab_add_string(b->names, by, &key.name) < 0)
+		return -ENOMEM;
+	rival = map_get(&b->rival_of, &key);
+	return add_text_label(sheet->out->profile, "by", rival && b->rivals.at[*rival].is_told ? by : "other", labels, n);
 }
 
 static int add_frame(const struct builder *b, struct sheet *sheet, const struct place *place)
@@ -735,14 +863,12 @@ static int add_frames(const struct builder *b, struct sheet *sheet, const struct
 	return 0;
 }
 
-/* All frames of a stack, and what is missing in its middle and at its end. */
-static int add_stack(const struct builder *b, struct sheet *sheet, const struct stacks_stack *stack, const struct stacks_sample *sample)
+/* All frames of a stack that has some, and what is missing in its middle and at its end. */
+static int add_whole(const struct builder *b, struct sheet *sheet, const struct stacks_stack *stack, uint64_t count)
 {
-	uint64_t count = sample->count;
 	size_t n_frames = (size_t)stack->n_kernel + stack->n_user, at = 0;
 	int r = 0;
 
-	sheet->stack.n = 0;
 	if (stack->n_elided) {
 		at = (size_t)stack->n_kernel + STACKS_LEAF_HALF;
 		r = add_frames(b, sheet, stack, 0, at, count);
@@ -751,9 +877,55 @@ static int add_stack(const struct builder *b, struct sheet *sheet, const struct 
 	}
 	if (r >= 0)
 		r = add_frames(b, sheet, stack, at, n_frames, count);
-	if (r >= 0 && !n_frames)
-		r = add_pseudo_frame(b, sheet, origin_without, sample->wait.reason == SAMPLE_RAN ? SAMPLE_RAN :
-				stack->hash == SAMPLE_STACK_LOST ? without_room : SAMPLE_N_REASONS);
+	if (r >= 0 && stacks_broken_reason(stack->verdict))
+		r = add_pseudo_frame(b, sheet, origin_broken, stack->verdict);
+	return r;
+}
+
+/* By its name without what tells apart those of one sort: `ksoftirqd/0`, `kworker/u8:2`. */
+static int add_kernel_thread(const struct builder *b, struct sheet *sheet, const struct stacks_stack *stack)
+{
+	char name[sizeof(stack->thread)] = "";
+	uint32_t number;
+	int r;
+
+	memcpy(name, stack->thread, strnlen(stack->thread, sizeof(name) - 1));
+	name[strcspn(name, "/")] = '\0';
+	r = strtab_add_string(b->names, name, &number);
+	return r < 0 ? r : add_pseudo_frame(b, sheet, origin_kernel_thread, number);
+}
+
+/* Above the leaf of who waited: who ended that. From the root on one reads: it waited here [held by] who was there. */
+static int add_other(const struct builder *b, struct sheet *sheet, const struct stacks_sample *sample)
+{
+	const struct stacks_stack *other = &b->stacks->stacks.at[sample->other - 1];
+	int r;
+
+	if (other->n_kernel + other->n_user)
+		r = add_whole(b, sheet, other, sample->count);
+	else if (other->thread[0])
+		r = add_kernel_thread(b, sheet, other);
+	else
+		r = add_pseudo_frame(b, sheet, origin_other, OTHER_INTERRUPT);
+	if (r < 0)
+		return r;
+	return add_pseudo_frame(b, sheet, origin_other, sample->wait.reason == SAMPLE_LOCK ? OTHER_HELD :
+			sample->wait.reason == SAMPLE_RUNQUEUE ? OTHER_RAN : OTHER_WOKEN);
+}
+
+static int add_stack(const struct builder *b, struct sheet *sheet, const struct stacks_stack *stack, const struct stacks_sample *sample)
+{
+	int r = 0;
+
+	sheet->stack.n = 0;
+	if (sample->other && shows_others(b, sheet->out->kind))
+		r = add_other(b, sheet, sample);
+	if (r < 0)
+		return r;
+	if (stack->n_kernel + stack->n_user)
+		return add_whole(b, sheet, stack, sample->count);
+	r = add_pseudo_frame(b, sheet, origin_without, sample->wait.reason == SAMPLE_RAN ? SAMPLE_RAN :
+			stack->hash == SAMPLE_STACK_LOST ? without_room : SAMPLE_N_REASONS);
 	if (r >= 0 && stacks_broken_reason(stack->verdict))
 		r = add_pseudo_frame(b, sheet, origin_broken, stack->verdict);
 	return r;
@@ -787,6 +959,8 @@ static int add_sample(const struct builder *b, struct sheet *sheet, const struct
 		return r;
 	sheet->out->verdicts[stack->verdict] += sample->count;
 	r = make_labels(b, sheet->out->profile, kind, sample, labels, &n_labels);
+	if (r >= 0)
+		r = add_other_labels(b, sheet, sample, labels, &n_labels);
 	if (r < 0)
 		return r;
 	sheet->out->n_samples += sample->count;
@@ -851,6 +1025,7 @@ static int add_samples(struct builder *b, struct service_profiles *profiles)
 		return -ENOMEM;
 	for (size_t i = 0; i < profiles->profiles.n; i++) {
 		sheets[i].out = &profiles->profiles.at[i];
+		sheets[i].group = (uint32_t)i - (uint32_t)i % n_kinds(b->capture);
 		map_init(&sheets[i].location_of, sizeof(struct place_key), sizeof(uint32_t));
 	}
 	for (size_t i = 0; r >= 0 && i < b->stacks->samples.n; i++) {
@@ -878,12 +1053,14 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 		.stacks = capture->stacks,
 		.cache = cache,
 		.services = strtab_new(),
+		.names = strtab_new(),
 	};
 	int r;
 
 	map_init(&b.origin_of, sizeof(struct origin_key), sizeof(uint32_t));
 	map_init(&b.group_of, sizeof(uint32_t), sizeof(uint32_t));
-	r = b.services ? find_places(&b) : -ENOMEM;
+	map_init(&b.rival_of, sizeof(struct rival_key), sizeof(uint32_t));
+	r = b.services && b.names ? find_places(&b) : -ENOMEM;
 	if (r >= 0)
 		r = find_idle(&b);
 	if (r >= 0)
@@ -891,11 +1068,16 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 	if (r >= 0)
 		r = divide(&b, max_services, &profiles);
 	if (r >= 0)
+		r = rank_rivals(&b);
+	if (r >= 0)
 		r = add_main_mappings(&b, &profiles);
 	if (r >= 0)
 		r = add_samples(&b, &profiles);
 	names_cache_end_window(cache);
 	strtab_free(b.services);
+	strtab_free(b.names);
+	vec_deinit(&b.rivals);
+	map_deinit(&b.rival_of);
 	map_deinit(&b.group_of);
 	map_deinit(&b.origin_of);
 	vec_deinit(&b.groups);

@@ -277,6 +277,7 @@ int collector_turn(struct collector *collector, uint64_t period_nsec, struct sta
 	stacks->lost_namespace = sums[SAMPLE_LOST_NAMESPACE];
 	stacks->lost_storage = sums[SAMPLE_LOST_STORAGE];
 	stacks->lost_nsec += sums[SAMPLE_LOST_NSEC];
+	stacks->lost_others += sums[SAMPLE_LOST_OTHER];
 	stacks->short_waits = sums[SAMPLE_SHORT];
 	stacks->short_nsec = sums[SAMPLE_SHORT_NSEC];
 	memcpy(stacks->verdicts, &sums[SAMPLE_VERDICTS], sizeof(stacks->verdicts));

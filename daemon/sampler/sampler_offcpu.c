@@ -146,6 +146,11 @@ void sampler_offcpu_set_min_delay(struct sampler *sampler, uint64_t nsec)
 	__atomic_store_n(&from_sampler(sampler)->bpf->bss->min_delay_nsec, nsec, __ATOMIC_RELAXED);
 }
 
+void sampler_offcpu_set_wakers(struct sampler *sampler, bool wakers)
+{
+	__atomic_store_n(&from_sampler(sampler)->bpf->bss->wakers, wakers, __ATOMIC_RELAXED);
+}
+
 void sampler_offcpu_set_stack_every(struct sampler *sampler, uint64_t nsec)
 {
 	__atomic_store_n(&from_sampler(sampler)->bpf->data->stack_every_nsec, nsec, __ATOMIC_RELAXED);

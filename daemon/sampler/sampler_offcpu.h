@@ -18,6 +18,9 @@ int sampler_offcpu_new(sd_event *loop, const struct sampler_options *options, sa
 /* Shorter waits, from end to end, are counted (stacks.short_waits) and not told. Until then all are. */
 void sampler_offcpu_set_min_delay(struct sampler *sampler, uint64_t nsec);
 
+/* Who woke a thread, and who had the CPU that it waited for, is told with its stack (config `block.wakers`). Until then it is not. */
+void sampler_offcpu_set_wakers(struct sampler *sampler, bool wakers);
+
 enum { SAMPLER_OFFCPU_STACK_EVERY_NSEC = 100000 }; /* as below, at first */
 /*
  * Waits that last so long, and longer ones, all have a stack; of shorter ones a share, which falls as they get shorter. The

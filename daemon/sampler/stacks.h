@@ -19,6 +19,8 @@ struct stacks_stack {
 	uint32_t n_elided;                   /* frames left out between the first STACKS_LEAF_HALF of the user and the rest */
 	size_t first_frame;                  /* index into frames: n_kernel of the kernel, then n_user, leaf first */
 	uint64_t hash;                       /* by which the sampler knows it; 0: waits that were not given a stack; or SAMPLE_STACK_LOST */
+	/* Of another's stack without frames: the thread of the kernel that it is, terminated; "": an interrupt. */
+	char thread[SAMPLE_COMM_LENGTH];
 };
 
 struct stacks_sample {
@@ -58,6 +60,7 @@ struct stacks {
 	uint64_t n_waits, waited_nsec;       /* sums of samples[].count and .nsec, before capture_select() */
 	uint64_t with_stack, with_stack_nsec; /* waits that a stack was taken for, before they were spread (waits.h) */
 	uint64_t stack_lost_nsec;            /* of samples whose stack is SAMPLE_STACK_LOST, as they are told */
+	uint64_t lost_others;                /* waits that are told without who ended them: its stack was lost */
 	uint64_t short_waits, short_nsec;    /* below the least length that is told: not seen */
 	bool has_ran;                        /* wall_add() was here: samples with SAMPLE_RAN are another sampler's */
 };

@@ -7,6 +7,7 @@
 
 #include "map.h"
 #include "stacks.h"
+#include "vec.h"
 
 struct stack_key {
 	uint64_t hash;
@@ -25,6 +26,8 @@ struct stacks_builder {
 	struct map processes;   /* struct process_id -> uint32_t index */
 	struct map by_hash;     /* struct stack_key -> uint32_t index */
 	struct map loose;       /* struct loose_key -> uint32_t index: samples of which more may come */
+	struct map others;      /* sample_key.other -> uint32_t index of a stack */
+	VEC(uint64_t) other_of; /* of each sample: sample_key.other; its stack may come later */
 };
 
 static const uint32_t no_frames = UINT32_MAX; /* as verdict of a stack whose frames did not come yet */
@@ -37,6 +40,8 @@ struct stacks_builder *stacks_builder_free(struct stacks_builder *builder)
 	map_deinit(&builder->processes);
 	map_deinit(&builder->by_hash);
 	map_deinit(&builder->loose);
+	map_deinit(&builder->others);
+	vec_deinit(&builder->other_of);
 	free(builder);
 	return NULL;
 }
@@ -52,6 +57,7 @@ int stacks_builder_new(const struct stacks_limits *limits, struct stacks_builder
 	map_init(&builder->processes, sizeof(struct process_id), sizeof(uint32_t));
 	map_init(&builder->by_hash, sizeof(struct stack_key), sizeof(uint32_t));
 	map_init(&builder->loose, sizeof(struct loose_key), sizeof(uint32_t));
+	map_init(&builder->others, sizeof(uint64_t), sizeof(uint32_t));
 	builder->stacks = stacks_new();
 	if (!builder->stacks)
 		return -ENOMEM;
@@ -161,14 +167,18 @@ static int copy_frames(struct stacks_builder *builder, const struct stacks_stack
 	return 0;
 }
 
-static int push_sample(struct stacks_builder *builder, const struct stacks_sample *sample, const char *thread)
+static int push_sample(struct stacks_builder *builder, const struct stacks_sample *sample, uint64_t other, const char *thread)
 {
 	struct stacks_sample named = *sample;
+	int r;
 
 	if (builder->stacks->samples.n >= builder->limits.n_samples)
 		return -ENOSPC;
 	memcpy(named.thread, thread, SAMPLE_COMM_LENGTH - 1);
-	return vec_push(&builder->stacks->samples, named);
+	r = vec_reserve(&builder->stacks->samples, builder->stacks->samples.n + 1);
+	if (r >= 0)
+		r = vec_push(&builder->other_of, other);
+	return r < 0 ? r : vec_push(&builder->stacks->samples, named);
 }
 
 static int add_loose(struct stacks_builder *builder, uint32_t stack, const struct sample_stack *header)
@@ -188,13 +198,28 @@ static int add_loose(struct stacks_builder *builder, uint32_t stack, const struc
 		before->longest_nsec = MAX(before->longest_nsec, header->loose_nsec);
 		return 0;
 	}
-	r = push_sample(builder, &sample, header->thread);
+	r = push_sample(builder, &sample, 0, header->thread);
 	if (r < 0)
 		return r;
 	/* Failing here costs a second sample of the same stack and thread, which is still right. */
 	if (map_put(&builder->loose, &key, &value) >= 0)
 		*(uint32_t *)value = (uint32_t)(builder->stacks->samples.n - 1);
 	return 0;
+}
+
+/* Not remembered: who ended those waits is lost, which is counted when the builder finishes. */
+static void add_other(struct stacks_builder *builder, uint32_t index, const struct sample_stack *header)
+{
+	struct stacks_stack *stack = &builder->stacks->stacks.at[index];
+	void *value;
+
+	if (map_put(&builder->others, &header->key.other, &value) < 0)
+		return;
+	*(uint32_t *)value = index;
+	if (stack->verdict != no_frames || header->n_kernel + header->n_user)
+		return;
+	stack->verdict = SAMPLE_VERDICT_KERNEL;
+	memcpy(stack->thread, header->thread, sizeof(stack->thread) - 1);
 }
 
 static bool is_well_formed(const struct sample_stack *header, size_t size)
@@ -234,6 +259,8 @@ int stacks_builder_add_record(struct stacks_builder *builder, const void *record
 	if (n_frames && stacks->stacks.at[stack].verdict == no_frames)
 		(void)take_frames(builder, &stacks->stacks.at[stack], &header,
 				(const void *)((const char *)record + sizeof(header)));
+	if (header.key.other)
+		add_other(builder, stack, &header);
 	if (header.loose) {
 		r = add_loose(builder, stack, &header);
 		if (r < 0)
@@ -272,7 +299,7 @@ void stacks_builder_add_entry(struct stacks_builder *builder, const struct sampl
 	sample.stack = stack;
 	index = map_get(&builder->loose, &(struct loose_key){ .stack = stack, .tid = key->tid, .wait = key->wait });
 	if (!index) {
-		if (push_sample(builder, &sample, value->thread) < 0) {
+		if (push_sample(builder, &sample, key->other, value->thread) < 0) {
 			stacks->lost_frames += value->count;
 			stacks->lost_nsec += value->nsec;
 		}
@@ -300,6 +327,55 @@ void stacks_builder_carry(struct stacks_builder *builder, const struct stacks *b
 			continue;
 		if (copy_frames(builder, from, before, &stacks->stacks.at[stack]) < 0)
 			continue; /* counted as lost when the builder finishes */
+	}
+}
+
+/* The stack that stands for interrupts: -1 when there is no room for it. */
+static int64_t find_interrupt(struct stacks_builder *builder, uint32_t process)
+{
+	struct stacks *stacks = builder->stacks;
+	const uint64_t key = SAMPLE_OTHER_INTERRUPT;
+	void *value;
+	int r;
+
+	r = map_put(&builder->others, &key, &value);
+	if (r < 0)
+		return -1;
+	if (r > 0) {
+		if (vec_push(&stacks->stacks, ((struct stacks_stack){ .process = process, .verdict = SAMPLE_VERDICT_KERNEL })) < 0) {
+			map_remove(&builder->others, &key);
+			return -1;
+		}
+		*(uint32_t *)value = (uint32_t)(stacks->stacks.n - 1);
+	}
+	return *(uint32_t *)value;
+}
+
+/* -1: its frames did not come. */
+static int64_t find_other(struct stacks_builder *builder, uint64_t other, uint32_t process)
+{
+	const uint32_t *index;
+
+	if (other == SAMPLE_OTHER_INTERRUPT)
+		return find_interrupt(builder, process);
+	index = map_get(&builder->others, &other);
+	return index && builder->stacks->stacks.at[*index].verdict != no_frames ? (int64_t)*index : -1;
+}
+
+static void resolve_others(struct stacks_builder *builder)
+{
+	struct stacks *stacks = builder->stacks;
+
+	for (size_t i = 0; i < stacks->samples.n; i++) {
+		struct stacks_sample *sample = &stacks->samples.at[i];
+		int64_t other;
+
+		if (!builder->other_of.at[i])
+			continue;
+		other = find_other(builder, builder->other_of.at[i], stacks->stacks.at[sample->stack].process);
+		sample->other = (uint32_t)(other + 1);
+		if (other < 0)
+			stacks->lost_others += sample->count;
 	}
 }
 
@@ -333,6 +409,7 @@ struct stacks *stacks_builder_finish_take(struct stacks_builder *builder)
 {
 	struct stacks *stacks = builder->stacks;
 
+	resolve_others(builder);
 	drop_incomplete(builder, stacks);
 	builder->stacks = NULL;
 	stacks_builder_free(builder);

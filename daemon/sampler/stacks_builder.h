@@ -41,5 +41,5 @@ void stacks_builder_add_entry(struct stacks_builder *builder, const struct sampl
  */
 void stacks_builder_carry(struct stacks_builder *builder, const struct stacks *before);
 
-/* Hands over what has come together. All but lost_frames and the arrays is left to the caller to fill in. */
+/* Hands over what has come together. All but lost_frames, lost_others and the arrays is left to the caller to fill in. */
 struct stacks *stacks_builder_finish_take(struct stacks_builder *builder);

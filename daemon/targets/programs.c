@@ -77,7 +77,7 @@ void programs_deinit(struct programs *programs)
 	map_deinit(&programs->pids);
 }
 
-static struct program *find_newest(const struct programs *programs, uint32_t pid)
+struct program *programs_newest(const struct programs *programs, uint32_t pid)
 {
 	struct program **found = map_get(&programs->pids, &pid);
 
@@ -86,7 +86,7 @@ static struct program *find_newest(const struct programs *programs, uint32_t pid
 
 struct program *programs_running(const struct programs *programs, uint32_t pid)
 {
-	struct program *program = find_newest(programs, pid);
+	struct program *program = programs_newest(programs, pid);
 
 	return program && program->is_alive ? program : NULL;
 }
@@ -185,7 +185,7 @@ struct program *programs_find(struct programs *programs, const struct process_id
 	uint64_t start = program_whole_ticks(id->start_nsec);
 	struct program *unnumbered = NULL;
 
-	for (struct program *program = find_newest(programs, id->pid); program; program = program->older) {
+	for (struct program *program = programs_newest(programs, id->pid); program; program = program->older) {
 		if (program->id.start_nsec && program->id.start_nsec != start)
 			continue;
 		if (program->has_exec_id && program->id.exec_id == id->exec_id)

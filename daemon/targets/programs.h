@@ -82,6 +82,8 @@ void programs_init(struct programs *programs, struct binaries *binaries, struct 
 		programs_change_fn change, void *userdata);
 void programs_deinit(struct programs *programs);
 
+/* The last program of a pid that is here, whether or not it has ended, or NULL. */
+struct program *programs_newest(const struct programs *programs, uint32_t pid);
 /* The program that a process runs now, or NULL. */
 struct program *programs_running(const struct programs *programs, uint32_t pid);
 /*

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "binaries.h"
 #include "cleanup.h"
@@ -321,6 +322,20 @@ int targets_image(struct targets *targets, const struct process_id *id, struct i
 		return r;
 	inspector_look_for_perf_map(targets->inspector, program);
 	return image_make(&targets->programs, program, targets->config->jit.perf_map, ret);
+}
+
+int targets_service(struct targets *targets, uint32_t pid, char **ret)
+{
+	struct program *program = programs_newest(&targets->programs, pid);
+	int r;
+
+	if (!program && inspector_read_process(targets->inspector, pid, NULL, &program) != 0)
+		return TARGETS_E_UNKNOWN;
+	r = inspector_complete(targets->inspector, program);
+	if (r < 0)
+		return r;
+	*ret = strdup(program->identity ? program->identity->service : program->comm);
+	return *ret ? 0 : -ENOMEM;
 }
 
 void targets_renew_perf_map(struct targets *targets, struct image *image)

@@ -54,6 +54,12 @@ int targets_catch_up(struct targets *targets);
 int targets_image(struct targets *targets, const struct process_id *process, struct image **ret);
 enum { TARGETS_E_UNKNOWN = 1 };
 
+/*
+ * The service of the process that has a pid, or had it last; of one that nobody asked about before, too. The string is the
+ * caller's. TARGETS_E_UNKNOWN when there is no trace of it.
+ */
+int targets_service(struct targets *targets, uint32_t pid, char **ret);
+
 /* Takes the perf map of a program as it is now into its image: it has just been written. What is gone stays as it was. */
 void targets_renew_perf_map(struct targets *targets, struct image *image);
 

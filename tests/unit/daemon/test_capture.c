@@ -97,6 +97,21 @@ START_TEST(a_stack_that_ended_in_two_ways_takes_no_more_verdicts_than_there_are)
 }
 END_TEST
 
-UNIT_TESTS("capture", what_is_left_out_does_not_count, programs_that_nothing_is_known_of_can_be_chosen_too,
+START_TEST(a_neighbour_is_found_by_its_pid)
+{
+	struct capture *capture = made_capture();
+
+	ck_assert_ptr_null(capture_neighbour(capture, 3));
+	for (uint32_t pid = 3; pid < 9; pid += 2)
+		ck_assert_int_ge(vec_push(&capture->neighbours, ((struct capture_neighbour){ .pid = pid, .service = pid < 7 ? strdup("hog") : NULL })), 0);
+	ck_assert_str_eq(capture_neighbour(capture, 3), "hog");
+	ck_assert_str_eq(capture_neighbour(capture, 5), "hog");
+	ck_assert_str_eq(capture_neighbour(capture, 7), "other");
+	ck_assert_ptr_null(capture_neighbour(capture, 4));
+	capture_free(capture);
+}
+END_TEST
+
+UNIT_TESTS("capture", a_neighbour_is_found_by_its_pid, what_is_left_out_does_not_count, programs_that_nothing_is_known_of_can_be_chosen_too,
 	nothing_may_be_left, verdicts_are_those_of_what_is_left_whatever_they_are,
 	a_stack_that_ended_in_two_ways_takes_no_more_verdicts_than_there_are)

@@ -332,6 +332,7 @@ START_TEST(windows_of_waits_are_counted_as_such_and_say_nothing_of_cpu_time)
 	waits.waited_nsec = 7 * NSEC_PER_SEC;
 	waits.lost_nsec = 2 * NSEC_PER_SEC;
 	waits.short_waits = 11;
+	waits.lost_others = 13;
 	add(metrics, &waits, files, 2);
 	ck_assert_int_eq(value(metrics, "tsprofd_samples_total{kind=\"block\"}"), 100);
 	ck_assert_int_eq(value(metrics, "tsprofd_samples_total{kind=\"mutex\"}"), -1);
@@ -341,6 +342,7 @@ START_TEST(windows_of_waits_are_counted_as_such_and_say_nothing_of_cpu_time)
 	ck_assert_int_eq(value(metrics, "tsprofd_waits_seconds_total"), 7);
 	ck_assert_int_eq(value(metrics, "tsprofd_waits_lost_seconds_total"), 2);
 	ck_assert_int_eq(value(metrics, "tsprofd_waits_short_total"), 11);
+	ck_assert_int_eq(value(metrics, "tsprofd_waits_others_lost_total"), 13);
 	/* A service that waited used the CPU time that it had in the window of cpu. */
 	{
 		char *text = print(metrics);

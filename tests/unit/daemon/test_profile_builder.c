@@ -592,6 +592,154 @@ START_TEST(of_two_services_each_has_its_own_of_each_kind)
 }
 END_TEST
 
+/* The functions of a sample, root first, with ` > ` between them; until the next call. */
+static const char *reads(const struct profile *profile, size_t sample)
+{
+	static char text[1024];
+
+	text[0] = '\0';
+	for (uint32_t i = profile->samples.at[sample].n_locations; i--;) {
+		strcat(text, function_name(profile, at(profile, sample, i)));
+		strcat(text, i ? " > " : "");
+	}
+	return text;
+}
+
+/* A stack that nobody waited at; of frames, or else of a thread of the kernel, or of an interrupt. */
+static uint32_t made_other(struct capture *capture, uint32_t process, const char *thread, const uint64_t *frames, size_t n)
+{
+	struct stacks_stack stack = { .process = process, .n_user = n, .first_frame = capture->stacks->frames.n };
+
+	stack.verdict = n ? SAMPLE_VERDICT_COMPLETE : SAMPLE_VERDICT_KERNEL;
+	strncpy(stack.thread, thread, sizeof(stack.thread) - 1);
+	ck_assert_int_ge(vec_append(&capture->stacks->frames, frames, n), 0);
+	ck_assert_int_ge(vec_push(&capture->stacks->stacks, stack), 0);
+	return capture->stacks->stacks.n;
+}
+
+/*
+ * A waiter at known_leaf, and who ended that: known_caller of another service, a process that nothing is known of, the kernel, an
+ * interrupt, and the first one once more for a CPU.
+ */
+static struct capture *others(bool wakers)
+{
+	struct capture *capture = made_capture();
+	struct binary *binary = made_binary("/usr/bin/us", 1, own_open());
+	uint64_t waits = 0x560000000000 + own_offset(known_leaf), root = 0x560000000000 + own_offset(known_caller) + 1;
+	uint64_t holds[] = { 0x7f0000000000 + own_offset(known_caller), 0x7f0000000000 + own_offset(known_leaf) + 1 };
+	static const enum sample_reason reasons[] = { SAMPLE_LOCK, SAMPLE_LOCK, SAMPLE_DISK, SAMPLE_SLEEP, SAMPLE_RUNQUEUE };
+	uint32_t waiter = made_process(capture, 5, image_of_us("waiter", 0x560000000000, binary_ref(binary)));
+	uint32_t holder = made_process(capture, 6, image_of_us("holder", 0x7f0000000000, binary));
+	uint32_t unknown = made_process(capture, 7, NULL);
+	uint64_t unmapped = 0x1234;
+
+	capture->kind = PROFILE_BLOCK;
+	capture->kinds = capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX) | capture_kind_bit(PROFILE_WALL);
+	capture->facts.wakers = wakers;
+	for (size_t i = 0; i < 5; i++) {
+		made_sample(capture, waiter, "w", 1, 0, (uint64_t[]){ waits, root }, 2);
+		made_waits(capture, reasons[i], 100 << i);
+	}
+	capture->stacks->samples.at[0].other = made_other(capture, holder, "", holds, 2);
+	capture->stacks->samples.at[0].wait.device = 77;
+	capture->stacks->samples.at[1].other = made_other(capture, unknown, "", &unmapped, 1);
+	capture->stacks->samples.at[2].other = made_other(capture, holder, "kworker/0:1", NULL, 0);
+	capture->stacks->samples.at[3].other = made_other(capture, waiter, "", NULL, 0);
+	capture->stacks->samples.at[4].other = capture->stacks->samples.at[0].other;
+	return capture;
+}
+
+START_TEST(who_ended_a_wait_is_above_who_waited)
+{
+	struct service_profiles profiles = build(others(true), 8);
+	const struct profile *block = profiles.profiles.at[0].profile, *mutex = profiles.profiles.at[1].profile;
+
+	ck_assert_uint_eq(profiles.profiles.n, 3);
+	ck_assert_uint_eq(block->samples.n, 5);
+	ck_assert_str_eq(reads(block, 0), "known_caller > known_leaf > [held by] > known_leaf > known_caller");
+	ck_assert_str_eq(reads(block, 1), "known_caller > known_leaf > [held by] > [unknown]+0x1234");
+	ck_assert_str_eq(reads(block, 2), "known_caller > known_leaf > [woken by] > [kernel thread kworker]");
+	ck_assert_str_eq(reads(block, 3), "known_caller > known_leaf > [woken by] > [interrupt]");
+	ck_assert_str_eq(reads(block, 4), "known_caller > known_leaf > [ran instead] > known_leaf > known_caller");
+	ck_assert_ptr_nonnull(label(block, 0, "holder"));
+	ck_assert_uint_eq(mutex->samples.n, 2);
+	ck_assert_str_eq(reads(mutex, 0), "known_caller > known_leaf > [held by] > known_leaf > known_caller");
+	ck_assert_ptr_nonnull(label(mutex, 0, "holder"));
+	ck_assert_ptr_null(label(mutex, 1, "holder"));
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(without_wakers_only_mutex_has_who_held_the_lock)
+{
+	struct service_profiles profiles = build(others(false), 8);
+	const struct profile *block = profiles.profiles.at[0].profile, *mutex = profiles.profiles.at[1].profile;
+	const struct profile *wall = profiles.profiles.at[2].profile;
+
+	/* The two waits for a lock are one sample, as if nobody knew more. */
+	ck_assert_uint_eq(block->samples.n, 4);
+	ck_assert_uint_eq(wall->samples.n, 4);
+	for (size_t i = 0; i < 4; i++)
+		ck_assert_str_eq(reads(block, i), "known_caller > known_leaf");
+	ck_assert_int_eq(block->values.at[1], 300);
+	ck_assert_ptr_null(label(block, 0, "holder"));
+	ck_assert_uint_eq(mutex->samples.n, 2);
+	ck_assert_str_eq(reads(mutex, 0), "known_caller > known_leaf > [held by] > known_leaf > known_caller");
+	finish(&profiles);
+}
+END_TEST
+
+START_TEST(who_had_the_cpu_is_a_label_and_beyond_32_other)
+{
+	enum { N = 40 };
+	struct capture *capture = made_capture();
+	uint32_t process = made_process(capture, 5, made_image("waiter"));
+	uint64_t frame = 0x1234, others_nsec = 0, nsec;
+	struct service_profiles profiles;
+	const struct profile *block;
+	size_t n_others = 0;
+	char name[16];
+
+	capture->kind = PROFILE_BLOCK;
+	capture->kinds = capture_kind_bit(PROFILE_BLOCK);
+	for (uint32_t i = 0; i < N; i++) {
+		made_sample(capture, process, "w", 1, 0, &frame, 1);
+		made_waits(capture, SAMPLE_RUNQUEUE, 1000 + i);
+		capture->stacks->samples.at[i].wait.object = 100 + i;
+		snprintf(name, sizeof(name), "service%u", i);
+		ck_assert_int_ge(vec_push(&capture->neighbours, ((struct capture_neighbour){ .pid = 100 + i, .service = strdup(name) })), 0);
+	}
+	/* Of this one nobody knows who it was; of the next one who ran is not asked. */
+	made_sample(capture, process, "w", 1, 0, &frame, 1);
+	made_waits(capture, SAMPLE_RUNQUEUE, 5);
+	made_sample(capture, process, "w", 1, 0, &frame, 1);
+	made_waits(capture, SAMPLE_DISK, 7);
+	capture->stacks->samples.at[N + 1].wait.object = 105;
+	profiles = build(capture, 8);
+	block = profiles.profiles.at[0].profile;
+	/* 32 of them, the shortest together, the two without. */
+	ck_assert_uint_eq(block->samples.n, 32 + 1 + 2);
+	for (size_t i = 0; i < block->samples.n; i++) {
+		const char *by = label(block, i, "by");
+
+		nsec = block->values.at[i * block->sample_types.n + 1];
+		if (!by) {
+			ck_assert(nsec == 5 || nsec == 7);
+		} else if (!strcmp(by, "other")) {
+			others_nsec += nsec;
+			n_others++;
+		} else {
+			snprintf(name, sizeof(name), "service%u", (unsigned)nsec - 1000);
+			ck_assert_str_eq(by, name);
+			ck_assert_uint_ge(nsec, 1000 + N - 32);
+		}
+	}
+	ck_assert_uint_eq(n_others, 1);
+	ck_assert_uint_eq(others_nsec, 8 * 1000 + 28);
+	finish(&profiles);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	const TTest *const tests[] = {
@@ -606,6 +754,8 @@ int main(int argc, char **argv)
 		the_first_mapping_is_the_main_program, code_of_a_jit_is_named_by_the_map_of_its_process,
 		one_capture_of_waits_becomes_block_mutex_and_wall, waits_for_work_are_told_by_whose_functions_are_in_the_stack,
 		of_two_services_each_has_its_own_of_each_kind,
+		who_ended_a_wait_is_above_who_waited, without_wakers_only_mutex_has_who_held_the_lock,
+		who_had_the_cpu_is_a_label_and_beyond_32_other,
 	};
 
 	if (argc > 0 && !strcmp(argv[0], SYMBOLIZER_PROCESS_NAME))

@@ -423,6 +423,115 @@ START_TEST(a_wait_that_goes_on_has_its_frames_in_the_next_window_and_the_one_aft
 }
 END_TEST
 
+/* A wait at `stack` of process 10 that ended by `other`. */
+static void wait_by(struct stacks_builder *builder, uint64_t stack, uint64_t other, uint64_t n)
+{
+	struct sample_key key = key_of(stack, 10, 10);
+	const struct sample_value value = { .count = n, .nsec = 10 * n, .thread = "worker" };
+
+	key.wait.reason = SAMPLE_LOCK;
+	key.other = other;
+	stacks_builder_add_entry(builder, &key, &value);
+}
+
+static struct record other_of(uint64_t stack, uint32_t pid, uint64_t other, uint16_t n_user)
+{
+	struct record record = record_of(stack, pid, 0, n_user, 0);
+
+	record.header.key.other = other;
+	record.header.verdict = n_user ? SAMPLE_VERDICT_COMPLETE : SAMPLE_VERDICT_KERNEL;
+	return record;
+}
+
+START_TEST(who_ended_a_wait_is_found_whatever_came_first)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	const struct stacks_stack *other;
+	struct stacks *stacks;
+
+	add(builder, record_of(1, 10, 10, 3, 0));
+	wait_by(builder, 1, 100, 1);
+	wait_by(builder, 1, 200, 1);
+	/* The same frames in another process are another stack; the second one is one that waited, too. */
+	ck_assert_int_eq(add(builder, other_of(1, 20, 100, 3)), STACKS_BUILDER_NEW_PROCESS);
+	add(builder, other_of(1, 10, 200, 3));
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks->samples.n, 2);
+	ck_assert_uint_eq(stacks->stacks.n, 2);
+	other = &stacks->stacks.at[stacks->samples.at[0].other - 1];
+	ck_assert_uint_eq(stacks->processes.at[other->process].pid, 20);
+	ck_assert_uint_eq(other->n_user, 3);
+	ck_assert_uint_eq(stacks->samples.at[1].other - 1, stacks->samples.at[1].stack);
+	ck_assert_uint_eq(stacks->lost_others, 0);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(who_ended_a_wait_may_be_the_kernel_or_an_interrupt)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	const struct stacks_stack *other;
+	struct record thread = other_of(9, 30, 300, 0);
+	struct stacks *stacks;
+
+	memcpy(thread.header.thread, "kworker/u8:2-abc", 16); /* without an end */
+	add(builder, record_of(1, 10, 10, 3, 0));
+	add(builder, thread);
+	wait_by(builder, 1, 300, 1);
+	wait_by(builder, 1, SAMPLE_OTHER_INTERRUPT, 1);
+	wait_by(builder, 0, SAMPLE_OTHER_INTERRUPT, 1);
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks->samples.n, 3);
+	other = &stacks->stacks.at[stacks->samples.at[0].other - 1];
+	ck_assert_str_eq(other->thread, "kworker/u8:2-ab");
+	ck_assert_uint_eq(other->n_kernel + other->n_user, 0);
+	ck_assert_uint_eq(stacks->samples.at[1].other, stacks->samples.at[2].other);
+	other = &stacks->stacks.at[stacks->samples.at[1].other - 1];
+	ck_assert_str_eq(other->thread, "");
+	ck_assert_uint_eq(other->n_kernel + other->n_user, 0);
+	ck_assert_uint_lt(other->process, stacks->processes.n);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(a_wait_whose_other_stack_was_lost_stays_and_is_counted)
+{
+	const struct stacks_limits tight = { .n_frames = 3, .n_stacks = 10, .n_samples = 10 };
+	struct stacks_builder *builder = new_builder(&tight);
+	struct stacks *stacks;
+
+	add(builder, record_of(1, 10, 10, 3, 0));
+	add(builder, other_of(2, 20, 200, 3)); /* no room for its frames */
+	wait_by(builder, 1, 200, 4);
+	wait_by(builder, 1, 300, 5);           /* they never come */
+	wait_by(builder, 1, 0, 6);             /* nobody knows */
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks_kept(stacks), 15);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_uint_eq(stacks->samples.at[i].other, 0);
+	ck_assert_uint_eq(stacks->lost_others, 9);
+	ck_assert_uint_eq(stacks_lost(stacks), 0);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(waits_whose_stack_was_lost_leave_the_others_theirs)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct stacks *stacks;
+
+	add(builder, record_of(1, 10, 10, 3, 0));
+	add(builder, other_of(2, 20, 200, 2));
+	wait_by(builder, 5, 0, 1); /* its frames never come */
+	wait_by(builder, 1, 200, 1);
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks->samples.n, 2);
+	ck_assert_uint_eq(stacks->samples.at[0].other, 0);
+	ck_assert_uint_eq(stacks->stacks.at[stacks->samples.at[1].other - 1].n_user, 2);
+	stacks_free(stacks);
+}
+END_TEST
+
 START_TEST(every_reason_has_a_name)
 {
 	for (uint32_t i = 0; i < SAMPLE_N_REASONS; i++)
@@ -437,5 +546,8 @@ UNIT_TESTS("stacks", an_empty_window_has_nothing, counts_meet_their_frames, a_pr
 		a_malformed_record_is_refused, the_half_next_to_the_root_is_brought_in_order,
 		stacks_that_differ_only_in_what_was_left_out_are_two, a_record_that_left_out_what_it_cannot_have_is_refused,
 		every_way_to_end_early_has_a_reason, a_thread_name_without_an_end_gets_one, waits_without_a_stack_need_no_frames,
-		the_time_of_waits_that_are_lost_is_counted, a_wait_whose_frames_never_came_is_told_with_a_stack_that_was_lost, a_wait_that_goes_on_has_its_frames_in_the_next_window_and_the_one_after,
+		the_time_of_waits_that_are_lost_is_counted, a_wait_whose_frames_never_came_is_told_with_a_stack_that_was_lost,
+		a_wait_that_goes_on_has_its_frames_in_the_next_window_and_the_one_after,
+		who_ended_a_wait_is_found_whatever_came_first, who_ended_a_wait_may_be_the_kernel_or_an_interrupt,
+		a_wait_whose_other_stack_was_lost_stays_and_is_counted, waits_whose_stack_was_lost_leave_the_others_theirs,
 		every_reason_has_a_name)
