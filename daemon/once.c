@@ -454,7 +454,8 @@ static int run(struct once *once, const struct config *config)
 	r = watch_pid(once);
 	if (r >= 0 && !once->command)
 		r = warm_up(once);
-	if (r >= 0)
+	/* What was asked for may have ended meanwhile. */
+	if (r >= 0 && sd_event_get_state(once->loop) != SD_EVENT_FINISHED)
 		r = set_end(once);
 	if (r >= 0 && once->command)
 		r = command_begin(once->command);
