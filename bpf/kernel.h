@@ -61,11 +61,22 @@ struct super_block {
 	unsigned int s_dev;
 };
 
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
+};
+
 struct inode {
 	unsigned short i_mode;
 	unsigned long i_ino;
+	unsigned int i_nlink;
+	unsigned int i_rdev;         /* of a block device's: the device that it is */
 	unsigned int i_generation;
 	struct super_block *i_sb;
+	struct hlist_head i_dentry;  /* of dentry.d_u.d_alias: its names */
 	/* Linux 6.11, commit 3aa63a569c64; the two before are flavours of it, as libbpf calls them. */
 	__s64 i_mtime_sec;
 	unsigned int i_mtime_nsec;
@@ -84,8 +95,71 @@ struct inode___before {
 	struct timespec64 i_mtime;
 };
 
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct dentry *d_parent;     /* itself: the root of its file system, or a file without a name in one */
+	struct qstr d_name;
+	union {
+		struct hlist_node d_alias;
+	} d_u;
+};
+
+struct path {
+	struct dentry *dentry;
+};
+
 struct file {
 	struct inode *f_inode;
+	struct path f_path;
+	void *private_data;          /* of a socket: struct socket */
+};
+
+struct address_space {
+	struct inode *host;
+};
+
+struct folio {
+	struct address_space *mapping;
+};
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+	} in6_u;
+};
+
+struct sock_common {
+	__u32 skc_daddr;             /* big-endian, as the next one */
+	__u16 skc_dport;
+	__u16 skc_num;               /* our port */
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	struct in6_addr skc_v6_daddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct sockaddr_un {
+	char sun_path[108];
+};
+
+struct unix_address {
+	int len;                     /* of name, its family included */
+	struct sockaddr_un name[0];
+};
+
+struct unix_sock {
+	struct unix_address *addr;
+	struct sock *peer;
 };
 
 struct vm_area_struct {
@@ -137,6 +211,7 @@ struct task_struct {
 	unsigned in_memstall : 1;    /* CONFIG_PSI: reclaiming, or waiting for who does */
 	bool throttled;              /* Linux 6.18 */
 	struct sched_entity se;
+	unsigned long min_flt, maj_flt; /* faults that are over */
 	__u64 start_boottime;        /* ns */
 	__u64 self_exec_id;
 	struct mm_struct *mm;

@@ -110,6 +110,7 @@ struct offcpu_thread {
 	__u32 is_throttled;              /* it became ready, and its cgroup had no CPU time left */
 	struct sample_wait wait;
 	struct reason_queue queue;       /* since it is ready */
+	struct object_fault fault;
 };
 
 struct {
@@ -284,6 +285,7 @@ static __attribute__((noinline)) struct offcpu_thread *begin(struct task_struct 
 	thread->process = process;
 	thread->tid = target_tid(task);
 	reason_find(task, is_preempted, state, &thread->wait);
+	object_of_fault(&thread->fault, task, &thread->wait);
 	thread->stack = 0;
 	thread->other = 0;
 	thread->woken_nsec = 0;
@@ -564,6 +566,40 @@ int BPF_PROG(offcpu_waking, struct task_struct *task)
 	if (thread->stack && thread->since_nsec >= attached_nsec)
 		thread->other = find_who_wakes(ctx, thread);
 	return 0;
+}
+
+/* --- Which file a page fault is about --- */
+
+static __always_inline int looks_for(struct address_space *mapping, bool is_fault)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct inode *inode = BPF_CORE_READ(mapping, host);
+	struct offcpu_thread *thread;
+	struct sample_process process;
+
+	if (!inode || !is_target(task, &process))
+		return 0;
+	thread = bpf_task_storage_get(&threads, task, NULL, 0);
+	/* It has not waited yet, and is about to. */
+	if (!thread && is_asked_for(task, &process))
+		thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (thread)
+		object_looks_for(&thread->fault, task, inode, is_fault);
+	return 0;
+}
+
+/* Of a page that is not there, or is not mapped at least; Linux 6.12. */
+SEC("tp_btf/mm_filemap_fault")
+int BPF_PROG(offcpu_fault, struct address_space *mapping)
+{
+	return looks_for(mapping, true);
+}
+
+/* A page that was not there is about to be read. By this alone a fault that waits for another's reading says nothing. */
+SEC("tp_btf/mm_filemap_add_to_page_cache")
+int BPF_PROG(offcpu_read_in, struct folio *folio)
+{
+	return looks_for(BPF_CORE_READ(folio, mapping), false);
 }
 
 /* --- The end of an epoch --- */

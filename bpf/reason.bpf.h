@@ -11,6 +11,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+#include "object.bpf.h"
 #include "sample.h"
 
 /* include/linux/sched.h */
@@ -168,6 +169,8 @@ static __always_inline void reason_of_file(struct task_struct *task, __u64 numbe
 	}
 	ret->object = BPF_CORE_READ(inode, i_ino);
 	ret->device = BPF_CORE_READ(inode, i_sb, s_dev);
+	if (ret->reason != SAMPLE_PIPE)
+		object_remember((__u64)inode, (__u64)file, ret->reason == SAMPLE_NETWORK, object_slot(task));
 }
 
 /* By the number of the system call (arch/x86/entry/syscalls/syscall_64.tbl). */

@@ -92,7 +92,7 @@ enum sample_reason {
 
 /* Of a thread that waited; all 0 for one that ran. */
 struct sample_wait {
-	__u64 object;                    /* futex: its address; DISK, PIPE, NETWORK: inode; RUNQUEUE: pid of who ran before it; else 0 */
+	__u64 object;                    /* futex: its address; DISK, FAULT, PIPE, NETWORK: inode; RUNQUEUE: pid of who ran before it; else 0 */
 	__u32 device;                    /* of the inode; LOCK: the thread that has it, as its process numbers threads; 0: not known */
 	__u16 reason;                    /* enum sample_reason */
 	__u16 shift;                     /* one in 2^shift such waits was given a stack; nothing is scaled by that yet */
@@ -151,6 +151,45 @@ struct sample_stack {
 	__u32 zero;
 	__u64 loose_nsec;                /* of a wait */
 	char thread[SAMPLE_COMM_LENGTH]; /* of loose ones, and of another's */
+};
+
+/* What a wait was about (sample_wait.object, .device), for those that have a name. */
+enum sample_object_kind {
+	SAMPLE_OBJECT_NONE,
+	SAMPLE_OBJECT_FILE,
+	SAMPLE_OBJECT_BLOCK_DEVICE,      /* without a path: what the kernel itself reads of it */
+	SAMPLE_OBJECT_SOCKET,
+};
+
+enum { SAMPLE_PATH_MAX = 256, SAMPLE_ADDRESS_MAX = 16 };
+
+enum {
+	SAMPLE_PATH_CUT = 1,             /* there are more components above the last one */
+	SAMPLE_PATH_DELETED = 2,
+	SAMPLE_PATH_ROOT = 4,            /* the file is a root itself: "/", or what a file without a directory is called (memfd) */
+	SAMPLE_PATH_ABSTRACT = 8,        /* of a UNIX socket: a name that is in no file system */
+};
+
+struct sample_object_key {
+	__u64 object;
+	__u32 device;
+	__u32 zero;
+};
+
+/*
+ * The path, inside of the file's own file system, are components that each end with 0, the last one first, path_size bytes
+ * in all. Of a UNIX socket it is its peer's name as it was bound, one component.
+ */
+struct sample_object {
+	__u32 kind;                      /* enum sample_object_kind */
+	__u32 window;                    /* in which it was looked up */
+	__u32 flags;                     /* SAMPLE_PATH_* */
+	__u32 device;                    /* of a block device: itself */
+	__u16 family;                    /* of a socket; AF_* */
+	__u16 peer_port, own_port;
+	__u16 path_size;
+	__u8 peer[SAMPLE_ADDRESS_MAX];   /* as in packets: 4 bytes, or 16 */
+	char path[SAMPLE_PATH_MAX];
 };
 
 /* Life of processes: records of the ring of life.bpf.c. */

@@ -80,7 +80,7 @@ bool config_label_is_reserved(const char *label)
 {
 	/* Those of make_labels() in profile_builder.c. */
 	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason", "source", "idle",
-		"by", "holder" };
+		"by", "holder", "file", "peer", "lock" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
 		if (!strcmp(reserved[i], label))

@@ -16,6 +16,7 @@
 #include "profile.h"
 #include "stacks.h"
 #include "text.h"
+#include "wait_labels.h"
 
 /* Canonical kernel addresses of x86-64 have the upper half to themselves. */
 static const uint64_t kernel_start = UINT64_C(0xffff800000000000);
@@ -81,6 +82,7 @@ struct builder {
 	struct strtab *names;                /* of threads of the kernel, and of rivals */
 	VEC(struct rival) rivals;
 	struct map rival_of;                 /* struct rival_key -> index into rivals */
+	struct wait_labels *wait_labels;
 };
 
 /* State of one profile while its samples are added. */
@@ -374,6 +376,24 @@ static int count_services(struct builder *b)
 		group->in_depth |= image && image->in_depth;
 	}
 	return 0;
+}
+
+static int label_waits(struct builder *b)
+{
+	_cleanup_free_ uint32_t *services = calloc(b->stacks->samples.n + 1, sizeof(*services));
+
+	if (!services)
+		return -ENOMEM;
+	for (size_t i = 0; i < b->stacks->samples.n; i++) {
+		struct group *group;
+		int r;
+
+		r = find_group(b, service_name(b, &b->stacks->samples.at[i]), &group);
+		if (r < 0)
+			return r;
+		services[i] = (uint32_t)(group - b->groups.at);
+	}
+	return wait_labels_new(b->capture, b->cache, services, &b->wait_labels);
 }
 
 /* In-depth first, then by samples, then by name so that equal windows give equal files. */
@@ -754,13 +774,14 @@ static int add_number_label(struct profile *profile, const char *key, int64_t va
 }
 
 /* Ours, named in make_labels() and add_other_labels() and by config_label_is_reserved(), and those of the configuration. */
-enum { MAX_LABELS = 10 + LABELS_MAX };
+enum { MAX_LABELS = 12 + LABELS_MAX };
 
 static int make_labels(const struct builder *b, struct profile *profile, enum profile_kind kind, const struct stacks_sample *sample,
 		struct profile_label *labels, size_t *n)
 {
 	uint32_t process = b->stacks->stacks.at[sample->stack].process;
 	const struct image *image = b->capture->images.at[process];
+	struct wait_label about = wait_labels_get(b->wait_labels, (size_t)(sample - b->stacks->samples.at));
 	int r;
 
 	*n = 0;
@@ -784,6 +805,8 @@ static int make_labels(const struct builder *b, struct profile *profile, enum pr
 		r = add_text_label(profile, "source", "os", labels, n);
 	if (r >= 0 && sample->is_idle)
 		r = add_number_label(profile, "idle", 1, labels, n);
+	if (r >= 0 && about.key && kind != PROFILE_CPU)
+		r = add_text_label(profile, about.key, about.value, labels, n);
 	for (size_t i = 0; r >= 0 && image && i < image->labels.pairs.n; i++)
 		r = add_text_label(profile, image->labels.pairs.at[i].key, image->labels.pairs.at[i].value, labels, n);
 	return r;
@@ -1066,6 +1089,8 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 	if (r >= 0)
 		r = count_services(&b);
 	if (r >= 0)
+		r = label_waits(&b);
+	if (r >= 0)
 		r = divide(&b, max_services, &profiles);
 	if (r >= 0)
 		r = rank_rivals(&b);
@@ -1078,6 +1103,7 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 	strtab_free(b.names);
 	vec_deinit(&b.rivals);
 	map_deinit(&b.rival_of);
+	wait_labels_free(b.wait_labels);
 	map_deinit(&b.group_of);
 	map_deinit(&b.origin_of);
 	vec_deinit(&b.groups);

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "collector.h"
 #include "log.h"
+#include "objects.h"
 #include "offcpu.skel.h"
 #include "sample.h"
 #include "stacks.h"
@@ -59,14 +60,27 @@ static void detach(struct sampler_offcpu *offcpu)
 {
 	bpf_link__destroy(offcpu->bpf->links.offcpu_switch);
 	bpf_link__destroy(offcpu->bpf->links.offcpu_waking);
+	bpf_link__destroy(offcpu->bpf->links.offcpu_fault);
+	bpf_link__destroy(offcpu->bpf->links.offcpu_read_in);
 	offcpu->bpf->links.offcpu_switch = offcpu->bpf->links.offcpu_waking = NULL;
+	offcpu->bpf->links.offcpu_fault = offcpu->bpf->links.offcpu_read_in = NULL;
 	offcpu->is_attached = false;
+}
+
+/* What faults are about is worth having, and no more: without, they lack a name. */
+static void attach_faults(struct offcpu_bpf *bpf)
+{
+	if (bpf_program__autoload(bpf->progs.offcpu_fault))
+		bpf->links.offcpu_fault = bpf_program__attach(bpf->progs.offcpu_fault);
+	if (bpf_program__autoload(bpf->progs.offcpu_read_in))
+		bpf->links.offcpu_read_in = bpf_program__attach(bpf->progs.offcpu_read_in);
 }
 
 static int attach(struct sampler_offcpu *offcpu)
 {
 	struct offcpu_bpf *bpf = offcpu->bpf;
 
+	attach_faults(bpf);
 	__atomic_store_n(&bpf->bss->attached_nsec, clock_monotonic_nsec(), __ATOMIC_SEQ_CST);
 	bpf->links.offcpu_waking = bpf_program__attach(bpf->progs.offcpu_waking);
 	if (bpf->links.offcpu_waking)
@@ -98,10 +112,14 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 		return r;
 	if (!rate && offcpu->is_attached)
 		detach(offcpu);
+	/* What waits from now on looks up anew what its file is called. */
+	__atomic_add_fetch(&offcpu->bpf->bss->objects_window, 1, __ATOMIC_SEQ_CST);
 	r = collector_turn(offcpu->collector, 1, &stacks);
 	if (r < 0)
 		return r;
 	r = waits_spread(stacks);
+	if (r >= 0)
+		r = objects_read(bpf_map__fd(offcpu->bpf->maps.objects), stacks);
 	if (r < 0) {
 		stacks_free(stacks);
 		return r;
@@ -178,6 +196,16 @@ static void sampler_offcpu_free_p(struct sampler_offcpu **offcpu)
 		sampler_offcpu_free(&(*offcpu)->sampler);
 }
 
+/* These are loaded on kernels that have their tracepoints, and attached while there is a window. */
+static void prepare_faults(struct offcpu_bpf *bpf)
+{
+	bpf_program__set_autoattach(bpf->progs.offcpu_fault, false);
+	bpf_program__set_autoattach(bpf->progs.offcpu_read_in, false);
+	bpf_program__set_autoload(bpf->progs.offcpu_fault, libbpf_find_vmlinux_btf_id("mm_filemap_fault", BPF_TRACE_RAW_TP) > 0);
+	bpf_program__set_autoload(bpf->progs.offcpu_read_in,
+			libbpf_find_vmlinux_btf_id("mm_filemap_add_to_page_cache", BPF_TRACE_RAW_TP) > 0);
+}
+
 static int load(struct sampler_offcpu *offcpu, const struct sampler_options *options)
 {
 	int n_cpus = libbpf_num_possible_cpus(), r;
@@ -202,6 +230,7 @@ static int load(struct sampler_offcpu *offcpu, const struct sampler_options *opt
 		memset(bpf->bss->target_bits, 0xff, sizeof(bpf->bss->target_bits));
 	bpf_program__set_autoattach(bpf->progs.offcpu_switch, false);
 	bpf_program__set_autoattach(bpf->progs.offcpu_waking, false);
+	prepare_faults(bpf);
 	r = bpf_map__set_max_entries(bpf->maps.ring, options->ring_bytes ? options->ring_bytes : collector_ring_bytes(n_cpus));
 	if (r >= 0)
 		r = bpf_map__set_max_entries(bpf->maps.target_pids, MAX_TARGETS);

@@ -16,6 +16,9 @@ struct stacks *stacks_free(struct stacks *stacks)
 	vec_deinit(&stacks->stacks);
 	vec_deinit(&stacks->frames);
 	vec_deinit(&stacks->samples);
+	for (size_t i = 0; i < stacks->objects.n; i++)
+		free(stacks->objects.at[i].name);
+	vec_deinit(&stacks->objects);
 	free(stacks);
 	return NULL;
 }
@@ -38,6 +41,31 @@ uint64_t stacks_kept(const struct stacks *stacks)
 uint64_t stacks_lost(const struct stacks *stacks)
 {
 	return stacks->lost_ring + stacks->lost_namespace + stacks->lost_storage + stacks->lost_frames;
+}
+
+static int compare_objects(const void *a, const void *b)
+{
+	const struct stacks_object *x = a, *y = b;
+
+	if (x->object != y->object)
+		return x->object < y->object ? -1 : 1;
+	return (x->device > y->device) - (x->device < y->device);
+}
+
+void stacks_sort_objects(struct stacks *stacks)
+{
+	if (stacks->objects.n)
+		qsort(stacks->objects.at, stacks->objects.n, sizeof(*stacks->objects.at), compare_objects);
+}
+
+const struct stacks_object *stacks_object(const struct stacks *stacks, const struct sample_wait *wait)
+{
+	const struct stacks_object key = { .object = wait->object, .device = wait->device };
+	bool has_name = wait->reason == SAMPLE_DISK || wait->reason == SAMPLE_FAULT || wait->reason == SAMPLE_NETWORK;
+
+	if (!has_name || !wait->object || !stacks->objects.n)
+		return NULL;
+	return bsearch(&key, stacks->objects.at, stacks->objects.n, sizeof(key), compare_objects);
 }
 
 const char *stacks_broken_reason(uint32_t verdict)

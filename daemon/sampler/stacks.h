@@ -36,11 +36,20 @@ struct stacks_sample {
 	char thread[SAMPLE_COMM_LENGTH];     /* terminated */
 };
 
+/* What a wait was about: a file by its path, a socket by its peer. */
+struct stacks_object {
+	uint64_t object;                     /* as in sample_wait */
+	uint32_t device;
+	uint32_t kind;                       /* enum sample_object_kind */
+	char *name;                          /* its bytes are a stranger's: any but 0 */
+};
+
 struct stacks {
 	VEC(struct process_id) processes;    /* each once */
 	VEC(struct stacks_stack) stacks;     /* each once by process, frames and verdict; one without frames has no samples */
 	VEC(uint64_t) frames;                /* those of the user may have SAMPLE_INTERRUPTED */
 	VEC(struct stacks_sample) samples;
+	VEC(struct stacks_object) objects;   /* of waits, those that have a name; sorted as stacks_object() wants them */
 
 	uint64_t start_wall_nsec;            /* of the window */
 	uint64_t duration_nsec;
@@ -74,6 +83,11 @@ uint64_t stacks_kept(const struct stacks *stacks);
 uint64_t stacks_lost(const struct stacks *stacks);
 /* Whether the sample is among `seen`. */
 bool stacks_is_counted(const struct stacks *stacks, const struct stacks_sample *sample);
+
+/* Sorts what was added to objects. */
+void stacks_sort_objects(struct stacks *stacks);
+/* What is known of the object of a wait, by its kind of wait; NULL: nothing. */
+const struct stacks_object *stacks_object(const struct stacks *stacks, const struct sample_wait *wait);
 
 /*
  * Why a stack with this verdict (enum sample_verdict) does not reach the start of its thread, in a few words for people;

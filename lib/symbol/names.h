@@ -35,7 +35,7 @@ enum {
 /* The answer for one asked offset: frames[first_frame ...), innermost first; n_frames 0: nothing has a name there. */
 struct names_location {
 	uint64_t offset;                     /* what was asked */
-	uint64_t address;                    /* the same as an address of the file (p_vaddr based); kernel, perf map: equal */
+	uint64_t address;                    /* the same as an address of the file (p_vaddr based); kernel, perf map: equal; SYMBOLIZER_DATA: of the variable */
 	uint32_t first_frame;
 	uint32_t n_frames;
 	uint32_t flags;                      /* NAMES_* */

@@ -24,6 +24,7 @@ struct symbol {
 struct elf_symbols {
 	const struct elf_image *image, *debug;
 	bool loaded;
+	bool is_data;                        /* variables instead of functions */
 	struct minidebug mini;
 	VEC(struct symbol) symbols;
 	size_t n_sorted;                     /* how many of them find() sees: stubs are added behind, then arranged with the rest */
@@ -87,6 +88,19 @@ static bool is_code(const struct elf_image *image, uint64_t address)
 	return false;
 }
 
+/* .bss is in memory, not in the file. */
+static bool is_variable(const struct elf_image *image, uint64_t address, uint64_t size)
+{
+	size_t n;
+	const struct elf_segment *segments = elf_image_segments(image, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (segments[i].type == PT_LOAD && (segments[i].flags & PF_W) && address >= segments[i].address &&
+		    address - segments[i].address < segments[i].memory_size)
+			return size && size <= segments[i].memory_size - (address - segments[i].address);
+	return false;
+}
+
 /*
  * Assemblers leave labels without type (_start of some C libraries, hand-written loops of OpenSSL); compilers leave
  * markers that name no code ($d, .L, annobin's).
@@ -105,6 +119,17 @@ static uint8_t rank_of(const Elf64_Sym *s)
 	return (uint8_t)((type == STT_NOTYPE ? 4 : type == STT_GNU_IFUNC ? 2 : 0) + (bind == STB_LOCAL ? 1 : 0));
 }
 
+static bool is_wanted(const struct elf_symbols *e, const Elf64_Sym *s, const char *name)
+{
+	unsigned kind = ELF64_ST_TYPE(s->st_info);
+
+	if (!name || !*name)
+		return false;
+	if (e->is_data)
+		return kind == STT_OBJECT && is_variable(e->image, s->st_value, s->st_size);
+	return (kind == STT_FUNC || kind == STT_GNU_IFUNC || (kind == STT_NOTYPE && is_label(name))) && is_code(e->image, s->st_value);
+}
+
 static int load_table(struct elf_symbols *e, const struct elf_image *image, uint32_t type)
 {
 	struct table table;
@@ -113,16 +138,13 @@ static int load_table(struct elf_symbols *e, const struct elf_image *image, uint
 		return 0;
 	for (size_t i = 1; i < table.n; i++) {
 		Elf64_Sym s = symbol_at(&table, i);
-		unsigned kind = ELF64_ST_TYPE(s.st_info);
 		const char *name;
 		struct symbol symbol;
 
 		if (s.st_shndx == SHN_UNDEF || s.st_shndx == SHN_ABS || s.st_shndx == SHN_COMMON)
 			continue;
-		if (kind != STT_FUNC && kind != STT_GNU_IFUNC && kind != STT_NOTYPE)
-			continue;
 		name = name_at(&table, s.st_name);
-		if (!name || !*name || (kind == STT_NOTYPE && !is_label(name)) || !is_code(e->image, s.st_value))
+		if (!is_wanted(e, &s, name))
 			continue;
 		symbol = (struct symbol){
 			.address = s.st_value, .name = name, .outer = NONE, .rank = rank_of(&s),
@@ -420,11 +442,13 @@ static int load(struct elf_symbols *e)
 		r = load_table(e, e->image, SHT_SYMTAB);
 	if (r >= 0)
 		r = load_table(e, e->image, SHT_DYNSYM);
-	if (r >= 0)
+	if (r >= 0 && !e->is_data)
 		r = load_mini(e);
 	if (r < 0)
 		return r;
 	arrange(e);
+	if (e->is_data)
+		return 0;
 	r = load_plt(e);
 	if (r < 0)
 		return r;
@@ -531,4 +555,27 @@ const char *resolve_elf_symbol(const struct resolver *resolver, uint64_t address
 		return NULL;
 	s = last_before(e, address);
 	return s && s->address == address && !s->plt ? s->name : NULL;
+}
+
+int resolve_elf_open_data(const struct elf_image *image, const struct elf_image *debug, struct resolver *ret)
+{
+	int r = resolve_elf_open(image, debug, ret);
+
+	if (r == 0)
+		((struct elf_symbols *)ret->state)->is_data = true;
+	return r;
+}
+
+bool resolve_elf_variable(const struct resolver *resolver, uint64_t address, uint64_t *ret_start)
+{
+	struct elf_symbols *e = resolver->state;
+	const struct symbol *s;
+
+	if (!e || load_once(e) < 0)
+		return false;
+	s = find(e, address);
+	if (!s)
+		return false;
+	*ret_start = s->address;
+	return true;
 }

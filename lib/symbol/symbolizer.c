@@ -26,6 +26,8 @@ struct symbolizer {
 	bool prepared;
 	struct resolver resolvers[MAX_RESOLVERS]; /* in the order they are asked */
 	size_t n_resolvers;
+	struct resolver data;                /* names variables; without ops: not opened yet, or there are none */
+	bool data_prepared;
 	struct resolver symbols;             /* the one of resolve_elf among them, which DWARF's asks, too; borrowed */
 };
 
@@ -38,6 +40,10 @@ static void forget_resolvers(struct symbolizer *s)
 	for (size_t i = 0; i < s->n_resolvers; i++)
 		s->resolvers[i].ops->free(s->resolvers[i].state);
 	s->n_resolvers = 0;
+	if (s->data.ops)
+		s->data.ops->free(s->data.state);
+	s->data = (struct resolver){ 0 };
+	s->data_prepared = false;
 	s->symbols = (struct resolver){ 0 };
 	s->prepared = false;
 }
@@ -352,6 +358,36 @@ static int resolve_one(struct symbolizer *s, uint64_t offset, struct names *name
 	return vec_push(&names->locations, location);
 }
 
+static int prepare_data(struct symbolizer *s)
+{
+	int r;
+
+	if (s->data_prepared)
+		return 0;
+	r = resolve_elf_open_data(s->image, s->debug, &s->data);
+	if (r >= 0)
+		s->data_prepared = true;
+	return r < 0 ? r : 0;
+}
+
+static int resolve_data(struct symbolizer *s, uint64_t offset, struct names *names)
+{
+	struct names_location location = { .offset = offset, .address = offset, .first_frame = (uint32_t)names->frames.n };
+	uint64_t address = offset & ~SYMBOLIZER_DATA;
+	int r;
+
+	r = prepare_data(s);
+	if (r < 0)
+		return r;
+	if (s->data.ops && resolve_elf_variable(&s->data, address, &location.address)) {
+		r = s->data.ops->resolve(s->data.state, address, names);
+		if (r < 0)
+			return r;
+	}
+	location.n_frames = (uint32_t)names->frames.n - location.first_frame;
+	return vec_push(&names->locations, location);
+}
+
 static int add_segments(const struct elf_image *image, struct names *names)
 {
 	size_t n;
@@ -383,7 +419,10 @@ int symbolizer_resolve(struct symbolizer *s, const uint64_t *offsets, size_t n, 
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {
-		r = resolve_one(s, offsets[i], names);
+		if (s->image && offsets[i] & SYMBOLIZER_DATA)
+			r = resolve_data(s, offsets[i], names);
+		else
+			r = resolve_one(s, offsets[i], names);
 		if (r < 0)
 			return r;
 	}

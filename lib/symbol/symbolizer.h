@@ -58,6 +58,13 @@ const struct elf_image *symbolizer_image(const struct symbolizer *symbolizer);
 const struct elf_image *symbolizer_debug_image(const struct symbolizer *symbolizer);
 
 /*
+ * In an offset: it is the address (p_vaddr based) of data, a variable of the program. ELF files only. Of such a place the
+ * one frame is the variable, and its address is where that begins; without a name it is what was asked. (Not a file
+ * offset, because .bss has none; offsets of files and addresses in a program are below 2^63.)
+ */
+#define SYMBOLIZER_DATA (UINT64_C(1) << 63)
+
+/*
  * Names n offsets, in order: each has its location, named or not. 0 or -errno.
  * An offset outside of every segment has address = offset and no frames.
  */

@@ -7,6 +7,7 @@
 #include "cgroup.h"
 #include "java_attach.h"
 #include "mappings.h"
+#include "mounts.h"
 #include "process.h"
 #include "sideband.h"
 
@@ -17,6 +18,24 @@ static int on_mapping(const struct mapping *mapping, void *userdata)
 	if (mapping->start >= mapping->end || strlen(mapping->path) > *(size_t *)userdata)
 		abort();
 	return 0;
+}
+
+static void read_mounts(const char *text, size_t size)
+{
+	struct mounts mounts;
+	char path[64];
+
+	if (mounts_parse(text, size, &mounts) < 0)
+		return;
+	for (size_t i = 0; i < mounts.all.n; i++) {
+		const struct mount *mount = &mounts.all.at[i];
+
+		if (strlen(mount->root) > size || strlen(mount->point) > size || mount->root[0] != '/' || mount->point[0] != '/')
+			abort();
+		if (mounts_path(&mounts, mount->device, "/a/b", path, sizeof(path)) && path[0] != '/')
+			abort();
+	}
+	mounts_deinit(&mounts);
 }
 
 static void read_sideband(const uint8_t *data, size_t size)
@@ -53,6 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		cgroup_deinit(&cgroup);
 	}
+	read_mounts(text, size);
 	mappings_parse(text, size, on_mapping, &size);
 	free(text);
 	return 0;

@@ -6,6 +6,8 @@
 struct sample_key sample_key = {};
 struct sample_value sample_value = {};
 struct sample_stack sample_stack = {};
+struct sample_object_key sample_object_key = {};
+struct sample_object sample_object = {};
 struct life_event life_event = {};
 struct block_io_key block_io_key = {};
 struct block_io_value block_io_value = {};

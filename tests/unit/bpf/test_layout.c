@@ -69,6 +69,12 @@ START_TEST(samples_look_the_same_from_both_sides)
 			MEMBER(sample_stack, n_user), MEMBER(sample_stack, loose), MEMBER(sample_stack, verdict),
 			MEMBER(sample_stack, n_elided), MEMBER(sample_stack, zero), MEMBER(sample_stack, loose_nsec),
 			MEMBER(sample_stack, thread));
+	COMPARE(btf, sample_object_key, MEMBER(sample_object_key, object), MEMBER(sample_object_key, device),
+			MEMBER(sample_object_key, zero));
+	COMPARE(btf, sample_object, MEMBER(sample_object, kind), MEMBER(sample_object, window), MEMBER(sample_object, flags),
+			MEMBER(sample_object, device), MEMBER(sample_object, family), MEMBER(sample_object, peer_port),
+			MEMBER(sample_object, own_port), MEMBER(sample_object, path_size), MEMBER(sample_object, peer),
+			MEMBER(sample_object, path));
 	btf__free(btf);
 }
 END_TEST

@@ -38,7 +38,8 @@ END_TEST
 
 START_TEST(keys_of_the_daemon_are_not_for_strangers)
 {
-	static const char *const ours[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason", "source", "idle" };
+	static const char *const ours[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason", "source", "idle",
+		"by", "holder", "file", "peer", "lock" };
 	struct labels labels = { 0 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
