@@ -39,6 +39,71 @@ START_TEST(without_debug_information_functions_have_their_symbols_names)
 }
 END_TEST
 
+/* "name+offset", "?" */
+static void expect_variable(const char *file, uint64_t address, const char *wanted)
+{
+	uint64_t offset = SYMBOLIZER_DATA | address;
+	_cleanup_close_ int fd = open_file(file);
+	char found[256] = "?";
+	struct symbolizer *s;
+	struct names *names;
+
+	ck_assert_int_eq(symbolizer_open(SYMBOLIZER_ELF, fd, &s), 0);
+	ck_assert_int_eq(symbolizer_resolve(s, &offset, 1, &names), 0);
+	ck_assert_uint_eq(names->locations.n, 1);
+	ck_assert_uint_eq(names->locations.at[0].offset, offset);
+	if (names->locations.at[0].n_frames)
+		snprintf(found, sizeof(found), "%s+%d", text(names, frame_at(names, 0, 0)->name), (int)(address - names->locations.at[0].address));
+	else
+		ck_assert_uint_eq(names->locations.at[0].address, offset);
+	ck_assert_msg(!strcmp(found, wanted), "%#" PRIx64 " of %s is %s, not %s", address, file, found, wanted);
+	names_free(names);
+	symbolizer_free(s);
+}
+
+START_TEST(variables_are_named_by_their_symbols)
+{
+	static const char program[] = "static int zeros[100], ones[4] = { 1 }; __thread int own = 1; extern const int fixed; const int fixed = 4;\n"
+				      "int table[8] = { 7 }; extern __typeof__(table) _again __attribute__((alias(\"table\")));\n"
+				      "int main(int n, char **v) { own += n; return zeros[n]++ + ones[n & 3]++ + table[n & 7]++ + fixed + own; }\n";
+	static const char *const ways[] = { "-fpie -pie", "-fno-pie -no-pie", "-fPIC -shared" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		uint64_t zeros, ones, table;
+
+		scratch_begin();
+		write_file("p.c", program);
+		ck_assert(run("gcc -O0 %s p.c -o program && strip -s program -o stripped", ways[i]));
+		zeros = address_of("program", "zeros");
+		ones = address_of("program", "ones");
+		table = address_of("program", "table");
+		expect_variable("program", zeros, "zeros+0");
+		expect_variable("program", zeros + 399, "zeros+399");
+		expect_variable("program", zeros - (UINT64_C(1) << 40), "?");
+		expect_variable("program", ones + 4, "ones+4");
+		expect_variable("program", table + 8, "table+8");
+		/* Code; what cannot be written; an offset in the storage of each thread; far behind all. */
+		expect_variable("program", address_of("program", "main"), "?");
+		expect_variable("program", address_of("program", "fixed"), "?");
+		expect_variable("program", address_of("program", "own"), "?");
+		expect_variable("program", zeros + (1 << 20), "?");
+		expect_variable("stripped", zeros, "?");
+		expect_variable("stripped", table + 8, i == 2 ? "table+8" : "?");
+		scratch_end();
+	}
+}
+END_TEST
+
+START_TEST(variables_of_cpp_are_told_demangled)
+{
+	scratch_begin();
+	write_file("p.cc", "namespace a { struct B { static int count; }; int B::count = 1; }\nint main(int n, char **) { return a::B::count += n; }\n");
+	ck_assert(run("g++ -O0 p.cc -o program"));
+	expect_variable("program", address_of("program", "_ZN1a1B5countE"), "a::B::count+0");
+	scratch_end();
+}
+END_TEST
+
 START_TEST(a_stripped_library_has_the_names_it_exports)
 {
 	uint64_t address;
@@ -180,6 +245,7 @@ START_TEST(the_vdso_has_names)
 END_TEST
 
 UNIT_TESTS("resolve_elf", without_debug_information_functions_have_their_symbols_names, a_stripped_library_has_the_names_it_exports,
+	   variables_are_named_by_their_symbols, variables_of_cpp_are_told_demangled,
 	   mini_debug_information_names_a_stripped_program, mini_debug_information_that_is_a_bomb_is_left_out,
 	   stubs_are_named_by_what_they_lead_to, stubs_of_mangled_functions_are_told_demangled,
 	   of_symbols_at_one_address_the_choice_is_the_best_for_people, the_vdso_has_names)
