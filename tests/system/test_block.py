@@ -223,7 +223,11 @@ def nothing_is_attached_without_a_target_or_between_windows():
         seen.add(attached(daemon))
         time.sleep(0.1)
     note(f"tracing links: {without} without a target, {sorted(seen)} with one")
-    check_equal(seen, {without, without + 2}, "links in and between windows")
+    # Two for switches; those that tell which file a page fault is about are not in every kernel.
+    with open("/proc/kallsyms") as f:
+        symbols = set(f.read().split())
+    n_of_pages = sum(f"__traceiter_mm_filemap_{name}" in symbols for name in ("fault", "add_to_page_cache"))
+    check_equal(seen, {without, without + 2 + n_of_pages}, "links in and between windows")
 
 
 @test
