@@ -588,7 +588,7 @@ static __always_inline int looks_for(struct address_space *mapping, bool is_faul
 	return 0;
 }
 
-/* Of a page that is not there, or is not mapped at least; Linux 6.12. */
+/* Of a page that is not there, or is not mapped at least. Not in Linux 6.1. */
 SEC("tp_btf/mm_filemap_fault")
 int BPF_PROG(offcpu_fault, struct address_space *mapping)
 {

@@ -70,6 +70,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	symbolizer_add_supplement(s, fd);
 	if (symbolizer_resolve(s, offsets, n, &names) == 0)
 		names_free(names);
+	/* The same numbers as addresses of variables. */
+	for (size_t i = 0; i < n; i++)
+		offsets[i] |= SYMBOLIZER_DATA;
+	if (symbolizer_resolve(s, offsets, n, &names) == 0)
+		names_free(names);
 	symbolizer_free(s);
 	return 0;
 }
