@@ -65,8 +65,10 @@ def expected(thread, program):
 
 @test_each(["c-objects-pie", "c-objects-nopie", "c-objects-stripped"])
 def waits_say_what_they_are_about(program):
-    target = Target(program, 7)
-    time.sleep(1.5)
+    target = Target(program, 8)
+    # It writes its files first.
+    wait_for(lambda: len(os.listdir(f"/proc/{target.pid}/task")) > 14, "its threads", 30)
+    time.sleep(0.5)
     profiles = once(target.pid, "block", "mutex", "wall")
     threads = target.truth()["threads"]
     check(len(threads) >= 14, "threads are missing")
