@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "clock.h"
+#include "futex_wait.h"
 #include "image.h"
+#include "lock_owners.h"
 #include "process.h"
 #include "sampler.h"
 #include "stacks.h"
@@ -24,6 +26,7 @@ struct capture *capture_free(struct capture *capture)
 	for (size_t i = 0; i < capture->neighbours.n; i++)
 		free(capture->neighbours.at[i].service);
 	vec_deinit(&capture->neighbours);
+	deadlocks_deinit(&capture->deadlocks);
 	stacks_free(capture->stacks);
 	free(capture);
 	return NULL;
@@ -51,6 +54,8 @@ static int find_images(struct capture *capture, struct targets *targets)
 	}
 	return 0;
 }
+
+/* --- Who had the CPU --- */
 
 /* A machine on which more processes had the CPUs of targets in one window is no quieter for their names. */
 enum { MOST_NEIGHBOURS = 4096 };
@@ -110,6 +115,46 @@ const char *capture_neighbour(const struct capture *capture, uint32_t pid)
 	return found->service ? found->service : "other";
 }
 
+/* --- Deadlocks --- */
+
+/* A number may belong to another process by now. */
+static bool is_still(int proc, const struct process_id *process)
+{
+	struct process_stat stat;
+
+	return process_read_stat(proc, process->pid, &stat) == 0 && stat.start_ticks == process->start_nsec / NSEC_PER_TICK;
+}
+
+static void ask_owners(const struct process_id *process, const uint64_t *locks, size_t n, uint32_t *ret_owners, void *userdata)
+{
+	const int *proc = userdata;
+
+	/* What could not be read in time is as good as not known. */
+	if (is_still(*proc, process))
+		(void)lock_owners_read(process_living_thread(*proc, process->pid), locks, n, ret_owners);
+}
+
+static int ask_wait(const struct process_id *process, uint32_t tid, struct futex_wait *ret, void *userdata)
+{
+	const int *proc = userdata;
+
+	return futex_wait_read(*proc, process->pid, tid, ret);
+}
+
+/* What cannot be looked for now is found in a later window, if it is one: no reason to lose this one. */
+static void find_deadlocks(struct capture *capture)
+{
+	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const struct deadlocks_looks looks = { .owners = ask_owners, .wait = ask_wait, .userdata = &proc };
+
+	if (proc >= 0 && deadlocks_find(capture->stacks, &looks, &capture->deadlocks) >= 0)
+		return;
+	deadlocks_deinit(&capture->deadlocks);
+	capture->deadlocks.has_looked = false;
+}
+
+/* --- What ran --- */
+
 /* For how a thread is asked how long it lived. */
 struct life {
 	int proc;
@@ -162,6 +207,9 @@ int capture_window(struct sampler *sampler, struct targets *targets, const struc
 	if (r < 0)
 		return r;
 	capture->end_nsec = clock_monotonic_nsec();
+	/* Soon: the waits of the window are compared with what is so now. */
+	if (capture->kind == PROFILE_BLOCK)
+		find_deadlocks(capture);
 	r = request->ran ? add_ran(capture, request) : 0;
 	if (r < 0)
 		return r;
@@ -176,6 +224,32 @@ int capture_window(struct sampler *sampler, struct targets *targets, const struc
 		return r;
 	*ret = TAKE(capture);
 	return 0;
+}
+
+/* What is told beside the samples. */
+static void select_locks(struct capture *capture, bool (*keep)(const struct image *image, const void *userdata), const void *userdata)
+{
+	struct deadlocks *deadlocks = &capture->deadlocks;
+	struct locks *locks = &capture->stacks->locks;
+	size_t n = 0;
+
+	for (size_t i = 0; i < deadlocks->circles.n; i++) {
+		if (keep(capture->images.at[deadlocks->circles.at[i].process], userdata))
+			deadlocks->circles.at[n++] = deadlocks->circles.at[i];
+		else
+			deadlock_deinit(&deadlocks->circles.at[i]);
+	}
+	deadlocks->circles.n = n;
+	n = 0;
+	for (size_t i = 0; i < locks->longest.n; i++)
+		if (keep(capture->images.at[locks->longest.at[i].process], userdata))
+			locks->longest.at[n++] = locks->longest.at[i];
+	locks->longest.n = n;
+	n = 0;
+	for (size_t i = 0; i < locks->processes.n; i++)
+		if (keep(capture->images.at[locks->processes.at[i].process], userdata))
+			locks->processes.at[n++] = locks->processes.at[i];
+	locks->processes.n = n;
 }
 
 void capture_select(struct capture *capture, bool (*keep)(const struct image *image, const void *userdata),
@@ -199,5 +273,6 @@ void capture_select(struct capture *capture, bool (*keep)(const struct image *im
 		stacks->verdicts[stack->verdict] -= MIN(stacks->verdicts[stack->verdict], sample->count);
 	}
 	stacks->samples.n = n;
+	select_locks(capture, keep, userdata);
 	capture->is_selected = true;
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "cleanup.h"
+#include "deadlocks.h"
 #include "profile_kind.h"
 #include "vec.h"
 
@@ -42,6 +43,7 @@ struct capture {
 	uint32_t kinds;                      /* of the files to make of it, as bits: capture_kind_bit() */
 	const char *trigger;                 /* static: "" for the schedule, "background" */
 	struct stacks *stacks;
+	struct deadlocks deadlocks;          /* of a window of waits */
 	VEC(struct image *) images;          /* of stacks->processes, in that order; NULL: nothing is known of it */
 	VEC(struct capture_neighbour) neighbours; /* of samples with SAMPLE_RUNQUEUE, by pid */
 	uint64_t begun_nsec;                 /* CLOCK_MONOTONIC; windows of which it is equal began as one */

@@ -12,6 +12,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "collector.h"
+#include "locks.h"
 #include "log.h"
 #include "objects.h"
 #include "offcpu.skel.h"
@@ -117,7 +118,9 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 	r = collector_turn(offcpu->collector, 1, &stacks);
 	if (r < 0)
 		return r;
-	r = waits_spread(stacks);
+	r = locks_find(stacks, &stacks->locks);
+	if (r >= 0)
+		r = waits_spread(stacks);
 	if (r >= 0)
 		r = objects_read(bpf_map__fd(offcpu->bpf->maps.objects), stacks);
 	if (r < 0) {

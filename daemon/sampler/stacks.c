@@ -19,6 +19,7 @@ struct stacks *stacks_free(struct stacks *stacks)
 	for (size_t i = 0; i < stacks->objects.n; i++)
 		free(stacks->objects.at[i].name);
 	vec_deinit(&stacks->objects);
+	locks_deinit(&stacks->locks);
 	free(stacks);
 	return NULL;
 }

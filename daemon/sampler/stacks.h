@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "location.h"
+#include "locks.h"
 #include "sample.h"
 #include "vec.h"
 
@@ -71,6 +72,7 @@ struct stacks {
 	uint64_t stack_lost_nsec;            /* of samples whose stack is SAMPLE_STACK_LOST, as they are told */
 	uint64_t lost_others;                /* waits that are told without who ended them: its stack was lost */
 	uint64_t short_waits, short_nsec;    /* below the least length that is told: not seen */
+	struct locks locks;                  /* that were waited for */
 	bool has_ran;                        /* wall_add() was here: samples with SAMPLE_RAN are another sampler's */
 };
 
