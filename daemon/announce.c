@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "cleanup.h"
+#include "deadlock_text.h"
 #include "press.h"
 #include "top.h"
 
@@ -33,6 +35,22 @@ void announce_result(const struct press_result *result, FILE *f)
 		if (!told && result->files.at[i].path && result->files.at[i].n_samples) {
 			told = true;
 			fprintf(f, "    open it with: go tool pprof -http=: %s\n", result->files.at[i].path);
+		}
+	}
+	fflush(f);
+}
+
+void announce_deadlocks(const struct press_result *result, FILE *f)
+{
+	for (size_t i = 0; i < result->deadlocks.n; i++) {
+		const struct deadlock_text *text = &result->deadlocks.at[i];
+		_cleanup_free_ char *head = deadlock_text_head(text);
+
+		fprintf(f, "%s\n", head ? head : "deadlock");
+		for (size_t k = 0; k < text->waits.n; k++) {
+			_cleanup_free_ char *line = deadlock_text_line(&text->waits.at[k], false);
+
+			fprintf(f, "    %s\n", line ? line : "");
 		}
 	}
 	fflush(f);

@@ -7,3 +7,5 @@ struct press_result;
 
 /* For each file its path, how much is in it and its largest functions; once a run, how to open one. */
 void announce_result(const struct press_result *result, FILE *f);
+/* Deadlocks that were found, with the application's part of the stacks. */
+void announce_deadlocks(const struct press_result *result, FILE *f);

@@ -20,6 +20,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "config.h"
+#include "deadlock_news.h"
 #include "diag.h"
 #include "governor.h"
 #include "java_maps.h"
@@ -61,6 +62,7 @@ struct manager {
 	struct metrics *metrics;
 	struct block_io *block_io;           /* NULL: not wanted, or not to be had */
 	bool block_io_has_failed;            /* and that was told */
+	struct deadlock_news *deadlock_news;
 	struct own_cost own_cost;
 	struct governor governor;
 	uint64_t governed_nsec, governed_cpu_nsec; /* when it was asked last, and our cost until then */
@@ -140,6 +142,7 @@ static void on_pressed(const struct press_result *result, void *userdata)
 		else
 			complain(manager, file);
 	}
+	deadlock_news_add(manager->deadlock_news, result);
 	if (manager->options->announce)
 		announce_result(result, stdout);
 	update_status(manager);
@@ -663,8 +666,9 @@ int manager_new(const struct options *options, struct config *config, struct man
 	manager->config = config;
 	map_init(&manager->in_depth, sizeof(uint32_t), 0);
 	manager->metrics = metrics_new();
+	manager->deadlock_news = deadlock_news_new();
 	manager->first_config = config;
-	code = manager->metrics ? start(manager) : EX_OSERR;
+	code = manager->metrics && manager->deadlock_news ? start(manager) : EX_OSERR;
 	if (code) {
 		/* The caller keeps its config. */
 		manager->first_config = manager->config = NULL;
@@ -691,6 +695,7 @@ struct manager *manager_free(struct manager *manager)
 	sd_event_source_disable_unref(manager->metrics_timer);
 	runtime_close(manager->runtime);
 	metrics_free(manager->metrics);
+	deadlock_news_free(manager->deadlock_news);
 	map_deinit(&manager->in_depth);
 	if (manager->config != manager->first_config)
 		config_free(manager->config);

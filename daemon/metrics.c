@@ -13,9 +13,16 @@
 #include "sample.h"
 #include "stacks.h"
 #include "strtab.h"
+#include "vec.h"
 
 /* Services that show a gauge of their own; the rest goes without, so that a hostile host cannot grow us. */
 static const size_t max_services = 256;
+
+/* One with a deadlock, now or before. */
+struct deadlocked {
+	char *service;
+	uint64_t n;                          /* circles in the last window of waits */
+};
 
 /* Upper bounds of the histogram of how long naming and building takes, in seconds. */
 static const double symbolize_bounds[] = { 0.01, 0.05, 0.1, 0.5, 1, 5, 30 };
@@ -54,6 +61,7 @@ struct metrics {
 	uint64_t n_windows;
 	struct press_result last;            /* only its statistics */
 	struct strtab *service_names;
+	VEC(struct deadlocked) deadlocked;   /* at most max_services */
 	struct map services;                 /* string number -> struct service */
 };
 
@@ -72,6 +80,9 @@ struct metrics *metrics_free(struct metrics *metrics)
 	vec_deinit(&metrics->waiters);
 	strtab_free(metrics->service_names);
 	map_deinit(&metrics->services);
+	for (size_t i = 0; i < metrics->deadlocked.n; i++)
+		free(metrics->deadlocked.at[i].service);
+	vec_deinit(&metrics->deadlocked);
 	free(metrics);
 	return NULL;
 }
@@ -250,12 +261,42 @@ static int add_files(struct metrics *metrics, const struct press_result *result)
 	return 0;
 }
 
+static struct deadlocked *find_deadlocked(struct metrics *metrics, const char *service)
+{
+	struct deadlocked fresh = { 0 };
+
+	for (size_t i = 0; i < metrics->deadlocked.n; i++)
+		if (!strcmp(metrics->deadlocked.at[i].service, service))
+			return &metrics->deadlocked.at[i];
+	fresh.service = metrics->deadlocked.n < max_services ? strdup(service) : NULL;
+	if (!fresh.service || vec_push(&metrics->deadlocked, fresh) < 0) {
+		free(fresh.service);
+		return NULL;
+	}
+	return &metrics->deadlocked.at[metrics->deadlocked.n - 1];
+}
+
+static void add_deadlocks(struct metrics *metrics, const struct press_result *result)
+{
+	if (!result->has_looked_for_deadlocks)
+		return;
+	for (size_t i = 0; i < metrics->deadlocked.n; i++)
+		metrics->deadlocked.at[i].n = 0;
+	for (size_t i = 0; i < result->deadlocks.n; i++) {
+		struct deadlocked *deadlocked = find_deadlocked(metrics, result->deadlocks.at[i].service);
+
+		if (deadlocked)
+			deadlocked->n++;
+	}
+}
+
 int metrics_add_result(struct metrics *metrics, const struct press_result *result)
 {
 	struct kind_totals *kind = &metrics->kinds[result->kind];
 
 	metrics->last = *result;
 	metrics->n_windows += is_cpu_window(result);
+	add_deadlocks(metrics, result);
 	if (result->duration_nsec) {
 		kind->seen += result->seen;
 		kind->lost_ring += result->lost_ring;
@@ -453,6 +494,16 @@ static void print_waiters(const struct metrics *metrics, FILE *f)
 
 		for (size_t j = 0; j < sum->devices.n; j++)
 			waited(f, "tsiot_io_wait_seconds_total", sum, "device", sum->devices.at[j].name, sum->devices.at[j].nsec);
+	}
+}
+
+static void print_deadlocks(const struct metrics *metrics, FILE *f)
+{
+	family(f, "tsprofd_deadlocks", "gauge", "Circles of threads that wait for each other, at the end of the last window of waits.");
+	for (size_t i = 0; i < metrics->deadlocked.n; i++) {
+		fputs("tsprofd_deadlocks{service=\"", f);
+		label_value(f, metrics->deadlocked.at[i].service);
+		fprintf(f, "\"} %llu\n", (unsigned long long)metrics->deadlocked.at[i].n);
 	}
 }
 
@@ -678,6 +729,7 @@ void metrics_print(const struct metrics *metrics, const struct metrics_now *now,
 	print_stacks(metrics, f);
 	print_waits(metrics, f);
 	print_waiters(metrics, f);
+	print_deadlocks(metrics, f);
 	print_symbols(metrics, f);
 	print_storage(metrics, f);
 	print_targets(&now->targets, f);

@@ -81,6 +81,7 @@ static void tell_missing(const struct once *once, const struct press_result *res
 static void on_pressed(const struct press_result *result, void *userdata)
 {
 	struct once *once = userdata;
+	FILE *f = once->is_quiet || once->wanted->command ? stderr : stdout;
 
 	for (size_t i = 0; i < result->files.n; i++)
 		once->failed |= !result->files.at[i].path;
@@ -89,7 +90,8 @@ static void on_pressed(const struct press_result *result, void *userdata)
 		once->failed = true;
 	}
 	tell_missing(once, result);
-	announce_result(result, once->is_quiet || once->wanted->command ? stderr : stdout);
+	announce_result(result, f);
+	announce_deadlocks(result, f);
 	if (result->seen != result->kept)
 		log_print(LOG_WARNING, "%llu of %llu samples were lost.", (unsigned long long)(result->seen - result->kept),
 				(unsigned long long)result->seen);

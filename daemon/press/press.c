@@ -99,6 +99,9 @@ static void result_deinit(struct press_result *result)
 	}
 	vec_deinit(&result->files);
 	service_waits_deinit(&result->waits);
+	for (size_t i = 0; i < result->deadlocks.n; i++)
+		deadlock_text_deinit(&result->deadlocks.at[i]);
+	vec_deinit(&result->deadlocks);
 }
 
 static void output_deinit(struct press_output *output)
@@ -240,6 +243,53 @@ static void add_window_comments(struct profile *profile, enum profile_kind kind,
 			(double)capture->facts.own_cpu_nsec / NSEC_PER_SEC);
 }
 
+static void add_lock_comment(struct profile *profile, const struct capture *capture, const struct lock *lock)
+{
+	char owners[LOCKS_MAX_OWNERS * 12] = "";
+	size_t length = 0, n_named = MIN(lock->n_owners, (uint32_t)LOCKS_MAX_OWNERS);
+
+	for (size_t i = 0; i < n_named; i++)
+		length += (size_t)snprintf(owners + length, sizeof(owners) - length, "%s%u", i ? ", " : "", lock->owners[i]);
+	profile_add_comment_format(profile, "lock 0x%llx of process %u: %.6f s in %llu waits of %u threads, longest %.6f s; owners seen: %u%s%s%s%s",
+			(unsigned long long)lock->address, capture->stacks->processes.at[lock->process].pid, (double)lock->nsec / NSEC_PER_SEC,
+			(unsigned long long)lock->waits, lock->n_threads, (double)lock->longest_nsec / NSEC_PER_SEC, lock->n_owners,
+			n_named ? " (" : "", owners, lock->n_owners > n_named ? ", ..." : "", n_named ? ")" : "");
+}
+
+static void add_lock_comments(struct profile *profile, const struct capture *capture, const struct service_profile *service)
+{
+	if (!service->n_locks)
+		return;
+	profile_add_comment_format(profile, "locks waited for: %llu, %.6f s; those with the most time:", (unsigned long long)service->n_locks,
+			(double)service->locks_nsec / NSEC_PER_SEC);
+	for (size_t i = 0; i < service->locks.n; i++)
+		add_lock_comment(profile, capture, &service->locks.at[i]);
+}
+
+static void add_deadlock_comments(struct profile *profile, const struct capture *capture, const struct service_profile *service)
+{
+	const struct deadlocks *deadlocks = &capture->deadlocks;
+
+	for (size_t i = 0; i < service->deadlocks.n; i++) {
+		const struct deadlock_text *text = service->deadlocks.at[i];
+		_cleanup_free_ char *head = deadlock_text_head(text);
+
+		if (head)
+			profile_add_comment_format(profile, "%s", head);
+		for (size_t k = 0; k < text->waits.n; k++) {
+			_cleanup_free_ char *line = deadlock_text_line(&text->waits.at[k], true);
+
+			if (line)
+				profile_add_comment_format(profile, "%s", line);
+		}
+	}
+	if (!deadlocks->has_looked)
+		profile_add_comment_format(profile, "deadlocks: not looked for, the window is too short or the machine had no room");
+	else if (deadlocks->n_left_out)
+		profile_add_comment_format(profile, "deadlocks: %llu waits or circles of all targets were not looked at: too many",
+				(unsigned long long)deadlocks->n_left_out);
+}
+
 static void add_comments(const struct press *press, const struct capture *capture, struct service_profile *service)
 {
 	struct profile *profile = service->profile;
@@ -260,6 +310,10 @@ static void add_comments(const struct press *press, const struct capture *captur
 				(unsigned long long)service->n_idle, (double)service->idle_nsec / NSEC_PER_SEC,
 				percent(service->idle_nsec, service->nsec));
 	add_window_comments(profile, service->kind, capture);
+	if (service->kind != PROFILE_MUTEX)
+		return;
+	add_deadlock_comments(profile, capture, service);
+	add_lock_comments(profile, capture, service);
 }
 
 /* Files */
@@ -561,6 +615,15 @@ static void add_waits(const struct press *press, const struct capture *capture, 
 	device_names_deinit(&names);
 }
 
+/* They outlive the profiles. */
+static void take_deadlocks(const struct capture *capture, struct service_profiles *services, struct press_result *result)
+{
+	result->has_looked_for_deadlocks = capture->deadlocks.has_looked;
+	result->deadlocks.at = TAKE(services->deadlocks.at);
+	result->deadlocks.n = services->deadlocks.n;
+	services->deadlocks.n = 0;
+}
+
 static void press_capture(struct press *press, const struct capture *capture, struct press_result *result)
 {
 	struct service_profiles services = { 0 };
@@ -581,6 +644,7 @@ static void press_capture(struct press *press, const struct capture *capture, st
 		/* Who waited for no lock has no file that says so. */
 		if (services.profiles.at[i].profile->samples.n || max_services == PROFILE_BUILDER_TOGETHER)
 			press_service(press, capture, &services.profiles.at[i], result);
+	take_deadlocks(capture, &services, result);
 	service_profiles_deinit(&services);
 	result->latency_nsec = clock_monotonic_nsec() - capture->end_nsec;
 	if (clock_monotonic_nsec() - press->last_vacuum_nsec >= vacuum_every_nsec)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "deadlock_text.h"
 #include "names_cache.h"
 #include "sample.h"
 #include "service_waits.h"
@@ -54,6 +55,8 @@ struct press_file {
 struct press_result {
 	enum profile_kind kind;              /* of the window's sampler */
 	VEC(struct press_file) files;
+	VEC(struct deadlock_text) deadlocks; /* at the window's end */
+	bool has_looked_for_deadlocks;
 	int error;                           /* -errno: the whole capture came to nothing */
 	uint64_t duration_nsec;              /* of the window; 0 when this is only about files kept for later */
 	uint64_t seen, kept, lost_ring, lost_namespace, lost_storage, lost_frames; /* of the window */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "hash.h"
 #include "idle.h"
 #include "image.h"
 #include "machinery.h"
@@ -111,8 +112,13 @@ void service_profiles_deinit(struct service_profiles *profiles)
 	for (size_t i = 0; i < profiles->profiles.n; i++) {
 		free(profiles->profiles.at[i].service);
 		profile_free(profiles->profiles.at[i].profile);
+		vec_deinit(&profiles->profiles.at[i].locks);
+		vec_deinit(&profiles->profiles.at[i].deadlocks);
 	}
 	vec_deinit(&profiles->profiles);
+	for (size_t i = 0; i < profiles->deadlocks.n; i++)
+		deadlock_text_deinit(&profiles->deadlocks.at[i]);
+	vec_deinit(&profiles->deadlocks);
 }
 
 /* Where frames come from */
@@ -330,13 +336,18 @@ static int find_idle(const struct builder *b)
 /* Whose samples they are */
 
 /* A program that nothing is known of lived and died between two looks; the name of its thread is all there is. */
-static const char *service_name(const struct builder *b, const struct stacks_sample *sample)
+static const char *service_of(const struct builder *b, uint32_t process, const char *thread)
 {
-	const struct image *image = b->capture->images.at[b->stacks->stacks.at[sample->stack].process];
+	const struct image *image = b->capture->images.at[process];
 
 	if (image)
 		return image->service;
-	return sample->thread[0] ? sample->thread : "unknown";
+	return thread[0] ? thread : "unknown";
+}
+
+static const char *service_name(const struct builder *b, const struct stacks_sample *sample)
+{
+	return service_of(b, b->stacks->stacks.at[sample->stack].process, sample->thread);
 }
 
 static int find_group(struct builder *b, const char *service, struct group **ret)
@@ -1067,6 +1078,179 @@ static int add_samples(struct builder *b, struct service_profiles *profiles)
 	return MIN(r, 0);
 }
 
+/* What is told of locks */
+
+/* The mutex profile of who has samples in this window; NULL: there is none. */
+static int find_mutex_profile(struct builder *b, struct service_profiles *profiles, const char *service, struct service_profile **ret)
+{
+	struct group *group;
+	int r;
+
+	*ret = NULL;
+	if (!(b->capture->kinds & capture_kind_bit(PROFILE_MUTEX)))
+		return 0;
+	r = find_group(b, service, &group);
+	if (r >= 0 && group->count)
+		*ret = &profiles->profiles.at[group->profile + (uint32_t)__builtin_popcount(b->capture->kinds & (capture_kind_bit(PROFILE_MUTEX) - 1))];
+	return r;
+}
+
+static int add_locks(struct builder *b, struct service_profiles *profiles)
+{
+	const struct locks *locks = &b->stacks->locks;
+	struct service_profile *out;
+	int r = 0;
+
+	/* Most time first, of all services. */
+	for (size_t i = 0; i < locks->longest.n && r >= 0; i++) {
+		const struct lock *lock = &locks->longest.at[i];
+
+		r = find_mutex_profile(b, profiles, service_of(b, lock->process, lock->thread), &out);
+		if (r >= 0 && out && out->locks.n < LOCKS_MAX_SHOWN)
+			r = vec_push(&out->locks, *lock);
+	}
+	for (size_t i = 0; i < locks->processes.n && r >= 0; i++) {
+		const struct locks_process *process = &locks->processes.at[i];
+
+		r = find_mutex_profile(b, profiles, service_of(b, process->process, process->thread), &out);
+		if (r >= 0 && out) {
+			out->n_locks += process->n;
+			out->locks_nsec += process->nsec;
+		}
+	}
+	return r;
+}
+
+/* Where the waiting itself is done, and threads begin: in every stack of every lock. */
+static bool is_of_system(const struct builder *b, const struct place *place)
+{
+	static const char *const files[] = { "libc.so", "libc-2", "libpthread", "ld-linux", "ld-musl" };
+	const struct image_mapping *mapping = b->origins.at[place->origin].mapping;
+
+	if (place->offset >= kernel_start)
+		return true;
+	for (size_t i = 0; mapping && mapping->binary && i < sizeof(files) / sizeof(files[0]); i++)
+		if (!strncmp(base_name(mapping->binary->path), files[i], strlen(files[i])))
+			return true;
+	return false;
+}
+
+static int describe_place(const struct builder *b, const struct place *place, struct deadlock_text_stack *ret)
+{
+	const struct origin *origin = &b->origins.at[place->origin];
+	const struct names_cache_name name = name_of(b, place);
+	char bare[PATH_MAX + 32];
+	int r = 0;
+
+	for (uint32_t i = 0; i < name.n_frames && r >= 0; i++)
+		r = deadlock_text_add_frame(ret, strtab_get(name.strings, name.frames[i].name, NULL));
+	if (name.n_frames)
+		return r;
+	snprintf(bare, sizeof(bare), "%s+0x%llx", origin->title, (unsigned long long)name.address);
+	return deadlock_text_add_frame(ret, origin->is_jit ? origin->title : bare);
+}
+
+/* All of a stack, or what is the application's of it; all of it, too, where nothing is (libc may be part of the program). */
+static int describe_stack(const struct builder *b, const struct stacks_stack *stack, size_t max_frames, struct deadlock_text_stack *ret)
+{
+	size_t n = (size_t)stack->n_kernel + stack->n_user, n_told = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < n && r >= 0 && n_told < max_frames; i++) {
+		const struct place *place = &b->places[stack->first_frame + i];
+
+		if (max_frames != SIZE_MAX && is_of_system(b, place))
+			continue;
+		r = describe_place(b, place, ret);
+		n_told++;
+	}
+	for (size_t i = stack->n_kernel; i < n && r >= 0 && !n_told && i < stack->n_kernel + max_frames; i++)
+		r = describe_place(b, &b->places[stack->first_frame + i], ret);
+	if (r >= 0 && !n)
+		r = deadlock_text_add_frame(ret, "[no stack was taken]");
+	if (r >= 0 && max_frames == SIZE_MAX && stack->n_elided)
+		r = deadlock_text_add_frame(ret, "[some frames elided]");
+	if (r >= 0 && max_frames == SIZE_MAX && stacks_broken_reason(stack->verdict))
+		r = deadlock_text_add_frame(ret, "[broken]");
+	return r;
+}
+
+static char *clean_copy(const char *text)
+{
+	char clean[SAMPLE_COMM_LENGTH];
+
+	text_clean(text, clean, sizeof(clean));
+	return strdup(clean);
+}
+
+static int describe_wait(const struct builder *b, const struct deadlock_wait *wait, const struct deadlock_wait *owner,
+		struct deadlock_text_wait *ret)
+{
+	const struct stacks_stack *stack = &b->stacks->stacks.at[wait->stack];
+	struct deadlock_text_stack some = { .max_size = DEADLOCK_TEXT_MAX_SHORT }, all = { .max_size = DEADLOCK_TEXT_MAX_WHOLE };
+	int r;
+
+	ret->tid = wait->tid;
+	ret->owner_tid = owner->tid;
+	ret->lock = wait->lock;
+	ret->thread = clean_copy(wait->thread);
+	ret->owner_thread = clean_copy(owner->thread);
+	r = describe_stack(b, stack, DEADLOCK_TEXT_MAX_FRAMES, &some);
+	if (r >= 0)
+		r = describe_stack(b, stack, SIZE_MAX, &all);
+	ret->stack = some.text;
+	ret->whole_stack = all.text;
+	return r < 0 || !ret->thread || !ret->owner_thread ? -ENOMEM : 0;
+}
+
+static uint64_t id_of(const struct process_id *process, const struct deadlock *circle)
+{
+	uint64_t id = hash_bytes(process, sizeof(*process));
+
+	for (size_t i = 0; i < circle->waits.n; i++) {
+		const uint64_t words[] = { id, circle->waits.at[i].tid, circle->waits.at[i].lock };
+
+		id = hash_bytes(words, sizeof(words));
+	}
+	return id;
+}
+
+static int describe_circle(const struct builder *b, const struct deadlock *circle, struct deadlock_text *ret)
+{
+	int r = 0;
+
+	ret->service = strdup(service_of(b, circle->process, circle->waits.at[0].thread));
+	ret->process = b->stacks->processes.at[circle->process];
+	ret->id = id_of(&ret->process, circle);
+	ret->n_waits = circle->waits.n;
+	for (size_t i = 0; i < MIN(circle->waits.n, (size_t)DEADLOCK_TEXT_MAX_WAITS) && r >= 0; i++) {
+		r = vec_push(&ret->waits, (struct deadlock_text_wait){ 0 });
+		if (r >= 0)
+			r = describe_wait(b, &circle->waits.at[i], &circle->waits.at[(i + 1) % circle->waits.n], &ret->waits.at[i]);
+	}
+	return ret->service ? r : -ENOMEM;
+}
+
+static int add_deadlocks(struct builder *b, struct service_profiles *profiles)
+{
+	const struct deadlocks *deadlocks = &b->capture->deadlocks;
+	/* They do not move from here on. */
+	int r = vec_reserve(&profiles->deadlocks, deadlocks->circles.n);
+
+	for (size_t i = 0; i < deadlocks->circles.n && r >= 0; i++) {
+		struct service_profile *out;
+
+		r = vec_push(&profiles->deadlocks, (struct deadlock_text){ 0 });
+		if (r >= 0)
+			r = describe_circle(b, &deadlocks->circles.at[i], &profiles->deadlocks.at[i]);
+		if (r >= 0)
+			r = find_mutex_profile(b, profiles, profiles->deadlocks.at[i].service, &out);
+		if (r >= 0 && out)
+			r = vec_push(&out->deadlocks, &profiles->deadlocks.at[i]);
+	}
+	return r;
+}
+
 int profile_builder_run(const struct capture *capture, struct names_cache *cache, uint32_t max_services,
 		struct service_profiles *ret)
 {
@@ -1098,6 +1282,10 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 		r = add_main_mappings(&b, &profiles);
 	if (r >= 0)
 		r = add_samples(&b, &profiles);
+	if (r >= 0)
+		r = add_locks(&b, &profiles);
+	if (r >= 0)
+		r = add_deadlocks(&b, &profiles);
 	names_cache_end_window(cache);
 	strtab_free(b.services);
 	strtab_free(b.names);

@@ -12,6 +12,8 @@
 #include <stdint.h>
 
 #include "capture.h"
+#include "deadlock_text.h"
+#include "locks.h"
 #include "sample.h"
 #include "vec.h"
 
@@ -28,11 +30,17 @@ struct service_profile {
 	uint64_t n_frames;                   /* of its samples; pseudo frames (docs/formats/pprof.md) do not count */
 	uint64_t n_unnamed, n_unmapped;      /* those without a name; those where nothing known is mapped */
 	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* samples by how the walk of their user stack ended */
+
+	/* Of PROFILE_MUTEX. */
+	VEC(struct lock) locks;              /* the LOCKS_MAX_SHOWN that were waited for longest */
+	uint64_t n_locks, locks_nsec;        /* all that were waited for */
+	VEC(const struct deadlock_text *) deadlocks; /* of service_profiles.deadlocks */
 };
 
 struct service_profiles {
 	/* Most samples first; "other" last. Of each service one of each kind that the capture is for, in the order of kinds. */
 	VEC(struct service_profile) profiles;
+	VEC(struct deadlock_text) deadlocks; /* of the capture */
 };
 
 void service_profiles_deinit(struct service_profiles *profiles);

@@ -100,12 +100,16 @@ static int choose(struct locks *locks)
 	qsort(locks->longest.at, locks->longest.n, sizeof(*locks->longest.at), by_process_and_time);
 	for (size_t i = 0; i < locks->longest.n; i++) {
 		const struct lock lock = locks->longest.at[i];
-		struct locks_process *process;
+		struct locks_process *process = locks->processes.n ? &locks->processes.at[locks->processes.n - 1] : NULL;
 
-		if ((!i || lock.process != locks->processes.at[locks->processes.n - 1].process) &&
-				vec_push(&locks->processes, ((struct locks_process){ .process = lock.process })) < 0)
-			return -ENOMEM;
-		process = &locks->processes.at[locks->processes.n - 1];
+		if (!process || lock.process != process->process) {
+			struct locks_process next = { .process = lock.process };
+
+			memcpy(next.thread, lock.thread, sizeof(next.thread));
+			if (vec_push(&locks->processes, next) < 0)
+				return -ENOMEM;
+			process = &locks->processes.at[locks->processes.n - 1];
+		}
 		process->nsec += lock.nsec;
 		if (process->n++ < LOCKS_MAX_SHOWN)
 			locks->longest.at[n_kept++] = lock;

@@ -30,6 +30,7 @@ struct lock {
 
 struct locks_process {
 	uint32_t process;                    /* index */
+	char thread[SAMPLE_COMM_LENGTH];     /* one that waited */
 	uint64_t n, nsec;                    /* all locks that were waited for */
 };
 
