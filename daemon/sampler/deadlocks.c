@@ -9,7 +9,7 @@
 #include "map.h"
 #include "stacks.h"
 
-/* A wait that took all of the window. */
+/* A wait that is open at the window's end, and long. */
 struct waiter {
 	const struct stacks_sample *sample;
 	uint32_t process;                    /* index */
@@ -44,11 +44,9 @@ void deadlocks_deinit(struct deadlocks *deadlocks)
 
 /* --- Who waits --- */
 
-/* Within the time that a window takes to end, a few milliseconds, other threads are told later or earlier. */
-static bool took_all(const struct stacks *stacks, const struct stacks_sample *sample)
+static bool is_long(const struct stacks_sample *sample)
 {
-	return sample->wait.reason == SAMPLE_LOCK && sample->is_open && sample->count == 1 &&
-	       sample->nsec >= stacks->duration_nsec - stacks->duration_nsec / 50;
+	return sample->wait.reason == SAMPLE_LOCK && sample->is_open && sample->count == 1 && sample->nsec >= DEADLOCKS_LEAST_NSEC;
 }
 
 static int find_locks(struct search *search)
@@ -260,7 +258,7 @@ int deadlocks_find(const struct stacks *stacks, const struct deadlocks_looks *lo
 	for (size_t i = 0; i < stacks->samples.n && r >= 0; i++) {
 		const struct stacks_sample *sample = &stacks->samples.at[i];
 
-		if (!took_all(stacks, sample))
+		if (!is_long(sample))
 			continue;
 		if (waiters.n == DEADLOCKS_MAX_WAITS)
 			ret->n_left_out++;

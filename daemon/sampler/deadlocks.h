@@ -4,8 +4,8 @@
  * Threads that wait for each other in a circle: each waits for a lock that the next one has. Found at the end of a window of the
  * off-CPU sampler, in two steps:
  *
- *	1. A wait that took all of the window was there at its beginning and at its end and did not move in between. That
- *	   is two looks, DEADLOCKS_LEAST_NSEC apart or more; in a shorter window nothing is looked for.
+ *	1. A wait that goes on when the window ends, and of which DEADLOCKS_LEAST_NSEC or more are in the window, is there at
+ *	   two looks so far apart and did not move in between. In a shorter window nothing is looked for.
  *	2. Who has these locks is asked now, of the memory of the process: whom it was when the wait began says nothing any
  *	   more, since a lock that others wait for, too, is handed on while this one waits. A circle is told if all its
  *	   threads still were in the same wait after all of them had been asked for, so that none of them can have let go of

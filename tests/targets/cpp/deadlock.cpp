@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two threads that want each other's std::mutex: "payer" in Bank::pay(), "auditor" in Bank::audit(). `deadlock [SECONDS]`; the line, printed
-// when it has happened, has "threads":[{"name","tid"}] and "locks":[address]: payer has the first one and waits for the second.
+// Two threads that want each other's std::mutex: "payer" in Bank::pay(), "auditor" in Bank::audit(). `deadlock [SECONDS [AFTER]]`; it
+// happens AFTER seconds (0) after the start; the line, printed then, has "threads":[{"name","tid"}] and "locks":[address]: payer has the first one and waits for the second.
 #include "truth.h"
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -66,6 +67,9 @@ Bank bank;
 int main(int argc, char **argv)
 {
 	double seconds = truth_begin(argc, argv, 3600);
+
+	if (argc > 2)
+		std::this_thread::sleep_for(std::chrono::duration<double>(std::atof(argv[2])));
 
 	std::thread([] {
 		prctl(PR_SET_NAME, "payer");
