@@ -100,7 +100,9 @@ void deadlock_news_add(struct deadlock_news *news, const struct press_result *re
 {
 	if (!result->has_looked_for_deadlocks)
 		return;
-	forget_gone(news, result);
+	/* What was not looked at may still be there. */
+	if (!result->deadlocks_left_out)
+		forget_gone(news, result);
 	for (size_t i = 0; i < result->deadlocks.n; i++) {
 		const struct deadlock_text *text = &result->deadlocks.at[i];
 

@@ -125,27 +125,40 @@ static bool is_still(int proc, const struct process_id *process)
 	return process_read_stat(proc, process->pid, &stat) == 0 && stat.start_ticks == process->start_nsec / NSEC_PER_TICK;
 }
 
-static void ask_owners(const struct process_id *process, const uint64_t *locks, size_t n, uint32_t *ret_owners, void *userdata)
-{
-	const int *proc = userdata;
+/* Whoever is to be looked at can make it last; the machine may be busy, too. */
+enum { LOOK_MOST_MSEC = 400, LOOKS_MOST_MSEC = 800 }; /* at a process, and at all of a window */
 
-	/* What could not be read in time is as good as not known. */
-	if (is_still(*proc, process))
-		(void)lock_owners_read(process_living_thread(*proc, process->pid), locks, n, ret_owners);
+struct looks {
+	int proc;
+	uint64_t until_nsec;
+};
+
+static int ask_owners(const struct process_id *process, const uint64_t *locks, size_t n, uint32_t *ret_owners, void *userdata)
+{
+	const struct looks *looks = userdata;
+	uint64_t now = clock_monotonic_nsec();
+
+	if (!is_still(looks->proc, process))
+		return 0;
+	if (now >= looks->until_nsec)
+		return -ETIMEDOUT;
+	return MIN(lock_owners_read(process_living_thread(looks->proc, process->pid), locks, n,
+			(int)MIN((looks->until_nsec - now) / NSEC_PER_MSEC + 1, (uint64_t)LOOK_MOST_MSEC), ret_owners), 0);
 }
 
 static int ask_wait(const struct process_id *process, uint32_t tid, struct futex_wait *ret, void *userdata)
 {
-	const int *proc = userdata;
+	const struct looks *looks = userdata;
 
-	return futex_wait_read(*proc, process->pid, tid, ret);
+	return futex_wait_read(looks->proc, process->pid, tid, ret);
 }
 
 /* What cannot be looked for now is found in a later window, if it is one: no reason to lose this one. */
 static void find_deadlocks(struct capture *capture)
 {
 	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	const struct deadlocks_looks looks = { .owners = ask_owners, .wait = ask_wait, .userdata = &proc };
+	struct looks limits = { .proc = proc, .until_nsec = clock_monotonic_nsec() + LOOKS_MOST_MSEC * NSEC_PER_MSEC };
+	const struct deadlocks_looks looks = { .owners = ask_owners, .wait = ask_wait, .userdata = &limits };
 
 	if (proc >= 0 && deadlocks_find(capture->stacks, &looks, &capture->deadlocks) >= 0)
 		return;

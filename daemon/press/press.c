@@ -286,7 +286,7 @@ static void add_deadlock_comments(struct profile *profile, const struct capture 
 	if (!deadlocks->has_looked)
 		profile_add_comment_format(profile, "deadlocks: not looked for, the window is too short or the machine had no room");
 	else if (deadlocks->n_left_out)
-		profile_add_comment_format(profile, "deadlocks: %llu waits or circles of all targets were not looked at: too many",
+		profile_add_comment_format(profile, "deadlocks: %llu waits or circles of all targets could not be looked at: too many, or not in time",
 				(unsigned long long)deadlocks->n_left_out);
 }
 
@@ -619,6 +619,7 @@ static void add_waits(const struct press *press, const struct capture *capture, 
 static void take_deadlocks(const struct capture *capture, struct service_profiles *services, struct press_result *result)
 {
 	result->has_looked_for_deadlocks = capture->deadlocks.has_looked;
+	result->deadlocks_left_out = capture->deadlocks.n_left_out;
 	result->deadlocks.at = TAKE(services->deadlocks.at);
 	result->deadlocks.n = services->deadlocks.n;
 	services->deadlocks.n = 0;

@@ -57,6 +57,7 @@ struct press_result {
 	VEC(struct press_file) files;
 	VEC(struct deadlock_text) deadlocks; /* at the window's end */
 	bool has_looked_for_deadlocks;
+	uint64_t deadlocks_left_out;         /* waits and circles that could not be looked at */
 	int error;                           /* -errno: the whole capture came to nothing */
 	uint64_t duration_nsec;              /* of the window; 0 when this is only about files kept for later */
 	uint64_t seen, kept, lost_ring, lost_namespace, lost_storage, lost_frames; /* of the window */

@@ -44,7 +44,7 @@ struct lock_key {
 	uint32_t zero;
 };
 
-struct lock {
+struct variable {
 	struct lock_key key;
 	uint64_t nsec;
 	const struct image_mapping *mapping; /* code of the file that it may be a variable of; NULL: none */
@@ -54,8 +54,8 @@ struct lock {
 	uint32_t value;                      /* string number */
 };
 
-struct locks {
-	VEC(struct lock) all;
+struct variables {
+	VEC(struct variable) all;
 	struct map lock_of;                  /* struct lock_key -> index */
 	struct map source_of;                /* serial of a binary -> number of the names cache */
 };
@@ -72,7 +72,7 @@ static bool is_lock(const struct stacks_sample *sample)
 	return sample->wait.reason == SAMPLE_LOCK && sample->wait.object;
 }
 
-static int find_locks(const struct stacks *stacks, struct locks *locks)
+static int find_locks(const struct stacks *stacks, struct variables *locks)
 {
 	for (size_t i = 0; i < stacks->samples.n; i++) {
 		const struct stacks_sample *sample = &stacks->samples.at[i];
@@ -87,7 +87,7 @@ static int find_locks(const struct stacks *stacks, struct locks *locks)
 			return r;
 		if (r == 1) {
 			*(uint32_t *)value = (uint32_t)locks->all.n;
-			if (vec_push(&locks->all, (struct lock){ .key = key }) < 0)
+			if (vec_push(&locks->all, (struct variable){ .key = key }) < 0)
 				return -ENOMEM;
 		}
 		locks->all.at[*(uint32_t *)value].nsec += sample->nsec;
@@ -111,7 +111,7 @@ static const struct image_mapping *code_below(const struct image *image, uint64_
 	return low && image->mappings.at[low - 1].kind == IMAGE_MAPPING_FILE ? &image->mappings.at[low - 1] : NULL;
 }
 
-static int find_source(struct names_cache *cache, struct locks *locks, const struct binary *binary, uint32_t *ret)
+static int find_source(struct names_cache *cache, struct variables *locks, const struct binary *binary, uint32_t *ret)
 {
 	const struct symbol_source source = {
 		.kind = SYMBOL_SOURCE_ELF, .fd = binary->fd, .path = binary->path, .build_id = binary->build_id,
@@ -128,7 +128,7 @@ static int find_source(struct names_cache *cache, struct locks *locks, const str
 }
 
 /* What the lock may be a variable of; wants that file's segments. */
-static int find_file(const struct capture *capture, struct names_cache *cache, struct locks *locks, struct lock *lock)
+static int find_file(const struct capture *capture, struct names_cache *cache, struct variables *locks, struct variable *lock)
 {
 	const struct image *image = capture->images.at[lock->key.process];
 	const struct image_mapping *mapping = image ? code_below(image, lock->key.address) : NULL;
@@ -159,7 +159,7 @@ static const struct names_segment *segment_of(const struct names *names, const s
 	return NULL;
 }
 
-static int want_variable(struct names_cache *cache, struct lock *lock)
+static int want_variable(struct names_cache *cache, struct variable *lock)
 {
 	const struct names *names = names_cache_tables(cache, lock->source);
 	const struct names_segment *segment = names ? segment_of(names, lock->mapping) : NULL;
@@ -176,7 +176,7 @@ static int want_variable(struct names_cache *cache, struct lock *lock)
 
 static int compare_locks(const void *a, const void *b)
 {
-	const struct lock *x = a, *y = b;
+	const struct variable *x = a, *y = b;
 
 	if (x->nsec != y->nsec)
 		return x->nsec < y->nsec ? 1 : -1;
@@ -185,7 +185,7 @@ static int compare_locks(const void *a, const void *b)
 	return (x->key.address > y->key.address) - (x->key.address < y->key.address);
 }
 
-static int ask(const struct capture *capture, struct names_cache *cache, struct locks *locks)
+static int ask(const struct capture *capture, struct names_cache *cache, struct variables *locks)
 {
 	size_t n = MIN(locks->all.n, (size_t)MAX_ASKED);
 	int r = 0;
@@ -209,7 +209,7 @@ static int ask(const struct capture *capture, struct names_cache *cache, struct 
 	return r;
 }
 
-static int name_lock(const struct names_cache *cache, struct lock *lock, struct strtab *strings)
+static int name_lock(const struct names_cache *cache, struct variable *lock, struct strtab *strings)
 {
 	struct names_cache_name name = { 0 };
 	_cleanup_free_ char *text = NULL;
@@ -232,7 +232,7 @@ static int name_lock(const struct names_cache *cache, struct lock *lock, struct 
 	return strtab_add_string(strings, text, &lock->value);
 }
 
-static int name_locks(const struct capture *capture, struct names_cache *cache, struct locks *locks, struct strtab *strings)
+static int name_locks(const struct capture *capture, struct names_cache *cache, struct variables *locks, struct strtab *strings)
 {
 	int r;
 
@@ -246,7 +246,7 @@ static int name_locks(const struct capture *capture, struct names_cache *cache, 
 
 /* --- a label for each sample --- */
 
-static int label_sample(const struct stacks *stacks, const struct locks *locks, struct strtab *strings, const struct stacks_sample *sample,
+static int label_sample(const struct stacks *stacks, const struct variables *locks, struct strtab *strings, const struct stacks_sample *sample,
 		struct sample_label *ret)
 {
 	const struct stacks_object *object;
@@ -347,7 +347,7 @@ static int bound(struct wait_labels *labels, const struct stacks *stacks, const 
 }
 
 static int fill(struct wait_labels *labels, const struct capture *capture, struct names_cache *cache, const uint32_t *services,
-		struct locks *locks)
+		struct variables *locks)
 {
 	const struct stacks *stacks = capture->stacks;
 	int r;
@@ -363,7 +363,7 @@ static int fill(struct wait_labels *labels, const struct capture *capture, struc
 int wait_labels_new(const struct capture *capture, struct names_cache *cache, const uint32_t *services, struct wait_labels **ret)
 {
 	_cleanup_(wait_labels_free_p) struct wait_labels *labels = calloc(1, sizeof(*labels));
-	struct locks locks = { 0 };
+	struct variables locks = { 0 };
 	int r;
 
 	if (!labels)

@@ -71,11 +71,11 @@ static int find_locks(struct search *search)
 	return MIN(r, 0);
 }
 
-static void ask_owners(struct search *search, const uint64_t *locks, size_t n, uint32_t *ret)
+static int ask_owners(struct search *search, const uint64_t *locks, size_t n, uint32_t *ret)
 {
 	for (size_t i = 0; i < n; i++)
 		ret[i] = 0;
-	search->looks->owners(search->process, locks, n, ret, search->looks->userdata);
+	return search->looks->owners(search->process, locks, n, ret, search->looks->userdata);
 }
 
 /* Whether the thread waits for this lock, now, and for good. */
@@ -129,7 +129,7 @@ static struct waiter *first_of(const struct search *search, struct waiter *membe
  * The owners once more, and after that whether all are still in the wait in which they were before: between the two
  * nobody ran, so that these owners were owners at one and the same moment. 1: it holds; 0; -ENOMEM.
  */
-static int holds(struct search *search, const struct waiter *first)
+static int holds(struct search *search, const struct waiter *first, struct deadlocks *ret)
 {
 	VEC(uint64_t) locks = { 0 };
 	_cleanup_free_ uint32_t *owners = NULL;
@@ -142,8 +142,8 @@ static int holds(struct search *search, const struct waiter *first)
 		at = next_of(search, at);
 	} while (r >= 0 && at != first);
 	owners = r >= 0 ? calloc(locks.n, sizeof(*owners)) : NULL;
-	if (owners)
-		ask_owners(search, locks.at, locks.n, owners);
+	if (owners && ask_owners(search, locks.at, locks.n, owners) < 0)
+		ret->n_left_out++;
 	vec_deinit(&locks);
 	if (!owners)
 		return -ENOMEM;
@@ -186,7 +186,7 @@ static int check_circle(struct search *search, struct waiter *member, struct dea
 		ret->n_left_out++;
 		return 0;
 	}
-	r = holds(search, first);
+	r = holds(search, first, ret);
 	return r > 0 ? add_circle(search, first, ret) : r;
 }
 
@@ -225,7 +225,8 @@ static int search_process(const struct stacks *stacks, const struct deadlocks_lo
 		r = search.owners ? 0 : -ENOMEM;
 	}
 	if (r >= 0) {
-		ask_owners(&search, search.locks.at, search.locks.n, search.owners);
+		if (ask_owners(&search, search.locks.at, search.locks.n, search.owners) < 0)
+			ret->n_left_out += n;
 		r = draw_arrows(&search);
 	}
 	if (r >= 0)

@@ -50,13 +50,13 @@ struct deadlock {
 struct deadlocks {
 	VEC(struct deadlock) circles;
 	bool has_looked;                     /* false: the window was too short to tell anything */
-	uint64_t n_left_out;                 /* waits, or circles, beyond what is looked at */
+	uint64_t n_left_out;                 /* waits, or circles, that could not be looked at: too many, or not in time */
 };
 
 /* How to look at processes, now. */
 struct deadlocks_looks {
-	/* Who has each of the locks, as the process counts threads; 0 where that is not to be told. */
-	void (*owners)(const struct process_id *process, const uint64_t *locks, size_t n, uint32_t *ret_owners, void *userdata);
+	/* Who has each of the locks, as the process counts threads; 0 where that is not to be told. -errno when not all could be read. */
+	int (*owners)(const struct process_id *process, const uint64_t *locks, size_t n, uint32_t *ret_owners, void *userdata);
 	/* 0, or anything else when nothing is known of the thread. */
 	int (*wait)(const struct process_id *process, uint32_t tid, struct futex_wait *ret, void *userdata);
 	void *userdata;

@@ -14,6 +14,7 @@
 #include "futex_wait.h"
 #include "helper.h"
 #include "privileges.h"
+#include "process.h"
 
 enum { MOST_SEC = 2 };                       /* of the helper, should we end before it */
 
@@ -42,11 +43,11 @@ static _Noreturn void help(uint32_t pid, const uint64_t *locks, size_t n, struct
 }
 
 /* Its exit status; -ETIMEDOUT when it had to be ended. */
-static int wait_for_end(pid_t helper)
+static int wait_for_end(pid_t helper, int most_msec)
 {
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, helper, 0);
 	struct pollfd ended = { .fd = fd, .events = POLLIN };
-	bool is_late = fd < 0 || poll(&ended, 1, LOCK_OWNERS_MOST_MSEC) <= 0;
+	bool is_late = fd < 0 || poll(&ended, 1, most_msec) <= 0;
 	int status;
 
 	if (is_late)
@@ -60,7 +61,7 @@ static int wait_for_end(pid_t helper)
 	return -WEXITSTATUS(status);
 }
 
-int lock_owners_read(uint32_t pid, const uint64_t *locks, size_t n, uint32_t *ret_owners)
+int lock_owners_read(uint32_t pid, const uint64_t *locks, size_t n, int most_msec, uint32_t *ret_owners)
 {
 	struct report *report;
 	uint32_t n_read;
@@ -74,10 +75,10 @@ int lock_owners_read(uint32_t pid, const uint64_t *locks, size_t n, uint32_t *re
 	helper = fork();
 	if (helper == 0)
 		help(pid, locks, n, report);
-	r = helper < 0 ? -errno : wait_for_end(helper);
+	r = helper < 0 ? -errno : wait_for_end(helper, most_msec);
 	n_read = MIN(__atomic_load_n(&report->n, __ATOMIC_ACQUIRE), (uint32_t)n);
 	for (size_t i = 0; i < n; i++)
 		ret_owners[i] = i < n_read ? report->owners[i] : 0;
 	munmap(report, sizeof(*report));
-	return r;
+	return r == -ESRCH ? PROCESS_E_GONE : r;
 }

@@ -9,11 +9,11 @@
 
 enum {
 	LOCK_OWNERS_MAX = 4096,              /* locks at a time */
-	LOCK_OWNERS_MOST_MSEC = 50,          /* as long as the caller waits: a thousand reads take one */
 };
 
 /*
  * The thread that has the lock at each address, as its process counts threads (futex_wait.h), or 0: nobody has it, it does not say, or
- * it could not be read in time. 0; -ETIMEDOUT when not all were; -errno: none was.
+ * it could not be read in time. A thousand take a millisecond and the helper's start one; the caller is held up for most_msec
+ * at most. 0; PROCESS_E_GONE (process.h); -ETIMEDOUT when not all were read; -errno.
  */
-int lock_owners_read(uint32_t pid, const uint64_t *locks, size_t n, uint32_t *ret_owners);
+int lock_owners_read(uint32_t pid, const uint64_t *locks, size_t n, int most_msec, uint32_t *ret_owners);

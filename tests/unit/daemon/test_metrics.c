@@ -400,6 +400,28 @@ START_TEST(waits_of_services_add_up_with_the_time_in_which_they_were_seen)
 }
 END_TEST
 
+START_TEST(deadlocks_of_the_last_window_of_waits_are_shown)
+{
+	struct metrics *metrics = metrics_new();
+	struct deadlock_text circles[] = { { .service = (char *)"a" }, { .service = (char *)"a" }, { .service = (char *)"b" } };
+	struct press_result waits = { .kind = PROFILE_BLOCK, .duration_nsec = NSEC_PER_SEC, .seen = 1, .kept = 1, .has_looked_for_deadlocks = true };
+	struct press_result cpu = window();
+
+	waits.deadlocks.at = circles;
+	waits.deadlocks.n = 3;
+	ck_assert_int_eq(metrics_add_result(metrics, &waits), 0);
+	ck_assert_int_eq(value(metrics, "tsprofd_deadlocks{service=\"a\"}"), 2);
+	ck_assert_int_eq(value(metrics, "tsprofd_deadlocks{service=\"b\"}"), 1);
+	ck_assert_int_eq(metrics_add_result(metrics, &cpu), 0);
+	ck_assert_int_eq(value(metrics, "tsprofd_deadlocks{service=\"a\"}"), 2);
+	waits.deadlocks.n = 1;
+	ck_assert_int_eq(metrics_add_result(metrics, &waits), 0);
+	ck_assert_int_eq(value(metrics, "tsprofd_deadlocks{service=\"a\"}"), 1);
+	ck_assert_int_eq(value(metrics, "tsprofd_deadlocks{service=\"b\"}"), 0);
+	metrics_free(metrics);
+}
+END_TEST
+
 START_TEST(services_that_wait_come_and_go_and_the_ones_that_stay_keep_their_counters)
 {
 	struct metrics *metrics = metrics_new();
@@ -460,7 +482,8 @@ START_TEST(block_devices_have_histograms_and_what_is_not_in_them_is_counted)
 }
 END_TEST
 
-UNIT_TESTS("metrics", waits_of_services_add_up_with_the_time_in_which_they_were_seen,
+UNIT_TESTS("metrics", deadlocks_of_the_last_window_of_waits_are_shown,
+	waits_of_services_add_up_with_the_time_in_which_they_were_seen,
 	services_that_wait_come_and_go_and_the_ones_that_stay_keep_their_counters, block_devices_have_histograms_and_what_is_not_in_them_is_counted,
 	what_we_cost_in_the_kernel_and_the_level_of_the_budget_are_told,
 		what_is_printed_is_prometheus_text_whatever_services_are_called, seen_is_kept_and_lost,

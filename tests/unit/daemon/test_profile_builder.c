@@ -740,6 +740,55 @@ START_TEST(who_had_the_cpu_is_a_label_and_beyond_32_other)
 }
 END_TEST
 
+START_TEST(locks_and_deadlocks_are_of_their_service)
+{
+	struct capture *capture = made_capture();
+	uint64_t frames[] = { 0x1000, 0x2000, 0x3000 };
+	const struct lock locks[] = { { .address = 0x10, .process = 1, .nsec = 300 }, { .address = 0x20, .process = 0, .nsec = 20 },
+		{ .address = 0x30, .process = 1, .nsec = 10 } };
+	const struct locks_process processes[] = { { .process = 0, .n = 1, .nsec = 20 }, { .process = 1, .n = 7, .nsec = 400 } };
+	const struct deadlock_wait waits[] = { { .stack = 1, .tid = 61, .lock = 0x10, .thread = "x\n" }, { .stack = 2, .tid = 62, .lock = 0x30, .thread = "y" } };
+	struct deadlock circle = { .process = 1 };
+	struct service_profiles profiles;
+	const struct service_profile *mutex;
+
+	capture->kind = PROFILE_BLOCK;
+	capture->kinds = capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX);
+	made_sample(capture, made_process(capture, 5, made_image("a")), "a", 1, 0, &frames[0], 1);
+	made_waits(capture, SAMPLE_LOCK, 20);
+	made_sample(capture, made_process(capture, 6, made_image("b")), "b", 9, 0, frames, 3);
+	made_waits(capture, SAMPLE_LOCK, 310);
+	made_sample(capture, 1, "b", 1, 0, NULL, 0);
+	made_waits(capture, SAMPLE_LOCK, 5);
+	ck_assert_int_eq(vec_append(&capture->stacks->locks.longest, locks, 3), 0);
+	ck_assert_int_eq(vec_append(&capture->stacks->locks.processes, processes, 2), 0);
+	ck_assert_int_eq(vec_append(&circle.waits, waits, 2), 0);
+	ck_assert_int_eq(vec_push(&capture->deadlocks.circles, circle), 0);
+	profiles = build(capture, 8);
+	ck_assert_uint_eq(profiles.profiles.n, 4);
+	mutex = &profiles.profiles.at[1];
+	ck_assert_str_eq(mutex->service, "b");
+	ck_assert_uint_eq(mutex->locks.n, 2);
+	ck_assert_uint_eq(mutex->locks.at[0].address, 0x10);
+	ck_assert_uint_eq(mutex->locks.at[1].address, 0x30);
+	ck_assert_uint_eq(mutex->n_locks, 7);
+	ck_assert_uint_eq(mutex->locks_nsec, 400);
+	ck_assert_uint_eq(mutex->deadlocks.n, 1);
+	ck_assert_uint_eq(profiles.profiles.at[0].deadlocks.n + profiles.profiles.at[0].locks.n, 0);
+	ck_assert_uint_eq(profiles.profiles.at[3].deadlocks.n, 0);
+	ck_assert_uint_eq(profiles.profiles.at[3].locks.n, 1);
+	ck_assert_uint_eq(profiles.deadlocks.n, 1);
+	ck_assert_str_eq(profiles.deadlocks.at[0].service, "b");
+	ck_assert_uint_eq(profiles.deadlocks.at[0].process.pid, 6);
+	ck_assert_uint_eq(profiles.deadlocks.at[0].waits.at[0].owner_tid, 62);
+	ck_assert_uint_eq(profiles.deadlocks.at[0].waits.at[1].owner_tid, 61);
+	ck_assert_str_eq(profiles.deadlocks.at[0].waits.at[0].thread, "x?");
+	ck_assert_str_eq(profiles.deadlocks.at[0].waits.at[0].stack, "[unknown]+0x1000 <- [unknown]+0x1fff <- [unknown]+0x2fff");
+	ck_assert_str_eq(profiles.deadlocks.at[0].waits.at[1].stack, "[no stack was taken]");
+	finish(&profiles);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	const TTest *const tests[] = {
@@ -756,6 +805,7 @@ int main(int argc, char **argv)
 		of_two_services_each_has_its_own_of_each_kind,
 		who_ended_a_wait_is_above_who_waited, without_wakers_only_mutex_has_who_held_the_lock,
 		who_had_the_cpu_is_a_label_and_beyond_32_other,
+		locks_and_deadlocks_are_of_their_service,
 	};
 
 	if (argc > 0 && !strcmp(argv[0], SYMBOLIZER_PROCESS_NAME))
