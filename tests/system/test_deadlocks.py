@@ -36,7 +36,8 @@ def once(target, kind="mutex", duration="2s"):
     return done.stdout, "\n".join(files[0].profile.comments) if files else "", done.returncode
 
 
-def waits_config(target, duration="1s", interval=None):
+def waits_config(target, duration="2s", interval=None):
+    """Of windows of 1 s some are too short to tell, when the one before ended late."""
     window = {"duration": duration, "interval": interval or duration}
     return cpu_config(duration, interval, targets=f'[{{service: locker, match: {{pid: "{target.pid}"}}}}]', host={"enabled": False},
                       block=dict(window), mutex={"enabled": True}, wall={"enabled": False, **window})
@@ -161,6 +162,12 @@ def what_looks_like_a_deadlock_and_is_none_is_not_told(what):
     waiting = {s.labels["tid"] for s in file.profile.samples}
     # The test is about waits that last.
     check(len(waiting) >= 2, f"only {waiting} wait")
+    if what == "handed":
+        owners = {int(m[1], 16): m[8] for c in file.profile.comments if (m := re.search(LOCK, c))}
+        note(f"owners when the waits began: {owners}")
+        # By these there is a circle.
+        check_equal(owners.get(truth["locks"][2]), str(truth["threads"][2]["tid"]), "who had the lock of right")
+        check_equal(owners.get(truth["locks"][0]), str(truth["threads"][0]["tid"]), "who had the lock of left")
     out, comments, _ = once(target)
     check(not re.search("deadlock in", out + comments), "once told of one")
 
@@ -170,7 +177,7 @@ def a_busy_program_is_no_false_alarm(what):
     target, truth = start("c-deadlock-nofp", what)
     truth()
     minutes = float(os.environ.get("TSPROFD_BUSY_MINUTES") or (1 if what == "busy" else 0.4))
-    daemon = Daemon(waits_config(target))
+    daemon = Daemon(waits_config(target, "1s"))
     end = time.monotonic() + 60 * minutes
     while time.monotonic() < end:
         time.sleep(1)
