@@ -86,7 +86,7 @@ static __always_inline const struct hotspot_heap *hotspot_heap_of(const struct h
 }
 
 /* Where the CodeBlob with this address is; 0: none. */
-static __always_inline __u64 hotspot_find_blob(const struct hotspot *hotspot, __u64 address)
+static __always_inline __u64 hotspot_find_blob(memory_owner owner, const struct hotspot *hotspot, __u64 address)
 {
 	const struct hotspot_heap *heap = hotspot_heap_of(hotspot, address);
 	__u32 shift = hotspot->segment_shift & 31;
@@ -98,7 +98,7 @@ static __always_inline __u64 hotspot_find_blob(const struct hotspot *hotspot, __
 	for (__u32 i = 0; i < HOTSPOT_MAX_HOPS; i++) {
 		__u8 hop = HOTSPOT_SEGMENT_FREE;
 
-		if (unwind_read(&hop, sizeof(hop), heap->segments + segment) < 0 || hop == HOTSPOT_SEGMENT_FREE)
+		if (memory_read(owner, &hop, sizeof(hop), heap->segments + segment) < 0 || hop == HOTSPOT_SEGMENT_FREE)
 			return 0;
 		if (!hop)
 			return heap->low + (segment << shift) + hotspot->block_size;
@@ -107,14 +107,14 @@ static __always_inline __u64 hotspot_find_blob(const struct hotspot *hotspot, __
 	return 0;
 }
 
-static __always_inline bool hotspot_read_blob(struct hotspot_search *search, __u64 address, struct hotspot_blob *ret)
+static __always_inline bool hotspot_read_blob(memory_owner owner, struct hotspot_search *search, __u64 address, struct hotspot_blob *ret)
 {
 	const struct hotspot *hotspot = &search->hotspot;
-	__u64 blob = hotspot_find_blob(hotspot, address);
+	__u64 blob = hotspot_find_blob(owner, hotspot, address);
 	const __u32 *ints = (const __u32 *)search->blob;
 	const __u16 *shorts = (const __u16 *)search->blob;
 
-	if (!blob || unwind_read(search->blob, sizeof(search->blob), blob) < 0)
+	if (!blob || memory_read(owner, search->blob, sizeof(search->blob), blob) < 0)
 		return false;
 	ret->frame_size = (__s32)ints[hotspot->frame_size / 4 & (HOTSPOT_BLOB_SIZE / 4 - 1)];
 	ret->frame_complete = hotspot->is_frame_complete_short
@@ -141,9 +141,9 @@ static __always_inline void hotspot_rule_without_frame(struct unwind_rule *ret)
 	hotspot_rule(ret, UNWIND_CFA_REGISTER, UNWIND_REGISTER_SP, 8, UNWIND_SAVED_SAME);
 }
 
-static __always_inline bool hotspot_is_code_at(struct hotspot_search *search, __u64 from)
+static __always_inline bool hotspot_is_code_at(memory_owner owner, struct hotspot_search *search, __u64 from)
 {
-	return unwind_read(search->words, sizeof(__u64), from) == 0 && hotspot_is_code(&search->hotspot, search->words[0]);
+	return memory_read(owner, search->words, sizeof(__u64), from) == 0 && hotspot_is_code(&search->hotspot, search->words[0]);
 }
 
 /* --- where the thread is --- */
@@ -225,23 +225,36 @@ static __always_inline enum hotspot_progress hotspot_progress_in_body(const __u8
 	return HOTSPOT_WHOLE;
 }
 
-static __always_inline enum hotspot_progress hotspot_progress_at(struct hotspot_search *search,
-		const struct hotspot_blob *blob, __u64 ip)
+/* By search->code. Where the whole rule cannot be a global function this one is: the verifier looks at it once. */
+#ifdef MEMORY_OF_OTHERS
+__attribute__((noinline))
+#else
+static __always_inline
+#endif
+int hotspot_progress_of_code(const struct hotspot_search *search, __s64 frame_size, bool is_prologue, bool is_first)
 {
-	const __u8 *code = search->code;
+	const __u8 *code;
 
-	if (unwind_read(search->code, sizeof(search->code), ip - HOTSPOT_CODE_BEFORE) < 0)
+	if (!search)
 		return HOTSPOT_WHOLE;
+	code = search->code;
 	if (HOTSPOT_BYTE(0) == 0x55) /* push rbp: nothing else does that */
 		return HOTSPOT_RETURN;
-	return (__s64)(ip - blob->code) < blob->frame_complete ? hotspot_progress_in_prologue(code)
-							       : hotspot_progress_in_body(code, blob->frame_size, ip == blob->code);
+	return is_prologue ? hotspot_progress_in_prologue(code) : hotspot_progress_in_body(code, frame_size, is_first);
+}
+
+static __always_inline enum hotspot_progress hotspot_progress_at(memory_owner owner, struct hotspot_search *search,
+		const struct hotspot_blob *blob, __u64 ip)
+{
+	if (memory_read(owner, search->code, sizeof(search->code), ip - HOTSPOT_CODE_BEFORE) < 0)
+		return HOTSPOT_WHOLE;
+	return hotspot_progress_of_code(search, blob->frame_size, (__s64)(ip - blob->code) < blob->frame_complete, ip == blob->code);
 }
 
 /* lea r14, [rsp + rcx * 8 - 8]: it has just taken the return address into rax. */
-static __always_inline bool hotspot_is_at_locals(struct hotspot_search *search, __u64 ip)
+static __always_inline bool hotspot_is_at_locals(memory_owner owner, struct hotspot_search *search, __u64 ip)
 {
-	return unwind_read(search->code, 4, ip) == 0 && search->code[0] == 0x4c && search->code[1] == 0x8d &&
+	return memory_read(owner, search->code, 4, ip) == 0 && search->code[0] == 0x4c && search->code[1] == 0x8d &&
 	       search->code[2] == 0x74 && search->code[3] == 0xcc;
 }
 
@@ -250,18 +263,18 @@ static __always_inline bool hotspot_is_at_locals(struct hotspot_search *search, 
  * the caller's. r14 points at the method's first local variable, above its frame: below rbp it is of another method than rbp.
  * The first instructions have not set it yet, but the return address is on top of the stack.
  */
-static __always_inline void hotspot_interpreter_leaf(struct hotspot_search *search, const struct unwind_registers *registers,
+static __always_inline void hotspot_interpreter_leaf(memory_owner owner, struct hotspot_search *search, const struct unwind_registers *registers,
 		struct unwind_rule *ret)
 {
 	__u64 sp = registers->at[UNWIND_REGISTER_SP], bp = registers->at[UNWIND_REGISTER_BP], locals = registers->at[14];
 	__u64 start = search->hotspot.entries_start, size = search->hotspot.entries_end - start;
-	bool is_entry = registers->ip - start < size, is_on_top = hotspot_is_code_at(search, sp);
+	bool is_entry = registers->ip - start < size, is_on_top = hotspot_is_code_at(owner, search, sp);
 	bool has_frame = bp >= sp && bp - sp < HOTSPOT_MAX_INTERPRETER_FRAME && locals > bp;
 
 	/* It calls itself, too, where it enters methods: a method's caller is elsewhere. */
 	if (is_entry && is_on_top && search->words[0] - start >= size)
 		hotspot_rule_without_frame(ret);
-	else if (is_entry && hotspot_is_code(&search->hotspot, registers->at[0]) && hotspot_is_at_locals(search, registers->ip))
+	else if (is_entry && hotspot_is_code(&search->hotspot, registers->at[0]) && hotspot_is_at_locals(owner, search, registers->ip))
 		hotspot_rule(ret, UNWIND_CFA_RETURN_REGISTER, 0, 0, UNWIND_SAVED_SAME);
 	else if (has_frame)
 		return;
@@ -271,16 +284,16 @@ static __always_inline void hotspot_interpreter_leaf(struct hotspot_search *sear
 		hotspot_rule(ret, UNWIND_CFA_RETURN_REGISTER, 0, 0, UNWIND_SAVED_SAME);
 	else if (hotspot_is_code(&search->hotspot, registers->at[13]))
 		hotspot_rule(ret, UNWIND_CFA_RETURN_REGISTER, 13, 0, UNWIND_SAVED_SAME);
-	else if (hotspot_is_code_at(search, sp + 8))
+	else if (hotspot_is_code_at(owner, search, sp + 8))
 		hotspot_rule(ret, UNWIND_CFA_REGISTER, UNWIND_REGISTER_SP, 16, -2);
 }
 
-static __always_inline void hotspot_whole_frame(struct hotspot_search *search, __u64 sp, __s64 frame_size,
+static __always_inline void hotspot_whole_frame(memory_owner owner, struct hotspot_search *search, __u64 sp, __s64 frame_size,
 		struct unwind_rule *ret)
 {
 	__u64 strays = HOTSPOT_STRAY_WORDS;
 
-	if (unwind_read(search->words, sizeof(search->words), sp + 8 * (__u64)frame_size - 8) == 0)
+	if (memory_read(owner, search->words, sizeof(search->words), sp + 8 * (__u64)frame_size - 8) == 0)
 		strays = hotspot_first_code(search);
 	if (strays == HOTSPOT_STRAY_WORDS)
 		strays = 0;
@@ -291,13 +304,13 @@ static __always_inline void hotspot_whole_frame(struct hotspot_search *search, _
  * A stub whose frame has no known size. It has none at all, or begins with push rbp; mov rbp, rsp, or has pushed registers but
  * left rbp to its caller, where that is no frame pointer.
  */
-static __always_inline void hotspot_stub_leaf(struct hotspot_search *search, const struct unwind_registers *registers,
+static __always_inline void hotspot_stub_leaf(memory_owner owner, struct hotspot_search *search, const struct unwind_registers *registers,
 		struct unwind_rule *ret)
 {
 	__u64 sp = registers->at[UNWIND_REGISTER_SP], bp = registers->at[UNWIND_REGISTER_BP];
 	__u64 at;
 
-	if (unwind_read(search->words, sizeof(search->words), sp) < 0)
+	if (memory_read(owner, search->words, sizeof(search->words), sp) < 0)
 		return;
 	at = hotspot_first_code(search);
 	if (!at)
@@ -308,14 +321,16 @@ static __always_inline void hotspot_stub_leaf(struct hotspot_search *search, con
 
 /*
  * The rule at the frame in `registers`. 0 with it, or -1 when the address is in nothing that the JVM knows. A global function,
- * which the verifier looks at once.
+ * which the verifier looks at once; such a one cannot be given a task.
  */
-#ifdef UNWIND_NATIVE
+#if defined(UNWIND_NATIVE)
 static inline
+#elif defined(MEMORY_OF_OTHERS)
+static __attribute__((noinline))
 #else
 __attribute__((noinline))
 #endif
-int hotspot_rule_at(struct hotspot_search *search, const struct unwind_registers *registers,
+int hotspot_rule_at(memory_owner owner, struct hotspot_search *search, const struct unwind_registers *registers,
 		struct unwind_rule *ret)
 {
 	enum hotspot_progress progress = HOTSPOT_WHOLE;
@@ -330,18 +345,18 @@ int hotspot_rule_at(struct hotspot_search *search, const struct unwind_registers
 	if (ip >= search->hotspot.interpreter_start && ip < search->hotspot.interpreter_end) {
 		ret->cfa = UNWIND_CFA_INTERPRETER;
 		if (registers->is_exact)
-			hotspot_interpreter_leaf(search, registers, ret);
+			hotspot_interpreter_leaf(owner, search, registers, ret);
 		return 0;
 	}
-	if (!hotspot_read_blob(search, ip - !registers->is_exact, &blob))
+	if (!hotspot_read_blob(owner, search, ip - !registers->is_exact, &blob))
 		return -1;
 	if (blob.frame_size <= 0 || blob.frame_size > HOTSPOT_MAX_FRAME_WORDS) {
 		if (registers->is_exact)
-			hotspot_stub_leaf(search, registers, ret);
+			hotspot_stub_leaf(owner, search, registers, ret);
 		return 0;
 	}
 	if (registers->is_exact)
-		progress = hotspot_progress_at(search, &blob, ip);
+		progress = hotspot_progress_at(owner, search, &blob, ip);
 	switch (progress) {
 	case HOTSPOT_RETURN:
 		hotspot_rule_without_frame(ret);
@@ -358,6 +373,6 @@ int hotspot_rule_at(struct hotspot_search *search, const struct unwind_registers
 	case HOTSPOT_WHOLE:
 		break;
 	}
-	hotspot_whole_frame(search, sp, blob.frame_size, ret);
+	hotspot_whole_frame(owner, search, sp, blob.frame_size, ret);
 	return 0;
 }

@@ -211,6 +211,7 @@ struct task_struct {
 	unsigned in_memstall : 1;    /* CONFIG_PSI: reclaiming, or waiting for who does */
 	bool throttled;              /* Linux 6.18 */
 	struct sched_entity se;
+	unsigned long nvcsw, nivcsw; /* how often it left its CPU: of its own will, and not */
 	unsigned long min_flt, maj_flt; /* faults that are over */
 	__u64 start_boottime;        /* ns */
 	__u64 self_exec_id;

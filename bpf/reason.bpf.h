@@ -11,6 +11,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+#include "memory.bpf.h"
 #include "object.bpf.h"
 #include "sample.h"
 
@@ -43,11 +44,11 @@ enum {
 
 #define REASON_PF_MEMALLOC 0x00000800 /* include/linux/sched.h: reclaiming memory */
 
-static __always_inline __u32 reason_word(__u64 address)
+static __always_inline __u32 reason_word(memory_owner owner, __u64 address)
 {
 	__u32 word = 0;
 
-	bpf_probe_read_user(&word, sizeof(word), (const void *)address);
+	memory_read(owner, &word, sizeof(word), address);
 	return word;
 }
 
@@ -56,11 +57,11 @@ static __always_inline __u32 reason_word(__u64 address)
  * __owner, __nusers, __kind. Other locks have other things there: their kind, the fifth word, is hardly one of glibc's four
  * plain ones, of which the process-shared and robust ones are not.
  */
-static __always_inline __u32 reason_owner(__u64 address)
+static __always_inline __u32 reason_owner(memory_owner owner, __u64 address)
 {
 	__u32 words[5] = {};
 
-	if (bpf_probe_read_user(words, sizeof(words), (const void *)address) < 0 || words[4] > 3 || !words[3])
+	if (memory_read(owner, words, sizeof(words), address) < 0 || words[4] > 3 || !words[3])
 		return 0;
 	return words[2];
 }
@@ -87,13 +88,13 @@ enum {
  * while somebody waits (src/thread/{__lock,pthread_mutex_timedlock,pthread_rwlock_timedrdlock}.c). -1 is no lock: parked
  * threads of Rust and semaphores of musl wait for it, though readers of musl's and now and then of Rust's do, too.
  */
-static __always_inline bool reason_is_rwlock(__u64 address, __u32 value)
+static __always_inline bool reason_is_rwlock(memory_owner owner, __u64 address, __u32 value)
 {
 	__u32 words[4] = {};                 /* the last one is that at the address */
 
 	if (value & (REASON_RUST_READERS_WAITING | REASON_RUST_WRITERS_WAITING))
 		return value != (__u32)-1 && value != REASON_LIBSTDCXX_FUTURE;
-	if (bpf_probe_read_user(words, sizeof(words), (const void *)(address - 3 * sizeof(__u32))) < 0)
+	if (memory_read(owner, words, sizeof(words), address - 3 * sizeof(__u32)) < 0)
 		return false;
 	if (value == REASON_RWLOCK_TAKEN && ((words[1] & REASON_RWLOCK_WRITE_PHASE && words[1] >> REASON_RWLOCK_READER_SHIFT) ||
 			(words[0] & REASON_RWLOCK_WRITE_LOCKED && words[1])))
@@ -105,13 +106,13 @@ static __always_inline bool reason_is_rwlock(__u64 address, __u32 value)
  * Who waits for a condition variable of musl (src/thread/pthread_cond_timedwait.c) has a struct waiter on its stack, not far
  * up: two pointers, state, barrier, which is 2 as if it were a lock, and a pointer. State and pointer are 0 as long as it waits.
  */
-static __always_inline bool reason_is_musl_condition(const struct pt_regs *regs)
+static __always_inline bool reason_is_musl_condition(memory_owner owner, const struct pt_regs *regs)
 {
 	__u32 words[4] = {};
 
 	if ((regs->di & 7) != 4 || regs->di - regs->sp > REASON_MUSL_FRAMES)
 		return false;
-	return bpf_probe_read_user(words, sizeof(words), (const void *)(regs->di - sizeof(__u32))) == 0 && !words[0] && !words[2] && !words[3];
+	return memory_read(owner, words, sizeof(words), regs->di - sizeof(__u32)) == 0 && !words[0] && !words[2] && !words[3];
 }
 
 /*
@@ -119,7 +120,7 @@ static __always_inline bool reason_is_musl_condition(const struct pt_regs *regs)
  * "locked, and somebody waits", which is 2 in all of them (glibc nptl/lowlevellock.h; Rust library/std/src/sys/sync/mutex/
  * futex.rs; Go runtime/lock_futex.go, mutex_sleeping). Condition variables wait for a count, parked threads for 0.
  */
-static __always_inline void reason_of_futex(const struct pt_regs *regs, struct sample_wait *ret)
+static __always_inline void reason_of_futex(memory_owner owner, const struct pt_regs *regs, struct sample_wait *ret)
 {
 	__u32 operation = (__u32)regs->si & REASON_FUTEX_CMD_MASK, value = (__u32)regs->dx;
 
@@ -127,13 +128,13 @@ static __always_inline void reason_of_futex(const struct pt_regs *regs, struct s
 	ret->reason = SAMPLE_CHANNEL;
 	if (operation == REASON_FUTEX_LOCK_PI || operation == REASON_FUTEX_LOCK_PI2) {
 		ret->reason = SAMPLE_LOCK;
-		ret->device = reason_word(regs->di) & REASON_FUTEX_TID_MASK;
+		ret->device = reason_word(owner, regs->di) & REASON_FUTEX_TID_MASK;
 	} else if (operation != REASON_FUTEX_WAIT && operation != REASON_FUTEX_WAIT_BITSET) {
 		return;
-	} else if (value == 2 && !reason_is_musl_condition(regs)) {
+	} else if (value == 2 && !reason_is_musl_condition(owner, regs)) {
 		ret->reason = SAMPLE_LOCK;
-		ret->device = reason_owner(regs->di);
-	} else if (reason_is_rwlock(regs->di, value)) {
+		ret->device = reason_owner(owner, regs->di);
+	} else if (reason_is_rwlock(owner, regs->di, value)) {
 		ret->reason = SAMPLE_LOCK;
 	}
 }
@@ -180,7 +181,7 @@ static __always_inline void reason_of_syscall(struct task_struct *task, const st
 
 	switch (number) {
 	case 202: /* futex */
-		reason_of_futex(regs, ret);
+		reason_of_futex(memory_of(task), regs, ret);
 		return;
 	case 449: /* futex_waitv */
 	case 455: /* futex_wait */
@@ -288,7 +289,10 @@ static __always_inline __u64 reason_throttled_since(struct task_struct *task, co
 	return now.address == before->address && now.throttled_nsec > before->throttled_nsec ? now.throttled_nsec - before->throttled_nsec : 0;
 }
 
-/* Of `task`, the current one, which leaves its CPU in `state`; `is_preempted`: it did not want to. */
+/*
+ * Of `task`, the current one, which leaves its CPU in `state`, or with MEMORY_OF_OTHERS any that is off its CPU in it;
+ * `is_preempted`: it did not want to.
+ */
 static __always_inline void reason_find(struct task_struct *task, bool is_preempted, unsigned int state, struct sample_wait *ret)
 {
 	const struct pt_regs *regs;

@@ -8,7 +8,9 @@
  * holds where the frame is (rules.bpf.h). Of the registers that a callee preserves, rbp and rbx are followed: no others
  * are used to find frames; the leaf, and what a signal interrupted, has all. x86-64 only.
  *
- * It asks for rules, reads memory and loops only through unwind_rule_at(), unwind_read() and unwind_loop():
+ * It is the current thread's stack, or with MEMORY_OF_OTHERS (memory.bpf.h) that of any thread that does not run.
+ *
+ * It asks for rules, reads memory and loops only through unwind_rule_at(), memory_read() and unwind_loop():
  * tests/unit/bpf defines UNWIND_NATIVE and its own three, and runs the very same walk on stacks made by hand.
  */
 #include <stdbool.h>
@@ -24,12 +26,8 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+#include "memory.bpf.h"
 #include "rules.bpf.h"
-
-static __always_inline long unwind_read(void *to, __u32 size, __u64 from)
-{
-	return bpf_probe_read_user(to, size, (const void *)from);
-}
 
 #define unwind_loop(n, fn, context) bpf_loop(n, fn, context, 0)
 #endif
@@ -115,11 +113,10 @@ static __always_inline bool unwind_may_be_goroutine_stack(__u64 address)
 }
 
 #ifdef UNWIND_NATIVE
-static int unwind_rule_at(struct unwind *unwind, __u64 address, struct unwind_rule *ret);
+static int unwind_rule_at(struct unwind *unwind, memory_owner owner, __u64 address, struct unwind_rule *ret);
 #else
-static __always_inline struct mapping *unwind_mapping_of(struct unwind *unwind, __u64 address)
+static __always_inline struct mapping *unwind_mapping_of(struct unwind *unwind, memory_owner owner, __u64 address)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct mapping *mapping = &unwind->mappings[unwind->mapping & (UNWIND_MAPPINGS - 1)];
 	__u32 next;
 
@@ -136,13 +133,13 @@ static __always_inline struct mapping *unwind_mapping_of(struct unwind *unwind, 
 	next = unwind->next_mapping++ & (UNWIND_MAPPINGS - 1);
 	mapping = &unwind->mappings[next];
 	unwind->mapping = next;
-	mapping_find(task->mm, address, &unwind->search, mapping);
+	mapping_find(memory_task(owner)->mm, address, &unwind->search, mapping);
 	rules_enter_mapping(mapping, &unwind->stack.key.process, address);
 	return mapping;
 }
 
 /* Of code that the process made: by its JVM, or else frame pointers. `ret` is set to the latter. */
-static __always_inline void unwind_rule_of_made(struct unwind *unwind, __u64 address, struct unwind_rule *ret)
+static __always_inline void unwind_rule_of_made(struct unwind *unwind, memory_owner owner, __u64 address, struct unwind_rule *ret)
 {
 	struct hotspot *hotspot = &unwind->hotspot.hotspot;
 
@@ -157,13 +154,13 @@ static __always_inline void unwind_rule_of_made(struct unwind *unwind, __u64 add
 		unwind->guess = SAMPLE_VERDICT_NO_FRAME;
 	}
 	if (hotspot->state == HOTSPOT_KNOWN)
-		hotspot_rule_at(&unwind->hotspot, &unwind->registers, ret);
+		hotspot_rule_at(owner, &unwind->hotspot, &unwind->registers, ret);
 }
 
 /*
  * The rule at an address; unwind->guess then tells whether it is only a guess. 0, or the verdict that ends the walk.
  */
-static __always_inline int unwind_rule_at(struct unwind *unwind, __u64 address, struct unwind_rule *ret)
+static __always_inline int unwind_rule_at(struct unwind *unwind, memory_owner owner, __u64 address, struct unwind_rule *ret)
 {
 	struct rules_cached *cached;
 	struct mapping *mapping;
@@ -175,11 +172,11 @@ static __always_inline int unwind_rule_at(struct unwind *unwind, __u64 address, 
 	unwind->guess = SAMPLE_VERDICT_BAD_FRAME;
 	if (!has_tables || !mapping_can_be_found())
 		return 0;
-	mapping = unwind_mapping_of(unwind, address);
+	mapping = unwind_mapping_of(unwind, owner, address);
 	if (mapping->kind == MAPPING_NONE)
 		return SAMPLE_VERDICT_NO_MAPPING;
 	if (mapping->kind == MAPPING_ANONYMOUS) {
-		unwind_rule_of_made(unwind, address, ret);
+		unwind_rule_of_made(unwind, owner, address, ret);
 		return 0;
 	}
 	if (mapping->state == UNWIND_FILE_WITHOUT) {
@@ -210,7 +207,7 @@ static __always_inline int unwind_rule_at(struct unwind *unwind, __u64 address, 
  * By rbp, in code that nobody described, or that keeps it by convention. HotSpot's interpreter takes its arguments off the
  * caller's stack and may have got them moved: where the caller's rsp is to be it notes in its frame.
  */
-static __always_inline int unwind_step_frame_pointer(struct unwind *unwind, bool is_interpreter)
+static __always_inline int unwind_step_frame_pointer(struct unwind *unwind, memory_owner owner, bool is_interpreter)
 {
 	struct unwind_registers *registers = &unwind->registers;
 	__u64 bp = registers->at[UNWIND_REGISTER_BP], sp = registers->at[UNWIND_REGISTER_SP], caller_sp;
@@ -227,7 +224,7 @@ static __always_inline int unwind_step_frame_pointer(struct unwind *unwind, bool
 	 */
 	if (bp & 7 || bp > UNWIND_USER_END - 2 * sizeof(__u64) || (bp < sp && !unwind_may_be_goroutine_stack(bp)))
 		return guess;
-	if (unwind_read(unwind->words, 2 * sizeof(__u64), bp) < 0)
+	if (memory_read(owner, unwind->words, 2 * sizeof(__u64), bp) < 0)
 		return guess == SAMPLE_VERDICT_BAD_FRAME ? SAMPLE_VERDICT_UNREADABLE : guess;
 	if (!unwind->words[1])
 		return unwind->words[0] || guess != SAMPLE_VERDICT_BAD_FRAME ? guess : SAMPLE_VERDICT_COMPLETE;
@@ -236,7 +233,7 @@ static __always_inline int unwind_step_frame_pointer(struct unwind *unwind, bool
 	registers->ip = unwind->words[1];
 	registers->at[UNWIND_REGISTER_BP] = unwind->words[0];
 	sp = bp + 2 * sizeof(__u64);
-	if (is_interpreter && unwind_read(&caller_sp, sizeof(caller_sp), bp - sizeof(__u64)) == 0 && !(caller_sp & 7) &&
+	if (is_interpreter && memory_read(owner, &caller_sp, sizeof(caller_sp), bp - sizeof(__u64)) == 0 && !(caller_sp & 7) &&
 	    caller_sp > sp && caller_sp - sp < HOTSPOT_MAX_INTERPRETER_FRAME)
 		sp = caller_sp;
 	registers->at[UNWIND_REGISTER_SP] = sp;
@@ -246,12 +243,12 @@ static __always_inline int unwind_step_frame_pointer(struct unwind *unwind, bool
 }
 
 /* Out of a signal handler: all registers as they were when it was called. */
-static __always_inline int unwind_step_signal(struct unwind *unwind)
+static __always_inline int unwind_step_signal(struct unwind *unwind, memory_owner owner)
 {
 	struct unwind_registers *registers = &unwind->registers;
 	const __u64 *words = unwind->words;
 
-	if (unwind_read(unwind->words, UNWIND_UCONTEXT_WORDS * sizeof(__u64),
+	if (memory_read(owner, unwind->words, UNWIND_UCONTEXT_WORDS * sizeof(__u64),
 			registers->at[UNWIND_REGISTER_SP] + UNWIND_UCONTEXT_REGISTERS) < 0)
 		return SAMPLE_VERDICT_UNREADABLE;
 	if (!words[16] || words[16] >= UNWIND_USER_END)
@@ -273,7 +270,7 @@ static __always_inline int unwind_step_signal(struct unwind *unwind)
 }
 
 /* The caller's value of rbp or rbx; *known loses its bit when that can't be told. `bp` is the callee's rbp; 0: not known. */
-static __always_inline void unwind_restore(struct unwind *unwind, __u32 reg, __s32 saved, __u64 cfa, __u64 n_words,
+static __always_inline void unwind_restore(struct unwind *unwind, memory_owner owner, __u32 reg, __s32 saved, __u64 cfa, __u64 n_words,
 		__u64 bp, __u32 *known)
 {
 	struct unwind_registers *registers = &unwind->registers;
@@ -291,14 +288,14 @@ static __always_inline void unwind_restore(struct unwind *unwind, __u32 reg, __s
 	else if (saved != UNWIND_SAVED_NOWHERE && bp)
 		from = bp - 8 * (__u64)(saved - UNWIND_SAVED_AT_BP);
 	*known &= ~(1 << reg);
-	if (from && unwind_read(&value, sizeof(value), from) == 0) {
+	if (from && memory_read(owner, &value, sizeof(value), from) == 0) {
 		registers->at[reg] = value;
 		*known |= 1 << reg;
 	}
 }
 
 /* From the CFA on: return address and saved registers are below it. */
-static __always_inline int unwind_step_cfa(struct unwind *unwind, const struct unwind_rule *rule, __u64 cfa)
+static __always_inline int unwind_step_cfa(struct unwind *unwind, memory_owner owner, const struct unwind_rule *rule, __u64 cfa)
 {
 	struct unwind_registers *registers = &unwind->registers;
 	__u32 known = registers->known & (1 << UNWIND_REGISTER_BX | 1 << UNWIND_REGISTER_BP | 1 << UNWIND_REGISTER_SP);
@@ -316,7 +313,7 @@ static __always_inline int unwind_step_cfa(struct unwind *unwind, const struct u
 	asm volatile("" : "+r"(n_words)); /* the compiler knows that it cannot be; the verifier must see the comparison */
 	if (n_words > UNWIND_SAVED_WORDS)
 		return SAMPLE_VERDICT_BAD_FRAME;
-	if (unwind_read(unwind->words, (__u32)(n_words * sizeof(__u64)), cfa - n_words * sizeof(__u64)) < 0)
+	if (memory_read(owner, unwind->words, (__u32)(n_words * sizeof(__u64)), cfa - n_words * sizeof(__u64)) < 0)
 		return SAMPLE_VERDICT_UNREADABLE;
 	ip = unwind->words[(n_words - 1) & (UNWIND_SAVED_WORDS - 1)];
 	if (!ip)
@@ -325,8 +322,8 @@ static __always_inline int unwind_step_cfa(struct unwind *unwind, const struct u
 		return SAMPLE_VERDICT_BAD_FRAME;
 	if (known & 1 << UNWIND_REGISTER_BP)
 		bp = registers->at[UNWIND_REGISTER_BP];
-	unwind_restore(unwind, UNWIND_REGISTER_BP, rule->bp, cfa, n_words, bp, &known);
-	unwind_restore(unwind, UNWIND_REGISTER_BX, rule->bx, cfa, n_words, bp, &known);
+	unwind_restore(unwind, owner, UNWIND_REGISTER_BP, rule->bp, cfa, n_words, bp, &known);
+	unwind_restore(unwind, owner, UNWIND_REGISTER_BX, rule->bx, cfa, n_words, bp, &known);
 	registers->at[UNWIND_REGISTER_SP] = cfa;
 	registers->ip = ip;
 	registers->known = known;
@@ -335,7 +332,7 @@ static __always_inline int unwind_step_cfa(struct unwind *unwind, const struct u
 }
 
 /* From a frame to its caller: UNWIND_GO_ON, or the verdict that ends the walk. */
-static __always_inline int unwind_step(struct unwind *unwind)
+static __always_inline int unwind_step(struct unwind *unwind, memory_owner owner)
 {
 	struct unwind_registers *registers = &unwind->registers;
 	struct unwind_rule rule = {};
@@ -345,7 +342,7 @@ static __always_inline int unwind_step(struct unwind *unwind)
 
 	/* A call that does not return may be the last instruction of its function: the byte before the return address is in it. */
 	unwind->was_not_called = false;
-	r = unwind_rule_at(unwind, registers->ip - !registers->is_exact, &rule);
+	r = unwind_rule_at(unwind, owner, registers->ip - !registers->is_exact, &rule);
 	if (r)
 		return r;
 	/* The kernel returns from a handler as if the trampoline had called it (arch/x86/kernel/signal_64.c). */
@@ -357,9 +354,9 @@ static __always_inline int unwind_step(struct unwind *unwind)
 		return SAMPLE_VERDICT_COMPLETE;
 	case UNWIND_CFA_FRAME_POINTER:
 	case UNWIND_CFA_INTERPRETER:
-		return unwind_step_frame_pointer(unwind, rule.cfa == UNWIND_CFA_INTERPRETER);
+		return unwind_step_frame_pointer(unwind, owner, rule.cfa == UNWIND_CFA_INTERPRETER);
 	case UNWIND_CFA_SIGNAL:
-		return unwind_step_signal(unwind);
+		return unwind_step_signal(unwind, owner);
 	case UNWIND_CFA_RETURN_REGISTER:
 		if (!(registers->known & 1U << reg))
 			return SAMPLE_VERDICT_NO_RULE;
@@ -383,18 +380,19 @@ static __always_inline int unwind_step(struct unwind *unwind)
 	case UNWIND_CFA_DEREFERENCE:
 		if (!(registers->known & 1U << reg))
 			return SAMPLE_VERDICT_NO_RULE;
-		if (unwind_read(unwind->words, sizeof(__u64), base + (__s64)rule.inner) < 0)
+		if (memory_read(owner, unwind->words, sizeof(__u64), base + (__s64)rule.inner) < 0)
 			return SAMPLE_VERDICT_UNREADABLE;
 		cfa = unwind->words[0] + (__s64)rule.addend;
 		break;
 	default:
 		return SAMPLE_VERDICT_NO_RULE;
 	}
-	return unwind_step_cfa(unwind, &rule, cfa);
+	return unwind_step_cfa(unwind, owner, &rule, cfa);
 }
 
 struct unwind_context {
 	struct unwind *unwind;
+	memory_owner owner;
 	__u64 salt;
 };
 
@@ -417,7 +415,7 @@ static long unwind_frame(__u32 index, void *data)
 	unwind->frames[at] = frame;
 	unwind->n = n + 1;
 	unwind->hash = unwind_mix(unwind->hash, frame, context->salt);
-	r = unwind_step(unwind);
+	r = unwind_step(unwind, context->owner);
 	if (n && unwind->was_not_called)
 		unwind->frames[at] = frame | SAMPLE_INTERRUPTED;
 	if (r == UNWIND_GO_ON)
@@ -430,9 +428,9 @@ static long unwind_frame(__u32 index, void *data)
  * Walks the program's stack, leaf first, from unwind->registers on, which puts frames behind those of the kernel, and
  * sets n, hash and verdict. Before: n_kernel frames, at most SAMPLE_MAX_KERNEL_FRAMES, are there and in unwind->hash.
  */
-static __always_inline void unwind_user(struct unwind *unwind, __u64 salt)
+static __always_inline void unwind_user(struct unwind *unwind, memory_owner owner, __u64 salt)
 {
-	struct unwind_context context = { .unwind = unwind, .salt = salt };
+	struct unwind_context context = { .unwind = unwind, .owner = owner, .salt = salt };
 
 	unwind->n = 0;
 	unwind->has_guessed = false;
@@ -530,7 +528,7 @@ static __always_inline bool unwind_is_amid_exec(struct task_struct *task)
 static __always_inline void unwind_task(struct unwind *unwind, void *context,
 		const struct interrupted_registers *regs, struct task_struct *task, __u64 salt)
 {
-	struct unwind_context loop = { .unwind = unwind, .salt = salt };
+	struct unwind_context loop = { .unwind = unwind, .owner = memory_of(task), .salt = salt };
 	__u64 cs = unwind_register(regs, cs) & 0xffff, ip = unwind_register(regs, ip);
 	__u32 n_kernel = 0;
 	long n_bytes;
@@ -571,34 +569,64 @@ static __always_inline void unwind_task(struct unwind *unwind, void *context,
 		unwind->n = 1;
 		unwind->verdict = SAMPLE_VERDICT_COMPAT;
 	} else {
-		unwind_user(unwind, salt);
+		unwind_user(unwind, memory_of(task), salt);
+	}
+	unwind_finish(unwind, salt);
+}
+
+/* Appends what is below the kernel's frames, those `n_kernel` that are in place, of a thread that is not in user mode now. */
+static __always_inline void unwind_below_kernel(struct unwind *unwind, struct task_struct *task, __u32 n_kernel, __u64 salt)
+{
+	struct pt_regs *user = (struct pt_regs *)bpf_task_pt_regs(task);
+
+	unwind->n = 0;
+	unwind->n_kernel = n_kernel;
+	unwind_from_user_mode(unwind, user);
+	if (!unwind->registers.ip || unwind_is_amid_exec(task)) {
+		unwind->verdict = SAMPLE_VERDICT_KERNEL;
+	} else if (user->cs != UNWIND_USER_CS) {
+		unwind->frames[n_kernel] = unwind->registers.ip;
+		unwind->hash = unwind_mix(unwind->hash, unwind->registers.ip, salt);
+		unwind->n = 1;
+		unwind->verdict = SAMPLE_VERDICT_COMPAT;
+	} else {
+		unwind_user(unwind, memory_of(task), salt);
 	}
 	unwind_finish(unwind, salt);
 }
 
 /*
- * Likewise of a thread that is not in user mode now, from there on: what it called in the kernel is left out. `task` is the
- * current one and has an address space. Without one frame at least when the kernel made it for work of its own.
+ * Likewise of a thread that is not in user mode now, from there on: what it called in the kernel is left out. `task` has an
+ * address space, and is the current one or, with MEMORY_OF_OTHERS, off its CPU. Without one frame at least when the kernel
+ * made it for work of its own.
  */
 static __always_inline void unwind_waiting_task(struct unwind *unwind, struct task_struct *task, __u64 salt)
 {
-	struct pt_regs *user = (struct pt_regs *)bpf_task_pt_regs(task);
-
 	unwind->hash = salt;
-	unwind->n = 0;
-	unwind->n_kernel = 0;
-	unwind_from_user_mode(unwind, user);
-	if (!unwind->registers.ip || unwind_is_amid_exec(task)) {
-		unwind->verdict = SAMPLE_VERDICT_KERNEL;
-	} else if (user->cs != UNWIND_USER_CS) {
-		unwind->frames[0] = unwind->registers.ip;
-		unwind->hash = unwind_mix(unwind->hash, unwind->registers.ip, salt);
-		unwind->n = 1;
-		unwind->verdict = SAMPLE_VERDICT_COMPAT;
-	} else {
-		unwind_user(unwind, salt);
+	unwind_below_kernel(unwind, task, 0, salt);
+}
+
+#ifdef MEMORY_OF_OTHERS
+/* The whole stack of a task that is off its CPU, the kernel's part too; kernel threads and dying ones have no other. */
+static __always_inline void unwind_other_task(struct unwind *unwind, struct task_struct *task, __u64 salt)
+{
+	struct unwind_context loop = { .unwind = unwind, .owner = memory_of(task), .salt = salt };
+	long n_bytes = bpf_get_task_stack(task, unwind->frames, SAMPLE_MAX_KERNEL_FRAMES * sizeof(__u64), 0);
+	__u32 n_kernel = n_bytes > 0 ? (__u32)n_bytes / sizeof(__u64) : 0;
+
+	if (n_kernel > SAMPLE_MAX_KERNEL_FRAMES)
+		n_kernel = SAMPLE_MAX_KERNEL_FRAMES;
+	unwind->hash = salt;
+	unwind_loop(n_kernel, unwind_hash_kernel_frame, &loop);
+	if (task->mm && !(task->flags & PF_KTHREAD)) {
+		unwind_below_kernel(unwind, task, n_kernel, salt);
+		return;
 	}
+	unwind->n = 0;
+	unwind->n_kernel = n_kernel;
+	unwind->verdict = SAMPLE_VERDICT_KERNEL;
 	unwind_finish(unwind, salt);
 }
+#endif
 
 #endif

@@ -8,6 +8,14 @@
 
 static long unwind_read(void *to, uint32_t size, uint64_t from);
 
+typedef uint64_t memory_owner;
+
+static inline long memory_read(memory_owner owner, void *to, uint32_t size, uint64_t from)
+{
+	(void)owner;
+	return unwind_read(to, size, from);
+}
+
 static inline long unwind_loop(uint32_t n, long (*fn)(uint32_t index, void *context), void *context)
 {
 	uint32_t i;

@@ -122,7 +122,7 @@ static struct recorded_rule find_row(struct mapped *m, uint64_t address)
 	};
 }
 
-static int unwind_rule_at(struct unwind *unwind, __u64 address, struct unwind_rule *ret)
+static int unwind_rule_at(struct unwind *unwind, memory_owner owner, __u64 address, struct unwind_rule *ret)
 {
 	struct recorded_rule found = { .start = address, .end = address + 1, .verdict = SAMPLE_VERDICT_NO_MAPPING };
 
@@ -238,7 +238,7 @@ int main(int argc, char **argv)
 		return 4; /* not there now */
 	recorded.registers = registers_of(&regs);
 	walk.registers = recorded.registers;
-	unwind_user(&walk, 1);
+	unwind_user(&walk, 0, 1);
 	for (size_t i = 0; i < walk.n && i < SAMPLE_MAX_USER_FRAMES; i++)
 		if (vec_push(&recorded.frames, (uint64_t)walk.frames[i]) < 0)
 			return 1;

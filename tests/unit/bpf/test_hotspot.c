@@ -87,12 +87,12 @@ static void make(void)
 	};
 }
 
-static int unwind_rule_at(struct unwind *unwind, __u64 address, struct unwind_rule *ret)
+static int unwind_rule_at(struct unwind *unwind, memory_owner owner, __u64 address, struct unwind_rule *ret)
 {
 	unwind->guess = SAMPLE_VERDICT_NO_FRAME;
 	*ret = (struct unwind_rule){ .cfa = UNWIND_CFA_END };
 	if (address >= heap_base && address < heap_base + sizeof(heap_bytes))
-		hotspot_rule_at(&search, &unwind->registers, ret);
+		hotspot_rule_at(0, &search, &unwind->registers, ret);
 	return 0;
 }
 
@@ -118,7 +118,7 @@ static void put_callers(size_t at)
 
 static void expect_callers(void)
 {
-	unwind_user(&walk, 3);
+	unwind_user(&walk, 0, 3);
 	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_COMPLETE);
 	ck_assert_uint_eq(walk.n, 3);
 	ck_assert_uint_eq(walk.frames[1], code_of(LONG_METHOD, 3000));
@@ -186,10 +186,10 @@ START_TEST(rbp_that_is_not_saved_yet_is_the_callers)
 	start(code_of(METHOD, 23), 100, GARBAGE);
 	stack_words[100 + FRAME_WORDS - 1] = NOT_JAVA;
 	stack_words[100 + FRAME_WORDS - 2] = 77;
-	ck_assert_int_eq(unwind_step(&walk), UNWIND_GO_ON);
+	ck_assert_int_eq(unwind_step(&walk, 0), UNWIND_GO_ON);
 	ck_assert_uint_eq(walk.registers.at[UNWIND_REGISTER_BP], GARBAGE);
 	start(code_of(METHOD, 28), 100, GARBAGE);
-	ck_assert_int_eq(unwind_step(&walk), UNWIND_GO_ON);
+	ck_assert_int_eq(unwind_step(&walk, 0), UNWIND_GO_ON);
 	ck_assert_uint_eq(walk.registers.at[UNWIND_REGISTER_BP], 77);
 }
 END_TEST
@@ -284,7 +284,7 @@ START_TEST(the_interpreter_has_no_frame_of_a_method_that_it_just_enters)
 		start(i ? code_of(INTERPRETER, 3 * SEGMENT) : heap_base + 3 * SEGMENT, 100, stack_base + 110 * 8);
 		walk.registers.at[14] = stack_base + 118 * 8;
 		walk.registers.at[0] = i ? heap_base + 2 * SEGMENT : 5;
-		unwind_user(&walk, 3);
+		unwind_user(&walk, 0, 3);
 		ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_COMPLETE);
 		ck_assert_uint_eq(walk.n, 4);
 		ck_assert_uint_eq(walk.frames[1], heap_base + 2 * SEGMENT);
@@ -297,7 +297,7 @@ START_TEST(what_is_in_no_blob_is_taken_to_keep_frame_pointers)
 {
 	make();
 	start(code_of(50, 0), 100, GARBAGE);
-	unwind_user(&walk, 3);
+	unwind_user(&walk, 0, 3);
 	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_NO_FRAME);
 	ck_assert_uint_eq(walk.n, 1);
 }
@@ -308,11 +308,11 @@ START_TEST(notes_that_lead_round_or_out_of_the_heap_end)
 	make();
 	notes[METHOD] = 0xfe;
 	start(code_of(METHOD, 100), 100, GARBAGE);
-	unwind_user(&walk, 3);
+	unwind_user(&walk, 0, 3);
 	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_NO_FRAME);
 	memset(notes, 1, sizeof(notes));
 	start(code_of(60, 0), 100, GARBAGE);
-	unwind_user(&walk, 3);
+	unwind_user(&walk, 0, 3);
 	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_NO_FRAME);
 }
 END_TEST
@@ -323,7 +323,7 @@ START_TEST(a_frame_of_a_size_that_cannot_be_is_none)
 	for (uint32_t i = 0; i < 64; i++) {
 		put_u32(METHOD * SEGMENT + 16 + 28, UINT32_C(1) << (i & 31) | (i < 32 ? 0 : 0x80000000));
 		start(code_of(METHOD, 100), 100, GARBAGE);
-		unwind_user(&walk, 3);
+		unwind_user(&walk, 0, 3);
 		ck_assert_uint_le(walk.n, 8);
 	}
 }

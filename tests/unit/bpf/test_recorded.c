@@ -17,7 +17,7 @@ static long unwind_read(void *to, uint32_t size, uint64_t from)
 	return recorded_read(now, to, size, from);
 }
 
-static int unwind_rule_at(struct unwind *unwind, __u64 address, struct unwind_rule *ret)
+static int unwind_rule_at(struct unwind *unwind, memory_owner owner, __u64 address, struct unwind_rule *ret)
 {
 	const struct recorded_rule *found = recorded_rule_at(now, address);
 
@@ -33,7 +33,7 @@ static struct unwind walk_of(const struct recorded *recorded)
 	struct unwind walk = { .registers = recorded->registers };
 
 	now = recorded;
-	unwind_user(&walk, 1);
+	unwind_user(&walk, 0, 1);
 	return walk;
 }
 

@@ -39,7 +39,7 @@ static struct {
 } code[N_PLACES];
 static size_t n_places;
 
-static int unwind_rule_at(struct unwind *unwind, __u64 address, struct unwind_rule *ret)
+static int unwind_rule_at(struct unwind *unwind, memory_owner owner, __u64 address, struct unwind_rule *ret)
 {
 	unwind->guess = SAMPLE_VERDICT_BAD_FRAME;
 	*ret = (struct unwind_rule){ .cfa = UNWIND_CFA_FRAME_POINTER, .bx = UNWIND_SAVED_NOWHERE };
@@ -83,7 +83,7 @@ static void start(uint64_t ip, uint64_t sp, uint64_t bp)
 static void run_from(size_t i)
 {
 	start(0x400000, stack_base + (i - 3) * 8, stack_base + i * 8);
-	unwind_user(&walk, salt);
+	unwind_user(&walk, 0, salt);
 }
 
 /* n frames beside the leaf, of `step` words each; the last one ends the chain. */
@@ -108,7 +108,7 @@ END_TEST
 START_TEST(a_leaf_without_a_frame_is_complete)
 {
 	start(0x400000, stack_base, 0);
-	unwind_user(&walk, salt);
+	unwind_user(&walk, 0, salt);
 	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_COMPLETE);
 	ck_assert_uint_eq(walk.n, 1);
 }
@@ -247,7 +247,7 @@ START_TEST(frames_of_the_kernel_stay_in_front)
 	for (size_t i = 0; i < SAMPLE_MAX_KERNEL_FRAMES; i++)
 		walk.frames[i] = 0xffffffff81000000 + i;
 	walk.n_kernel = SAMPLE_MAX_KERNEL_FRAMES;
-	unwind_user(&walk, salt);
+	unwind_user(&walk, 0, salt);
 	unwind_finish(&walk, salt);
 	ck_assert_uint_eq(walk.stack.n_kernel, SAMPLE_MAX_KERNEL_FRAMES);
 	ck_assert_uint_eq(walk.stack.n_user, SAMPLE_MAX_USER_FRAMES);
@@ -306,7 +306,7 @@ START_TEST(a_ring_of_frames_in_a_go_heap_ends)
 	heap_words[110] = heap_base + 100 * 8;
 	heap_words[111] = 0x500002;
 	start(0x500000, heap_base, heap_base + 100 * 8);
-	unwind_user(&walk, salt);
+	unwind_user(&walk, 0, salt);
 	ck_assert_uint_eq(walk.verdict, SAMPLE_VERDICT_TOO_DEEP);
 	ck_assert_uint_eq(walk.n, SAMPLE_MAX_DEPTH);
 }
@@ -335,7 +335,7 @@ static void make_described(void)
 
 static void expect_frames(uint32_t verdict, size_t n, const uint64_t *frames)
 {
-	unwind_user(&walk, salt);
+	unwind_user(&walk, 0, salt);
 	ck_assert_uint_eq(walk.verdict, verdict);
 	ck_assert_uint_eq(walk.n, n);
 	for (size_t i = 0; i < n; i++)
