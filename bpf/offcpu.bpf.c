@@ -7,7 +7,8 @@
  * of the wait. The shift follows from how long the thread's waits lasted before, so that it does not depend on this one's
  * length. What the others take is told without a stack, and spread over those with one (daemon/sampler/waits.h).
  *
- * A wait is told in the epoch in which it ends; offcpu_carry() cuts those that are open when an epoch ends.
+ * A wait is told in the epoch in which it ends; offcpu_carry() cuts those that are open when an epoch ends. Threads whose
+ * waits began before we looked are found by thread_find_waits() of thread.bpf.c.
  *
  * What ended a wait is the current thread when it does: who unlocks, who wakes, who had the CPU. Its stack is taken then and
  * there, of waits that have one themselves: their number is what the budget is for.
@@ -21,6 +22,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "interrupt.bpf.h"
+#include "offcpu.bpf.h"
 #include "reason.bpf.h"
 #include "sample.h"
 #include "target.bpf.h"
@@ -96,29 +98,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct unwind);
 } offcpu_scratch SEC(".maps");
-
-/* Of a thread, as long as it lives. */
-struct offcpu_thread {
-	__u64 since_nsec;                /* it waits, and that is told up to here; 0: it runs */
-	__u64 began_nsec;                /* as far as we know */
-	__u64 woken_nsec;                /* 0: not yet */
-	__u64 mean_nsec[2];              /* of its waits so far, the last ones most; those that began as waits for a CPU; 0: none yet */
-	__u64 stack;                     /* hash; 0: none was taken */
-	__u64 other;                     /* key.other of what it waited for, once it is woken */
-	struct sample_process process;
-	__u32 tid;
-	__u32 is_throttled;              /* it became ready, and its cgroup had no CPU time left */
-	struct sample_wait wait;
-	struct reason_queue queue;       /* since it is ready */
-	struct object_fault fault;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct offcpu_thread);
-} threads SEC(".maps");
 
 static __always_inline bool is_target(const struct task_struct *task, struct sample_process *process)
 {
@@ -239,15 +218,6 @@ __attribute__((noinline)) __u64 take_stack(__u32 is_other)
 	if (is_other)
 		counter->at[SAMPLE_LOST_OTHER]++;
 	return is_other ? 0 : SAMPLE_STACK_LOST;
-}
-
-/* One that was woken is ready from then on. */
-static __always_inline void begin_ready(struct task_struct *task, struct offcpu_thread *thread)
-{
-	thread->is_throttled = thread->wait.reason == SAMPLE_THROTTLED;
-	thread->queue.address = 0;
-	if (thread->wait.reason == SAMPLE_RUNQUEUE)
-		reason_read_queue(task, &thread->queue);
 }
 
 /*
@@ -610,11 +580,6 @@ static __always_inline bool is_running(const struct task_struct *task)
 	return bpf_core_field_exists(task->on_cpu) && task->on_cpu;
 }
 
-struct bpf_iter__task {
-	void *meta;
-	struct task_struct *task;
-};
-
 /* What is open is told up to now; the rest of it belongs to the epoch that follows. */
 SEC("iter/task")
 int offcpu_carry(struct bpf_iter__task *context)
@@ -646,53 +611,6 @@ int offcpu_carry(struct bpf_iter__task *context)
 	tell(thread, task->comm, since_nsec, now_nsec, reason_throttled_since(task, &thread->queue), 0, 0, true);
 	if (thread->queue.address)
 		reason_read_queue(task, &thread->queue);
-	return 0;
-}
-
-/* --- The beginning of an epoch --- */
-
-/*
- * Threads whose wait began before we looked: from now on it is timed, and told without a stack, which only a thread itself
- * could take.
- */
-SEC("iter/task")
-int offcpu_find(struct bpf_iter__task *context)
-{
-	struct task_struct *task = context->task;
-	struct sample_process process;
-	struct offcpu_thread *thread;
-	struct counters *counter = counters_now();
-	__u64 since_nsec, now_nsec;
-	unsigned int state;
-
-	if (!task || !counter || is_running(task))
-		return 0;
-	state = task->__state;
-	if (state & REASON_TASK_DEAD || !is_asked_for(task, &process) || !process.pid)
-		return 0;
-	thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!thread) {
-		count(counter, SAMPLE_SEEN, 1, true);
-		count(counter, SAMPLE_LOST_STORAGE, 1, true);
-		return 0;
-	}
-	since_nsec = thread->since_nsec;
-	if (since_nsec && since_nsec >= attached_nsec)
-		return 0; /* it is known */
-	now_nsec = bpf_ktime_get_ns();
-	thread->process = process;
-	thread->tid = target_tid(task);
-	reason_find(task, false, state, &thread->wait);
-	thread->wait.shift = SAMPLE_SHIFT_NONE;
-	thread->stack = 0;
-	thread->other = 0;
-	thread->woken_nsec = 0;
-	thread->began_nsec = now_nsec;
-	begin_ready(task, thread);
-	__sync_val_compare_and_swap(&thread->since_nsec, since_nsec, now_nsec);
-	/* It was faster. */
-	if (is_running(task))
-		__sync_val_compare_and_swap(&thread->since_nsec, now_nsec, 0);
 	return 0;
 }
 

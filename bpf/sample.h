@@ -101,7 +101,10 @@ struct sample_wait {
 /* As stack: it was taken, but there was no room for its frames, or for another entry. Shares its waits' shift. */
 #define SAMPLE_STACK_LOST (~0ULL)
 
-/* As shift: nobody drew whether this wait has a stack. It began before we looked. */
+/*
+ * As shift: nobody drew whether this wait has a stack. It began before we looked, and what was found then is its stack, if
+ * that could be read; its time stands for itself alone.
+ */
 enum { SAMPLE_SHIFT_NONE = 0xffff };
 
 /*

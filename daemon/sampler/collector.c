@@ -104,6 +104,11 @@ static int read_ring(sd_event_source *source, uint64_t usec, void *userdata)
 	return sd_event_source_set_enabled(collector->ring_source, SD_EVENT_ONESHOT);
 }
 
+void collector_read(struct collector *collector)
+{
+	(void)ring_buffer__consume(collector->ring);
+}
+
 static int ring_positions_init(struct ring_positions *positions, int fd)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -37,6 +37,9 @@ void collector_begin(struct collector *collector, uint64_t period_nsec);
  */
 int collector_turn(struct collector *collector, uint64_t period_nsec, struct stacks **ret);
 
+/* Takes what is in the ring now: for who cannot go back to the event loop while it fills. */
+void collector_read(struct collector *collector);
+
 /* Bytes of kernel memory of the maps of counts. */
 uint64_t collector_memory(const struct collector *collector);
 /* What the kernel accounts for a map, as /proc tells; 0 when it does not. */

@@ -18,6 +18,8 @@
 #include "offcpu.skel.h"
 #include "sample.h"
 #include "stacks.h"
+#include "thread.skel.h"
+#include "thread_iterator.h"
 #include "unwind_maps.h"
 #include "waits.h"
 
@@ -26,6 +28,7 @@ enum { MAX_TARGETS = 16384 };
 struct sampler_offcpu {
 	struct sampler sampler; /* first */
 	struct offcpu_bpf *bpf;
+	struct thread_bpf *found;            /* finds who waits already, on the maps of bpf; NULL: this kernel will not have it */
 	struct collector *collector;
 	bool all_processes, is_attached;
 	uint32_t *n_targets_of_bit;          /* of bpf->bss->target_bits */
@@ -40,6 +43,32 @@ static struct sampler_offcpu *from_sampler(struct sampler *sampler)
 }
 
 /* ---- a window's end ---- */
+
+static void read_ring(void *userdata)
+{
+	struct sampler_offcpu *offcpu = userdata;
+
+	collector_read(offcpu->collector);
+}
+
+/* Who waits already. What cannot be found has no stack, or is not timed until it waits again: no reason to lose the window. */
+static void find_waits(struct sampler_offcpu *offcpu)
+{
+	struct thread_iterator iterator = { .meanwhile = read_ring, .userdata = offcpu };
+	int r;
+
+	if (!offcpu->found)
+		return;
+	offcpu->found->bss->epoch = offcpu->bpf->bss->epoch;
+	offcpu->found->bss->attached_nsec = offcpu->bpf->bss->attached_nsec;
+	offcpu->found->bss->objects_window = offcpu->bpf->bss->objects_window;
+	iterator.link = offcpu->found->links.thread_find_waits;
+	iterator.n_looked = (const volatile uint64_t *)&offcpu->found->bss->n_looked;
+	r = thread_iterator_run(&iterator);
+	if (r < 0)
+		log_print(LOG_WARNING, "Waits that began before the window have no stack, or are missing: %s.",
+				r == -ETIMEDOUT ? "the memory of one of their programs does not answer" : strerror(-r));
+}
 
 /* Runs an iterator over all threads. */
 static int run_over_threads(const struct bpf_link *link)
@@ -104,8 +133,9 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 
 	/* Before the window begins, so that it is seen from its first moment on: it takes some 20 ms, the kernel waits for all CPUs. */
 	r = rate && !offcpu->is_attached ? attach(offcpu) : 0;
-	if (r >= 0 && rate)
-		r = run_over_threads(offcpu->bpf->links.offcpu_find);
+	/* At a window's end, too: tables may have come that a stack found at its beginning waited for. */
+	if (r >= 0 && offcpu->is_attached)
+		find_waits(offcpu);
 	/* What is open is told up to now. */
 	if (r >= 0 && offcpu->is_attached)
 		r = run_over_threads(offcpu->bpf->links.offcpu_carry);
@@ -187,6 +217,7 @@ static struct sampler *sampler_offcpu_free(struct sampler *sampler)
 		return NULL;
 	offcpu_bpf__detach(offcpu->bpf);
 	collector_free(offcpu->collector);
+	thread_bpf__destroy(offcpu->found);
 	offcpu_bpf__destroy(offcpu->bpf);
 	free(offcpu->n_targets_of_bit);
 	free(offcpu);
@@ -247,6 +278,58 @@ static int load(struct sampler_offcpu *offcpu, const struct sampler_options *opt
 	return r;
 }
 
+/* It writes what it finds where the sampler's own programs write. */
+static int share_maps(struct thread_bpf *found, const struct offcpu_bpf *bpf)
+{
+	const struct { struct bpf_map *to; const struct bpf_map *from; } shared[] = {
+		{ found->maps.counters, bpf->maps.counters },
+		{ found->maps.counts, bpf->maps.counts },
+		{ found->maps.target_pids, bpf->maps.target_pids },
+		{ found->maps.ring, bpf->maps.ring },
+		{ found->maps.threads, bpf->maps.threads },
+		{ found->maps.objects, bpf->maps.objects },
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(shared) && r >= 0; i++)
+		r = bpf_map__reuse_fd(shared[i].to, bpf_map__fd(shared[i].from));
+	return r;
+}
+
+static int load_found(struct thread_bpf *found, const struct offcpu_bpf *bpf, const struct unwind_maps *unwind_maps)
+{
+	int r;
+
+	found->rodata->salt = bpf->rodata->salt;
+	found->rodata->all_processes = bpf->rodata->all_processes;
+	found->rodata->pid_namespace = bpf->rodata->pid_namespace;
+	found->rodata->has_tables = bpf->rodata->has_tables;
+	bpf_program__set_autoload(found->progs.thread_snapshot, false);
+	bpf_map__set_autocreate(found->maps.running, false);
+	r = share_maps(found, bpf);
+	if (r >= 0 && unwind_maps)
+		r = unwind_maps_share(unwind_maps, found->obj);
+	if (r >= 0)
+		r = thread_bpf__load(found);
+	if (r < 0)
+		return r;
+	found->links.thread_find_waits = bpf_program__attach(found->progs.thread_find_waits);
+	return found->links.thread_find_waits ? 0 : -errno;
+}
+
+static void make_found(struct sampler_offcpu *offcpu, const struct unwind_maps *unwind_maps)
+{
+	int r;
+
+	offcpu->found = thread_bpf__open();
+	r = offcpu->found ? load_found(offcpu->found, offcpu->bpf, unwind_maps) : -errno;
+	if (r >= 0)
+		return;
+	log_print(LOG_WARNING, "Waits that began before a window cannot be found: %s.", strerror(-r));
+	thread_bpf__destroy(offcpu->found);
+	offcpu->found = NULL;
+}
+
 static int make_collector(struct sampler_offcpu *offcpu, sd_event *loop, const struct sampler_options *options, sampler_seen_fn seen,
 		void *userdata)
 {
@@ -282,6 +365,7 @@ int sampler_offcpu_new(sd_event *loop, const struct sampler_options *options, sa
 		r = make_collector(offcpu, loop, options, seen, userdata);
 	if (r < 0)
 		return r;
+	make_found(offcpu, options->unwind_maps);
 	offcpu->memory_bytes = collector_memory(offcpu->collector);
 	bpf_object__for_each_map(map, offcpu->bpf->obj)
 		if (strncmp(bpf_map__name(map), "unwind_", strlen("unwind_")) != 0)

@@ -3,8 +3,8 @@
 /*
  * Off-CPU time: each interval in which a thread of a target waits, timed in the kernel by bpf/offcpu.bpf.c, with its
  * stack and the reason. A wait that is open at a window's end is counted up to there, and goes on in the next window; one that
- * is open when a window begins after a pause, or when its process becomes a target, is timed from the window's beginning on, and
- * has no stack.
+ * is open when a window begins after a pause, or whose process became a target since, is timed from the window's beginning on,
+ * with the stack that the thread is found with then (bpf/thread.bpf.c).
  */
 #include "sampler.h"
 

@@ -9,7 +9,7 @@
 
 struct stratum_key {
 	uint32_t process, tid;
-	uint32_t reason, was_drawn;
+	uint32_t reason, zero;
 };
 
 struct stratum {
@@ -25,8 +25,13 @@ static struct stratum_key key_of(const struct stacks *stacks, const struct stack
 		.process = stacks->stacks.at[sample->stack].process,
 		.tid = sample->tid,
 		.reason = sample->wait.reason,
-		.was_drawn = sample->wait.shift != SAMPLE_SHIFT_NONE,
 	};
+}
+
+/* Of waits that were found (SAMPLE_SHIFT_NONE) it was certain that we look at them: they have their own stack, and no other's time. */
+static bool was_drawn(const struct stacks_sample *sample)
+{
+	return sample->wait.shift != SAMPLE_SHIFT_NONE;
 }
 
 static double weight_of(const struct stacks_sample *sample)
@@ -104,15 +109,15 @@ int waits_spread(struct stacks *stacks)
 	sum_up(stacks);
 	map_init(&strata, sizeof(struct stratum_key), sizeof(struct stratum));
 	for (size_t i = 0; i < stacks->samples.n && !r; i++)
-		r = add(&strata, stacks, &stacks->samples.at[i]);
+		r = was_drawn(&stacks->samples.at[i]) ? add(&strata, stacks, &stacks->samples.at[i]) : 0;
 	for (size_t i = 0; i < stacks->samples.n && !r; i++) {
 		struct stacks_sample sample = stacks->samples.at[i];
 		const struct stratum_key key = key_of(stacks, &sample);
-		struct stratum *stratum = map_get(&strata, &key);
+		struct stratum *stratum = was_drawn(&sample) ? map_get(&strata, &key) : NULL;
 
-		if (stacks->stacks.at[sample.stack].hash)
+		if (stratum && stacks->stacks.at[sample.stack].hash)
 			spread(stratum, &sample);
-		else if (stratum->has_stacks)
+		else if (stratum && stratum->has_stacks)
 			continue; /* the others take it over */
 		stacks->samples.at[n_kept++] = sample;
 	}

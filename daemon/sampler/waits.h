@@ -15,7 +15,8 @@
 struct stacks;
 
 /*
- * Spreads, and sums up (waited_nsec, with_stack). Waits that nobody drew a stack for stay by themselves. Waits of a thread and reason that have no stack at all keep their sample without frames (hash 0). 0 or -ENOMEM:
- * nothing was changed then.
+ * Spreads, and sums up (waited_nsec, with_stack). Waits that began before we looked, and have the stack that was found then
+ * (SAMPLE_SHIFT_NONE), stay by themselves. Waits of a thread and reason that have no stack at all keep their sample without
+ * frames (hash 0). 0 or -ENOMEM: nothing was changed then.
  */
 int waits_spread(struct stacks *stacks);

@@ -98,6 +98,29 @@ START_TEST(a_wait_that_nobody_drew_for_is_not_given_to_others)
 }
 END_TEST
 
+START_TEST(a_wait_that_was_found_keeps_its_time_at_its_stack)
+{
+	struct stacks *stacks = stacks_new();
+	uint32_t process = made_wait_process(stacks, 10, 1), none = made_wait_stack(stacks, process, 0), a = made_wait_stack(stacks, process, 7),
+		b = made_wait_stack(stacks, process, 8);
+
+	/* Found with stack 7; then 100 others of the thread, of which one was given stack 8. */
+	made_wait(stacks, a, 10, SAMPLE_SLEEP, SAMPLE_SHIFT_NONE, 1, 1000000);
+	made_wait(stacks, b, 10, SAMPLE_SLEEP, 7, 1, 60);
+	made_wait(stacks, none, 10, SAMPLE_SLEEP, 0, 99, 6000);
+	ck_assert_int_eq(waits_spread(stacks), 0);
+	ck_assert_uint_eq(stacks->samples.n, 2);
+	ck_assert_uint_eq(stacks->samples.at[0].stack, a);
+	ck_assert_uint_eq(stacks->samples.at[0].count, 1);
+	ck_assert_uint_eq(stacks->samples.at[0].nsec, 1000000);
+	ck_assert_uint_eq(stacks->samples.at[1].stack, b);
+	ck_assert_uint_eq(stacks->samples.at[1].count, 100);
+	ck_assert_uint_eq(stacks->samples.at[1].nsec, 6060);
+	ck_assert_uint_eq(stacks->with_stack_nsec, 1000060);
+	stacks_free(stacks);
+}
+END_TEST
+
 /* --- The estimator --- */
 
 enum { N_STACKS = 4, N_WAITS = 40000, N_RUNS = 200 };
@@ -241,6 +264,6 @@ START_TEST(what_is_told_of_a_stack_is_right_on_average_and_its_interval_holds_th
 }
 END_TEST
 
-UNIT_TESTS("waits", a_window_where_all_have_stacks_stays_as_it_is, what_has_no_stack_is_told_once_by_those_that_have,
+UNIT_TESTS("waits", a_wait_that_was_found_keeps_its_time_at_its_stack, a_window_where_all_have_stacks_stays_as_it_is, what_has_no_stack_is_told_once_by_those_that_have,
 		threads_and_reasons_do_not_mix, a_wait_that_nobody_drew_for_is_not_given_to_others,
 		what_is_told_of_a_stack_is_right_on_average_and_its_interval_holds_the_truth)
