@@ -26,6 +26,7 @@
 #include "privileges.h"
 #include "sampler_cpu.h"
 #include "sampler_offcpu.h"
+#include "sampler_thread.h"
 #include "stacks.h"
 #include "tables.h"
 #include "targets.h"
@@ -46,7 +47,7 @@ struct once {
 	struct unwind_maps *unwind_maps;
 	struct tables *tables;
 	uint32_t kinds;                      /* of files: capture_kind_bit() */
-	struct sampler *cpu, *offcpu;        /* NULL: no kind wants it */
+	struct sampler *cpu, *offcpu, *thread; /* NULL: no kind wants it */
 	struct java_maps *java_maps;         /* NULL unless the configuration wants it */
 	struct press *press;
 	struct command *command;
@@ -66,10 +67,16 @@ static void on_seen(const struct process_id *process, void *userdata)
 	targets_seen(once->targets, process);
 }
 
+/* Those of the off-CPU sampler. */
+static uint32_t waiting_kinds(const struct once *once)
+{
+	return once->kinds & (capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX) | capture_kind_bit(PROFILE_WALL));
+}
+
 /* Files that were asked for and are not there have a reason, too. */
 static void tell_missing(const struct once *once, const struct press_result *result)
 {
-	uint32_t missing = result->kind == PROFILE_CPU ? 0 : once->kinds & ~capture_kind_bit(PROFILE_CPU);
+	uint32_t missing = result->kind == PROFILE_BLOCK ? waiting_kinds(once) : 0;
 
 	for (size_t i = 0; i < result->files.n; i++)
 		missing &= ~capture_kind_bit(result->files.at[i].kind);
@@ -160,11 +167,19 @@ static int start_loop(struct once *once)
 	return r;
 }
 
+/* Nobody has to wait for what is there. */
+static bool is_snapshot(const struct once *once)
+{
+	return once->kinds == capture_kind_bit(PROFILE_THREAD) && !once->command;
+}
+
 /* The window ends with the time asked for, and with what it is about. */
 static int set_end(struct once *once)
 {
 	int r = 0;
 
+	if (is_snapshot(once))
+		return sd_event_exit(once->loop, 0);
 	if (once->wanted->duration_usec)
 		r = sd_event_add_time_relative(once->loop, NULL, CLOCK_MONOTONIC, once->wanted->duration_usec, 1000, on_time,
 				once);
@@ -276,14 +291,18 @@ static int start_samplers(struct once *once)
 	}
 	if (wants(once, PROFILE_CPU) || wants(once, PROFILE_WALL))
 		r = sampler_cpu_new(once->loop, &options, on_seen, once, &once->cpu);
-	if (r >= 0 && once->kinds & ~capture_kind_bit(PROFILE_CPU))
+	if (r >= 0 && waiting_kinds(once))
 		r = sampler_offcpu_new(once->loop, &waits, on_seen, once, &once->offcpu);
 	if (r >= 0 && once->offcpu)
 		sampler_offcpu_set_wakers(once->offcpu, once->wakers);
+	if (r >= 0 && wants(once, PROFILE_THREAD))
+		r = sampler_thread_new(once->loop, &options, on_seen, once, &once->thread);
 	if (r >= 0 && once->cpu && once->wanted->pid)
 		r = once->cpu->ops->set_target(once->cpu, once->wanted->pid, true);
 	if (r >= 0 && once->offcpu && once->wanted->pid)
 		r = once->offcpu->ops->set_target(once->offcpu, once->wanted->pid, true);
+	if (r >= 0 && once->thread && once->wanted->pid)
+		r = once->thread->ops->set_target(once->thread, once->wanted->pid, true);
 	return r;
 }
 
@@ -301,6 +320,14 @@ static int begin_anew(struct sampler *sampler, uint32_t rate)
 	return r;
 }
 
+/* Nobody ticks for what waits: who looks meets the next library when the one before can be walked through. */
+static int look_at_waiting(struct once *once)
+{
+	int r = begin_anew(once->thread, 0);
+
+	return r < 0 ? r : begin_anew(once->offcpu, once->wanted->rate);
+}
+
 /*
  * The first sample of each file asks for its unwind table, and until it is made stacks end there. In a daemon that is a
  * part of the first window; here it would be a part of all there is. So we begin with samples that are thrown away, until
@@ -309,10 +336,10 @@ static int begin_anew(struct sampler *sampler, uint32_t rate)
 static int warm_up(struct once *once)
 {
 	uint64_t now = clock_monotonic_nsec(), most = now + WARM_UP_MOST_MSEC * NSEC_PER_MSEC, quiet = now;
-	uint64_t n_wanted = 0;
-	int r;
+	uint64_t n_wanted = 0, n_looked = UINT64_MAX;
+	int r = 0;
 
-	while (now < most && now < quiet + WARM_UP_QUIET_MSEC * NSEC_PER_MSEC) {
+	while (r >= 0 && now < most && now < quiet + WARM_UP_QUIET_MSEC * NSEC_PER_MSEC) {
 		struct tables_stats stats;
 
 		r = sd_event_run(once->loop, WARM_UP_STEP_USEC);
@@ -326,8 +353,13 @@ static int warm_up(struct once *once)
 		if (stats.n_waiting || stats.wanted != n_wanted)
 			quiet = now;
 		n_wanted = stats.wanted;
+		if (!stats.n_waiting && n_wanted != n_looked) {
+			n_looked = n_wanted;
+			r = look_at_waiting(once);
+		}
 	}
-	r = begin_anew(once->cpu, once->wanted->rate);
+	if (r >= 0)
+		r = begin_anew(once->cpu, once->wanted->rate);
 	return r < 0 ? r : begin_anew(once->offcpu, once->wanted->rate);
 }
 
@@ -381,7 +413,7 @@ static int end_window(struct once *once, struct sampler *sampler, const struct c
 static int finish(struct once *once)
 {
 	struct capture_request request = { .trigger = "", .all_processes = true };
-	_cleanup_(capture_free_p) struct capture *cpu = NULL, *offcpu = NULL;
+	_cleanup_(capture_free_p) struct capture *cpu = NULL, *offcpu = NULL, *thread = NULL;
 	int r = 0;
 
 	once->has_ended = true;
@@ -396,6 +428,12 @@ static int finish(struct once *once)
 		request.ran = wants(once, PROFILE_WALL) ? cpu : NULL;
 		r = end_window(once, once->offcpu, &request, &offcpu);
 	}
+	if (r >= 0 && once->thread) {
+		request.kind = PROFILE_THREAD;
+		request.kinds = capture_kind_bit(PROFILE_THREAD);
+		request.ran = NULL;
+		r = end_window(once, once->thread, &request, &thread);
+	}
 	if (r < 0)
 		return r;
 	if (cpu && !stacks_kept(cpu->stacks))
@@ -406,6 +444,10 @@ static int finish(struct once *once)
 		hand_over_take(once, TAKE(cpu));
 	if (offcpu)
 		hand_over_take(once, TAKE(offcpu));
+	if (thread && !stacks_kept(thread->stacks))
+		log_print(LOG_WARNING, "No thread was seen: what was asked for has ended.");
+	if (thread)
+		hand_over_take(once, TAKE(thread));
 	if (once->java_maps)
 		java_maps_finish(once->java_maps);
 	press_finish(once->press);
@@ -495,6 +537,8 @@ int once_run(const struct options *options, const struct config *config)
 		once.cpu->ops->free(once.cpu);
 	if (once.offcpu)
 		once.offcpu->ops->free(once.offcpu);
+	if (once.thread)
+		once.thread->ops->free(once.thread);
 	java_maps_free(once.java_maps);
 	press_free(once.press);
 	tables_free(once.tables);

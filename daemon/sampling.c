@@ -11,12 +11,15 @@
 #include "clock.h"
 #include "config.h"
 #include "governor.h"
+#include "go_program.h"
+#include "image.h"
 #include "log.h"
 #include "map.h"
 #include "options.h"
 #include "own_cost.h"
 #include "sampler_cpu.h"
 #include "sampler_offcpu.h"
+#include "sampler_thread.h"
 #include "schedule.h"
 #include "stacks.h"
 #include "stolen.h"
@@ -34,7 +37,15 @@ struct ways {
 	void (*tune)(struct sampling *sampling, const struct config *config);
 	/* Of the files of a window that ends; `with_cpu`: it is known what ran in it. */
 	uint32_t (*kinds)(const struct config *config, bool with_cpu);
+	/* It has no windows: at the end of one it looks, and a window cut short is none. */
+	bool is_snapshot;
 };
+
+/* A snapshot that lacks unwind tables is taken again when they are made: each time it meets the next library. */
+enum { SNAPSHOT_TRIES = 8 };
+static const uint64_t snapshot_retry_nsec = 500 * NSEC_PER_MSEC;
+/* Who is called for a window's end may be early by so much. */
+static const uint64_t early_nsec = 10 * NSEC_PER_MSEC;
 
 struct sampling {
 	const struct ways *ways;
@@ -50,6 +61,7 @@ struct sampling {
 	uint64_t stolen_nsec;                /* until then */
 	uint64_t min_delay_nsec, stack_every_nsec; /* of waits in it */
 	bool wakers;
+	unsigned int n_tries;                /* of a snapshot, that were thrown away */
 };
 
 static void on_seen(const struct process_id *process, void *userdata)
@@ -161,9 +173,45 @@ static uint32_t offcpu_kinds(const struct config *config, bool with_cpu)
 	       (config->wall.enabled && with_cpu ? capture_kind_bit(PROFILE_WALL) : 0);
 }
 
+/* --- threads --- */
+
+static bool thread_is_wanted(const struct sampling *sampling, const struct config *config)
+{
+	return config->enabled && config->goroutine.enabled && sampling->at.in_depth->n;
+}
+
+static bool thread_fits(const struct sampling *sampling, const struct config *config)
+{
+	return true;
+}
+
+static struct schedule thread_schedule(const struct config *config)
+{
+	uint64_t interval_nsec = config->goroutine.snapshot_interval_usec * NSEC_PER_USEC;
+
+	return (struct schedule){ .interval_nsec = interval_nsec, .duration_nsec = interval_nsec, .rate = 1 };
+}
+
+static int thread_open(struct sampling *sampling, const struct config *config)
+{
+	return sampler_thread_new(sampling->at.loop, &sampling->options, on_seen, sampling, &sampling->sampler);
+}
+
+static void thread_tune(struct sampling *sampling, const struct config *config)
+{
+}
+
+static uint32_t thread_kinds(const struct config *config, bool with_cpu)
+{
+	return capture_kind_bit(PROFILE_THREAD);
+}
+
 static const struct ways all_ways[SAMPLING_N_KINDS] = {
-	[SAMPLING_CPU] = { PROFILE_CPU, cpu_is_wanted, cpu_fits, cpu_schedule, cpu_open, cpu_tune, cpu_kinds },
-	[SAMPLING_OFFCPU] = { PROFILE_BLOCK, offcpu_is_wanted, offcpu_fits, offcpu_schedule, offcpu_open, offcpu_tune, offcpu_kinds },
+	[SAMPLING_CPU] = { PROFILE_CPU, cpu_is_wanted, cpu_fits, cpu_schedule, cpu_open, cpu_tune, cpu_kinds, .is_snapshot = false },
+	[SAMPLING_OFFCPU] = { PROFILE_BLOCK, offcpu_is_wanted, offcpu_fits, offcpu_schedule, offcpu_open, offcpu_tune, offcpu_kinds,
+			.is_snapshot = false },
+	[SAMPLING_THREAD] = { PROFILE_THREAD, thread_is_wanted, thread_fits, thread_schedule, thread_open, thread_tune, thread_kinds,
+			.is_snapshot = true },
 };
 
 /* --- A window's end --- */
@@ -245,6 +293,47 @@ static int end_window(struct sampling *sampling, const struct sampling_turn *tur
 	if (sampling->window.rate && request.kinds)
 		*ret = TAKE(capture);
 	return 0;
+}
+
+/* --- A snapshot --- */
+
+/* What the threads of a Go program do says little. */
+static bool is_no_go_program(const struct image *image, const void *userdata)
+{
+	for (size_t i = 0; image && image->exe && i < image->mappings.n; i++) {
+		const struct binary *binary = image->mappings.at[i].binary;
+
+		if (binary && binary->fd >= 0 && !strcmp(binary->path, image->exe))
+			return !go_program_is(binary->fd);
+	}
+	return true;
+}
+
+static bool is_early(const struct sampling *sampling, const struct sampling_turn *turn)
+{
+	return sampling->sampler && turn->now.monotonic_nsec + early_nsec < sampling->window.end_nsec;
+}
+
+/* Takes one. What is too early for its tables is tried again at *ret_retry_nsec, unless that is 0. */
+static int take_snapshot(struct sampling *sampling, const struct sampling_turn *turn, struct capture **ret, uint64_t *ret_retry_nsec)
+{
+	int lost;
+
+	remember_start(sampling); /* it costs when it is taken */
+	lost = end_window(sampling, turn, sampling->window.rate, ret);
+	if (!*ret)
+		return lost;
+	capture_select(*ret, is_no_go_program, NULL);
+	if ((*ret)->stacks->verdicts[SAMPLE_VERDICT_NO_TABLE] && sampling->n_tries < SNAPSHOT_TRIES) {
+		sampling->n_tries++;
+		*ret_retry_nsec = turn->now.monotonic_nsec + snapshot_retry_nsec;
+	} else {
+		sampling->n_tries = 0;
+	}
+	/* Nothing but Go programs, or nothing to be kept. */
+	if (*ret_retry_nsec || !(*ret)->stacks->seen)
+		*ret = capture_free(*ret);
+	return lost;
 }
 
 /* --- The next one --- */
@@ -332,12 +421,19 @@ static void look_again(struct sampling *sampling, const struct config *config)
 int sampling_turn(struct sampling *sampling, const struct sampling_turn *turn, struct capture **ret)
 {
 	struct schedule_window next = next_window(sampling, turn->config, &turn->now);
+	uint64_t retry_nsec = 0;
 	int r, lost = 0;
 
 	*ret = NULL;
-	if (sampling->sampler)
+	if (sampling->ways->is_snapshot && is_early(sampling, turn))
+		return 0;
+	if (sampling->sampler && sampling->ways->is_snapshot)
+		lost = take_snapshot(sampling, turn, ret, &retry_nsec);
+	else if (sampling->sampler)
 		lost = end_window(sampling, turn, next.rate, ret);
 	sampling->window = next;
+	if (retry_nsec)
+		sampling->window.end_nsec = MIN(next.end_nsec, retry_nsec);
 	sampling->start_nsec = turn->now.monotonic_nsec;
 	r = fit(sampling, turn->config);
 	sampling->has_failed = r < 0;
@@ -353,7 +449,7 @@ int sampling_turn(struct sampling *sampling, const struct sampling_turn *turn, s
 int sampling_finish(struct sampling *sampling, const struct sampling_turn *turn, struct capture **ret)
 {
 	*ret = NULL;
-	return sampling->sampler ? end_window(sampling, turn, 0, ret) : 0;
+	return sampling->sampler && !sampling->ways->is_snapshot ? end_window(sampling, turn, 0, ret) : 0;
 }
 
 uint64_t sampling_due_nsec(const struct sampling *sampling, const struct config *config)

@@ -9,6 +9,7 @@
  *	            the scheduled ones
  *	off-CPU     in-depth targets; files of block and mutex, and of wall when the window is the one of cpu. It is loaded
  *	            when the first target comes, and removed at the end of a window in which none is left.
+ *	threads     in-depth targets that are no Go programs: a snapshot at the end of each interval, and at no other boundary
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,7 +27,7 @@ struct sampling;
 struct targets;
 struct unwind_maps;
 
-enum sampling_kind { SAMPLING_CPU, SAMPLING_OFFCPU, SAMPLING_N_KINDS };
+enum sampling_kind { SAMPLING_CPU, SAMPLING_OFFCPU, SAMPLING_THREAD, SAMPLING_N_KINDS };
 
 /* Borrowed for life. */
 struct sampling_surroundings {

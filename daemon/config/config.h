@@ -57,6 +57,7 @@ struct config_memory {
 	bool jvm_jfr;
 };
 
+/* Snapshots of what in-depth targets do: in this version of the threads of those that are no Go programs. */
 struct config_goroutine {
 	bool enabled;
 	uint64_t snapshot_interval_usec;

@@ -80,7 +80,7 @@ bool config_label_is_reserved(const char *label)
 {
 	/* Those of make_labels() in profile_builder.c. */
 	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason", "source", "idle",
-		"by", "holder", "file", "peer", "lock" };
+		"by", "holder", "file", "peer", "lock", "state" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
 		if (!strcmp(reserved[i], label))
@@ -240,7 +240,7 @@ static const struct config_field goroutine_fields[] = {
 	{ "enabled", CONFIG_BOOL, AT(enabled), .standard = "true" },
 	{ "snapshot_interval", CONFIG_DURATION, AT(snapshot_interval_usec), .min = SECOND, .max = DAY,
 		.standard = "1m" },
-	{ "stop_running", CONFIG_BOOL, AT(stop_running), .standard = "false" },
+	{ "stop_running", CONFIG_BOOL, .no_effect = true, AT(stop_running), .standard = "false" },
 };
 static const struct config_section goroutine_section = { FIELDS(goroutine_fields), sizeof(OF) };
 
@@ -385,7 +385,7 @@ static const struct config_field profiling_fields[] = {
 	{ "host", CONFIG_SECTION, AT(host), .section = &host_section },
 	{ "cpu", CONFIG_SECTION, AT(cpu), .section = &cpu_section },
 	{ "memory", CONFIG_SECTION, .no_effect = true, AT(memory), .section = &memory_section },
-	{ "goroutine", CONFIG_SECTION, .no_effect = true, AT(goroutine), .section = &goroutine_section },
+	{ "goroutine", CONFIG_SECTION, AT(goroutine), .section = &goroutine_section },
 	{ "block", CONFIG_SECTION, AT(block), .section = &block_section },
 	{ "mutex", CONFIG_SECTION, AT(mutex), .section = &mutex_section },
 	{ "wall", CONFIG_SECTION, AT(wall), .section = &wall_section },

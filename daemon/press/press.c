@@ -157,6 +157,22 @@ static void add_verdicts_comment(struct profile *profile, const char *whose, con
 			n_broken ? ")" : "");
 }
 
+/* How a snapshot came to be. */
+static void add_snapshot_comment(struct profile *profile, const struct stacks *s)
+{
+	uint64_t n_running = 0, n_caught = 0;
+
+	for (size_t i = 0; i < s->samples.n; i++) {
+		const struct stacks_stack *stack = &s->stacks.at[s->samples.at[i].stack];
+
+		n_running += s->samples.at[i].wait.reason == SAMPLE_RAN;
+		n_caught += s->samples.at[i].wait.reason == SAMPLE_RAN && stack->n_kernel + stack->n_user;
+	}
+	profile_add_comment_format(profile,
+			"snapshot: each thread was looked at once, all within %.3f ms, and none was stopped; running: %llu, of which %llu were met by a clock",
+			(double)s->duration_nsec / NSEC_PER_MSEC, (unsigned long long)n_running, (unsigned long long)n_caught);
+}
+
 /* How the samples of a file came to be. */
 static void add_rate_comment(struct profile *profile, enum profile_kind kind, const struct capture *capture)
 {
@@ -169,7 +185,9 @@ static void add_rate_comment(struct profile *profile, enum profile_kind kind, co
 				seconds);
 	if (kind == PROFILE_WALL)
 		profile_add_comment_format(profile, "time on CPU: what a thread did not wait, given to its samples in equal parts");
-	if (kind == PROFILE_CPU)
+	if (kind == PROFILE_THREAD)
+		add_snapshot_comment(profile, s);
+	if (kind == PROFILE_CPU || kind == PROFILE_THREAD)
 		return;
 	profile_add_comment_format(profile,
 			"timed: each wait, from leaving a CPU to having one again; a stack was taken for %.2f %% of them, %.2f %% of their time; "
@@ -188,17 +206,21 @@ static void add_governor_comment(struct profile *profile, enum profile_kind kind
 		profile_add_comment_format(profile,
 				"the governor lowered the rate from %u to %u Hz: own cost %.3f %% of the machine's CPU time, budget %.3f %%",
 				facts->full_rate, facts->rate, cost, budget);
-	if (facts->stack_every_nsec && kind != PROFILE_CPU)
+	if (facts->stack_every_nsec && kind != PROFILE_CPU && kind != PROFILE_THREAD)
 		profile_add_comment_format(profile,
 				"the governor takes fewer stacks, of waits below %llu us: own cost %.3f %% of the machine's CPU time, budget %.3f %%",
 				(unsigned long long)(facts->stack_every_nsec / NSEC_PER_USEC), cost, budget);
 }
 
-/* What a profile of waits lacks by more than one in a hundred, by number or by time, is marked. */
-static void add_lost_comment(struct profile *profile, const struct stacks *s)
+/* What a profile of waits or threads lacks by more than one in a hundred, by number or by time, is marked. */
+static void add_lost_comment(struct profile *profile, enum profile_kind kind, const struct stacks *s)
 {
 	uint64_t lost = stacks_lost(s);
 
+	if (kind == PROFILE_THREAD && lost * 100 > s->seen)
+		profile_add_comment_format(profile, "INCOMPLETE: %.2f %% of the threads were lost", percent(lost, s->seen));
+	if (kind == PROFILE_THREAD)
+		return;
 	if (s->stack_lost_nsec)
 		profile_add_comment_format(profile, "%s%.2f %% of the time waited has no stack, for there was no room for it",
 				s->stack_lost_nsec * 100 > s->waited_nsec ? "INCOMPLETE: " : "", percent(s->stack_lost_nsec, s->waited_nsec));
@@ -221,12 +243,13 @@ static void add_window_comments(struct profile *profile, enum profile_kind kind,
 	if (kind != PROFILE_CPU)
 		snprintf(storage, sizeof(storage), ", storage %llu", (unsigned long long)s->lost_storage);
 	profile_add_comment_format(profile,
-			"%s of %s in this window: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu%s)",
-			kind == PROFILE_CPU ? "samples" : "waits", whose, (unsigned long long)s->seen, (unsigned long long)(s->seen - lost),
+			"%s of %s in this %s: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu%s)",
+			kind == PROFILE_CPU ? "samples" : kind == PROFILE_THREAD ? "threads" : "waits", whose,
+			kind == PROFILE_THREAD ? "snapshot" : "window", (unsigned long long)s->seen, (unsigned long long)(s->seen - lost),
 			(unsigned long long)lost, (unsigned long long)s->lost_ring, (unsigned long long)s->lost_namespace,
 			(unsigned long long)s->lost_frames, storage);
 	if (kind != PROFILE_CPU)
-		add_lost_comment(profile, s);
+		add_lost_comment(profile, kind, s);
 	if (s->lost_others)
 		profile_add_comment_format(profile, "waits of which it is not told who ended them, for want of room: %llu",
 				(unsigned long long)s->lost_others);

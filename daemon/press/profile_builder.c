@@ -34,7 +34,9 @@ static const uint32_t source_none = UINT32_MAX;
 /* Instead of an index into origins, of frames that are no code; the offset says the rest. */
 static const uint32_t origin_broken = UINT32_MAX, origin_elided = UINT32_MAX - 1, origin_without = UINT32_MAX - 2,
 		      origin_other = UINT32_MAX - 3, origin_kernel_thread = UINT32_MAX - 4;
-static const uint64_t without_room = SAMPLE_N_REASONS + 1; /* as offset of the last one: it was lost */
+
+/* Offsets of origin_without: what is missing is a wait's stack (SAMPLE_N_REASONS), a stack on a CPU (SAMPLE_RAN), or: */
+static const uint64_t without_room = SAMPLE_N_REASONS + 1, without_running = SAMPLE_N_REASONS + 2;
 
 /* Offsets of origin_other. Those of origin_kernel_thread are numbers of builder.names. */
 enum { OTHER_HELD, OTHER_WOKEN, OTHER_RAN, OTHER_INTERRUPT };
@@ -723,7 +725,7 @@ static int add_pseudo_location(const struct builder *b, struct profile *profile,
 		snprintf(name, sizeof(name), "[kernel thread %s]", strtab_get(b->names, (uint32_t)place->offset, NULL));
 	else if (place->origin == origin_without)
 		snprintf(name, sizeof(name), "%s", place->offset == SAMPLE_RAN ? "[on cpu, not sampled]" :
-				place->offset == without_room ? "[stack lost]" : "[no stack was taken]");
+				place->offset == without_room ? "[stack lost]" : place->offset == without_running ? "[running]" : "[no stack was taken]");
 	else
 		snprintf(name, sizeof(name), "[%llu frames elided]", (unsigned long long)place->offset);
 	r = add_bare_line(profile, name, &line);
@@ -785,7 +787,7 @@ static int add_number_label(struct profile *profile, const char *key, int64_t va
 }
 
 /* Ours, named in make_labels() and add_other_labels() and by config_label_is_reserved(), and those of the configuration. */
-enum { MAX_LABELS = 12 + LABELS_MAX };
+enum { MAX_LABELS = 13 + LABELS_MAX };
 
 static int make_labels(const struct builder *b, struct profile *profile, enum profile_kind kind, const struct stacks_sample *sample,
 		struct profile_label *labels, size_t *n)
@@ -809,7 +811,9 @@ static int make_labels(const struct builder *b, struct profile *profile, enum pr
 		r = add_text_label(profile, "unit", image->unit, labels, n);
 	if (r >= 0 && image)
 		r = add_text_label(profile, "container", image->container, labels, n);
-	if (r >= 0 && kind != PROFILE_CPU)
+	if (r >= 0 && kind == PROFILE_THREAD)
+		r = add_text_label(profile, "state", stacks_state(sample->wait.reason), labels, n);
+	if (r >= 0 && kind != PROFILE_CPU && (kind != PROFILE_THREAD || sample->wait.reason != SAMPLE_RAN))
 		r = add_text_label(profile, "reason", stacks_reason(sample->wait.reason), labels, n);
 	/* What the kernel sees; the runtime of Go knows of other waits. */
 	if (r >= 0 && (kind == PROFILE_BLOCK || kind == PROFILE_MUTEX))
@@ -897,6 +901,13 @@ static int add_frames(const struct builder *b, struct sheet *sheet, const struct
 	return 0;
 }
 
+static uint64_t what_is_missing(enum profile_kind kind, const struct stacks_stack *stack, const struct stacks_sample *sample)
+{
+	if (sample->wait.reason != SAMPLE_RAN)
+		return stack->hash == SAMPLE_STACK_LOST ? without_room : SAMPLE_N_REASONS;
+	return kind == PROFILE_THREAD ? without_running : SAMPLE_RAN;
+}
+
 /* All frames of a stack that has some, and what is missing in its middle and at its end. */
 static int add_whole(const struct builder *b, struct sheet *sheet, const struct stacks_stack *stack, uint64_t count)
 {
@@ -958,8 +969,7 @@ static int add_stack(const struct builder *b, struct sheet *sheet, const struct 
 		return r;
 	if (stack->n_kernel + stack->n_user)
 		return add_whole(b, sheet, stack, sample->count);
-	r = add_pseudo_frame(b, sheet, origin_without, sample->wait.reason == SAMPLE_RAN ? SAMPLE_RAN :
-			stack->hash == SAMPLE_STACK_LOST ? without_room : SAMPLE_N_REASONS);
+	r = add_pseudo_frame(b, sheet, origin_without, what_is_missing(sheet->out->kind, stack, sample));
 	if (r >= 0 && stacks_broken_reason(stack->verdict))
 		r = add_pseudo_frame(b, sheet, origin_broken, stack->verdict);
 	return r;

@@ -98,3 +98,16 @@ const char *stacks_reason(uint32_t reason)
 
 	return reason < SAMPLE_N_REASONS ? names[reason] : "unknown";
 }
+
+const char *stacks_state(uint32_t reason)
+{
+	switch (reason) {
+	case SAMPLE_RAN:
+		return "running";
+	case SAMPLE_RUNQUEUE:
+	case SAMPLE_THROTTLED:
+		return "runnable";
+	default:
+		return "blocked";
+	}
+}

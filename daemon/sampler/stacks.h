@@ -99,3 +99,6 @@ const char *stacks_broken_reason(uint32_t verdict);
 
 /* Why a thread waited (enum sample_reason), as the label `reason` of profiles has it. Static. */
 const char *stacks_reason(uint32_t reason);
+
+/* What a thread of a snapshot with this reason (enum sample_reason) does, as the label `state` has it: running, runnable, blocked. Static. */
+const char *stacks_state(uint32_t reason);

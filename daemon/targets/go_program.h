@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Whether an executable was made by Go's linker: then what its threads do says little, and its goroutines say it. Told by
+ * the build information that the linker puts into the writable data, at a multiple of 16 bytes: "\xff Go buildinf:"
+ * (cmd/link/internal/ld/data.go, debug/buildinfo/buildinfo.go; since Go 1.13). It stays when the program is stripped.
+ */
+#include <stdbool.h>
+
+/* `fd`: the file, borrowed. False also when it is no 64-bit ELF file, or cannot be read. Reads some megabytes at most. */
+bool go_program_is(int fd);
