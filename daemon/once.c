@@ -36,6 +36,7 @@ enum {
 	UNWIND_BYTES = 32 << 20,
 	WARM_UP_QUIET_MSEC = 150,            /* fifteen samples of a busy program */
 	WARM_UP_MOST_MSEC = 1500,
+	WARM_UP_MOST_SNAPSHOT_MSEC = 10000,  /* where nothing else takes time; on a machine that is full tables are slow to come */
 	WARM_UP_STEP_USEC = 10000,
 	ALL_WAITS_ENTRIES = 1 << 17,         /* as many as sampler/collector.c keeps samples; 35 MiB */
 };
@@ -335,7 +336,8 @@ static int look_at_waiting(struct once *once)
  */
 static int warm_up(struct once *once)
 {
-	uint64_t now = clock_monotonic_nsec(), most = now + WARM_UP_MOST_MSEC * NSEC_PER_MSEC, quiet = now;
+	uint64_t most_msec = is_snapshot(once) ? WARM_UP_MOST_SNAPSHOT_MSEC : WARM_UP_MOST_MSEC;
+	uint64_t now = clock_monotonic_nsec(), most = now + most_msec * NSEC_PER_MSEC, quiet = now;
 	uint64_t n_wanted = 0, n_looked = UINT64_MAX;
 	int r = 0;
 
@@ -356,6 +358,8 @@ static int warm_up(struct once *once)
 		if (!stats.n_waiting && n_wanted != n_looked) {
 			n_looked = n_wanted;
 			r = look_at_waiting(once);
+			/* What it asked for is to be read yet. */
+			quiet = now = clock_monotonic_nsec();
 		}
 	}
 	if (r >= 0)

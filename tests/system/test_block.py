@@ -195,6 +195,27 @@ def nothing_is_counted_of_the_time_between_windows():
     check(not daemon.files("waits", kind="block", trigger="background"), "there are files of the time between")
 
 
+@test
+def whoever_waits_through_the_whole_window_has_its_stack():
+    directory = tempdir()
+    target = Target("c-parked-nofp", 300, preexec_fn=yielding)
+    check_equal(target.process.stdout.readline(), "ready\n", "what it says first")
+    run(find_binary(), "--once", "--kind", "block,mutex", "--pid", target.pid, "--duration", "3s", "--output", directory)
+    profiles = {f.kind: f.profile for f in files_below(directory, kind=None)}
+    window = profiles["block"].duration_nsec
+    expected = {"sleep": "sleep", "mutex": "lock", "condition": "channel", "poll": "select", "pipe": "pipe", "child": "child",
+                "dead_first": "lock", "dead_second": "lock"}
+    for name, reason in expected.items():
+        nsec = sum(s.values[1] for s in profiles["block"].samples
+                   if s.labels["thread"] == name and s.labels["reason"] == reason and f"wait_{name}" in s.names and s.broken is None)
+        note(f"{name:12} {100 * nsec / window:.2f} % of the window below wait_{name}")
+        check_measured(abs(nsec - window) < 0.01 * window, f"{name}: {100 * nsec / window:.2f} %")
+    check(not any("[no stack was taken]" in s.names for s in profiles["block"].samples if s.labels["thread"] in expected),
+          "a wait has no stack")
+    check_equal({s.labels["thread"] for s in profiles["mutex"].samples if "dead" in s.labels["thread"]}, {"dead_first", "dead_second"},
+                "the deadlock in mutex")
+
+
 def attached(daemon):
     """Whether its programs see each switch of the machine, as the kernel tells."""
     found = 0
