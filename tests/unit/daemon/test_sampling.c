@@ -16,6 +16,7 @@ static const struct config wanted = {
 	.cpu = { .enabled = true, .duration_usec = 30000000, .interval_usec = 300000000, .rate = 99, .background_rate = 19 },
 	.block = { .enabled = true, .duration_usec = 30000000, .interval_usec = 300000000 },
 	.wall = { .duration_usec = 30000000, .interval_usec = 300000000 },
+	.goroutine = { .enabled = true, .snapshot_interval_usec = 60000000 },
 };
 
 struct room {
@@ -123,5 +124,25 @@ START_TEST(a_turn_where_nothing_is_wanted_gives_nothing)
 }
 END_TEST
 
-UNIT_TESTS("sampling", what_is_wanted_is_due_at_once, waits_are_not_looked_at_before_there_is_a_target, each_of_block_mutex_and_wall_wants_them,
+START_TEST(snapshots_want_a_target_and_are_not_taken_at_the_end)
+{
+	const struct sampling_turn turn = { .config = &wanted, .now = { 1000 * NSEC_PER_SEC, 50 * NSEC_PER_SEC } };
+	struct capture *capture = (void *)1;
+	struct config config = wanted;
+	struct room room;
+
+	room_init(&room, SAMPLING_THREAD);
+	ck_assert_uint_eq(sampling_due_nsec(room.sampling, &wanted), UINT64_MAX);
+	add_target(&room, 10);
+	ck_assert_uint_eq(sampling_due_nsec(room.sampling, &wanted), 0);
+	config.goroutine.enabled = false;
+	ck_assert_uint_eq(sampling_due_nsec(room.sampling, &config), UINT64_MAX);
+	ck_assert_int_eq(sampling_finish(room.sampling, &turn, &capture), 0);
+	ck_assert_ptr_null(capture);
+	ck_assert_int_eq(sampling_profile_kind(room.sampling), PROFILE_THREAD);
+	room_deinit(&room);
+}
+END_TEST
+
+UNIT_TESTS("sampling", snapshots_want_a_target_and_are_not_taken_at_the_end, what_is_wanted_is_due_at_once, waits_are_not_looked_at_before_there_is_a_target, each_of_block_mutex_and_wall_wants_them,
 		a_turn_where_nothing_is_wanted_gives_nothing)
