@@ -6,7 +6,7 @@
  *	by default          that of the current one: from any context, and only what is resident
  *	MEMORY_OF_OTHERS    that of any task: by bpf_copy_from_user_task() (Linux 5.18, commit 376040e47334), which may sleep, so
  *	                    from sleepable programs alone. A page that is not resident is brought back, and its owner may make us
- *	                    wait for it (userfaultfd, FUSE): who starts such a program must be able to end it.
+ *	                    wait for it (a disk, FUSE; not userfaultfd, which is refused): who starts such a program must be able to end it.
  */
 #include "kernel.h"
 

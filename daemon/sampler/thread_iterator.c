@@ -7,28 +7,26 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "clock.h"
+#include "helper.h"
 
-enum { STEP_MSEC = 5 };
+enum { STEP_MSEC = 5, MOST_SEC = 10 };
 
 /* A page may have to come from a slow disk; a machine that is full looks at 10,000 threads a second. */
-static const uint64_t held_up_nsec = NSEC_PER_SEC, most_nsec = 10 * NSEC_PER_SEC;
+static const uint64_t held_up_nsec = NSEC_PER_SEC, most_nsec = MOST_SEC * NSEC_PER_SEC;
 
 /* In the child of a process with threads: nothing but system calls. */
-static _Noreturn void read_all(int fd, pid_t parent)
+static _Noreturn void read_all(int fd)
 {
 	char nothing[64];
 	ssize_t n;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
+	helper_begin(&fd, 1, MOST_SEC + 1);
 	do
 		n = read(fd, nothing, sizeof(nothing));
 	while (n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN)));
@@ -70,7 +68,7 @@ static int wait_for(const struct thread_iterator *iterator, pid_t pid, int pid_f
 int thread_iterator_run(const struct thread_iterator *iterator)
 {
 	_cleanup_close_ int fd = -1, pid_fd = -1;
-	pid_t parent = getpid(), pid;
+	pid_t pid;
 
 	fd = bpf_iter_create(bpf_link__fd(iterator->link));
 	if (fd < 0)
@@ -79,7 +77,7 @@ int thread_iterator_run(const struct thread_iterator *iterator)
 	if (pid < 0)
 		return -errno;
 	if (!pid)
-		read_all(fd, parent);
+		read_all(fd);
 	pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pid_fd < 0) {
 		kill(pid, SIGKILL);

@@ -2,7 +2,7 @@
 #pragma once
 /*
  * Runs a sleepable iterator over all threads (bpf/thread.bpf.c), which reads the memory of other processes and may have to
- * wait for one of their pages, for as long as their owner likes (userfaultfd, FUSE). Nobody can end such a wait but the
+ * wait for one of their pages, for as long as their owner likes (a disk, FUSE). Nobody can end such a wait but the
  * one who waits, by dying: so it is a child of ours that does, and it is killed when nothing moves any more.
  */
 #include <stdint.h>

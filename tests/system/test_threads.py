@@ -213,8 +213,7 @@ def go_programs_are_left_out():
 
 
 @test
-def a_program_whose_memory_does_not_answer_is_told_all_the_same():
-    # Its stack pointer is in memory whose pages this script, which sleeps, should have brought (userfaultfd).
+def a_page_that_nobody_brings_holds_up_no_snapshot():
     target = Target(target_path("c-stuck-nofp"), 300)
     line = target.process.stdout.readline()
     if line != "ready\n":
@@ -224,6 +223,8 @@ def a_program_whose_memory_does_not_answer_is_told_all_the_same():
     note(f"{time.monotonic() - start:.1f} s")
     check_equal(sorted(s.labels["tid"] for s in profile.samples), sorted(tids_of(target.pid)), "threads")
     check(time.monotonic() - start < 25, "it was held up")
+    check_equal({s.labels["thread"]: s.broken for s in profile.samples},
+                {"stuck": "unreadable page", "behind": None, "c-stuck-nofp": None}, "what is broken")
     check_equal(accounts(profile)[2], 0, "lost threads")
 
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A program whose memory does not answer: its thread "stuck" waits, in pause(2), with its stack pointer in pages that nobody
- * brings (userfaultfd(2)). Who reads them waits for ever. A thread "behind" sleeps. `stuck [SECONDS]`; prints "ready" when it
+ * A program whose memory may not answer: its thread "stuck" waits, in pause(2), with its stack pointer in pages that nobody
+ * brings (userfaultfd(2)). A thread "behind" sleeps. `stuck [SECONDS]`; prints "ready" when it
  * is so, "no" where it cannot be.
  */
 #include "truth.h"

@@ -128,6 +128,46 @@ static void snapshot(sd_event *loop, bool all_processes)
 	sampler->ops->free(sampler);
 }
 
+static volatile bool holds_up;
+
+static void in_child(void)
+{
+	while (holds_up)
+		pause();
+}
+
+/* As by a page that does not come. */
+static void held_up(sd_event *loop)
+{
+	const struct sampler_options options = { .rate = 0 };
+	struct sampler *sampler;
+	struct stacks *stacks;
+	uint64_t start_nsec, nsec;
+	int r = sampler_thread_new(loop, &options, NULL, NULL, &sampler);
+
+	if (!check(r == 0, "held up: loads (%d)", r))
+		return;
+	sampler->ops->set_target(sampler, (uint32_t)getpid(), true);
+	pthread_atfork(NULL, NULL, in_child);
+	holds_up = true;
+	start_nsec = clock_monotonic_nsec();
+	r = sampler->ops->drain(sampler, 1, &stacks);
+	nsec = clock_monotonic_nsec() - start_nsec;
+	holds_up = false;
+	check(nsec >= NSEC_PER_SEC && nsec < 5 * NSEC_PER_SEC, "held up: given up after a second (%.3f s)", (double)nsec / 1e9);
+	check(waitpid(-1, NULL, WNOHANG) < 0, "held up: nobody is left behind");
+	if (check(r == 0, "held up: is taken all the same (%d)", r)) {
+		check(stacks->seen == 0, "held up: nobody was looked at");
+		stacks_free(stacks);
+	}
+	r = sampler->ops->drain(sampler, 1, &stacks);
+	if (check(r == 0, "held up: the next one is taken (%d)", r)) {
+		check_deadlock(stacks, "held up: the next one");
+		stacks_free(stacks);
+	}
+	sampler->ops->free(sampler);
+}
+
 static void waits(sd_event *loop)
 {
 	const struct sampler_options options = { .rate = 0 };
@@ -173,6 +213,7 @@ int main(void)
 	snapshot(loop, false);
 	snapshot(loop, true);
 	waits(loop);
+	held_up(loop);
 	sd_event_unref(loop);
 	printf("1..%d\n", n_tests);
 	fflush(stdout);
