@@ -117,9 +117,11 @@ static struct futex_wait look(struct locker *locker, int protocol)
 	ck_assert_int_eq(pthread_create(&thread, NULL, lock_it, locker), 0);
 	while (!locker->tid || futex_wait_read(proc, (uint32_t)getpid(), (uint32_t)locker->tid, &wait) != 0 || !wait.address)
 		sched_yield();
+	/* It was seen on its way to wait, perhaps. */
+	while (futex_wait_read(proc, (uint32_t)getpid(), (uint32_t)locker->tid, &again) == 0 && again.n_switches != wait.n_switches)
+		wait = again;
 	ck_assert_uint_eq(wait.address, (uintptr_t)&locker->mutex);
 	ck_assert_uint_eq(wait.namespace_tid, locker->tid);
-	ck_assert_int_eq(futex_wait_read(proc, (uint32_t)getpid(), (uint32_t)locker->tid, &again), 0);
 	ck_assert_uint_eq(again.n_switches, wait.n_switches);
 	ck_assert_int_eq(futex_read_owner((uint32_t)getpid(), wait.address, &owner), 0);
 	ck_assert_uint_eq(owner, getpid());
