@@ -145,7 +145,7 @@ def the_flags_of_the_seed_override_the_file():
 
 @test
 def a_key_of_a_part_that_is_not_there_yet_is_one_warning():
-    _, done = check_config("profiling:\n  wall: {enabled: true}\n")
+    _, done = check_config("profiling:\n  symbols: {debuginfod: true}\n")
     check_equal(done.returncode, 0, "exit status")
     check("no effect" in done.stderr + done.stdout, f"no warning: {done.stderr!r}")
 
