@@ -45,7 +45,7 @@ done
 kill $waiter
 tsprofd --check-host
 echo "CHECKHOST $?"
-journalctl -u tsprofd --no-pager -o cat | tail -n 30 | sed 's/^/JOURNAL /'
+journalctl -u tsprofd --no-pager -o cat | grep -v '^Wrote' | tail -n 30 | sed 's/^/JOURNAL /'
 """
 
 
