@@ -178,9 +178,14 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 
+struct rq {
+	__u64 clock;                 /* sched_clock(), read when the scheduler begins to choose who runs next */
+};
+
 struct cfs_rq {
 	int throttle_count;          /* CONFIG_CFS_BANDWIDTH */
 	__u64 throttled_clock_pelt_time; /* ns for which that was above 0, those before the last time */
+	struct rq *rq;               /* CONFIG_FAIR_GROUP_SCHED */
 };
 
 struct sched_entity {

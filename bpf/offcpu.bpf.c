@@ -3,9 +3,12 @@
  * The off-CPU sampler: times each interval in which a thread of a target does not run, from the moment it leaves its CPU
  * until it gets one again, and counts it where, why and for how long it waited.
  *
- * All waits are timed; a stack costs five times as much and is taken for one in 2^shift of them, drawn at the beginning
+ * All waits are timed, as a rule; a stack costs five times as much and is taken for one in 2^shift of them, drawn at the beginning
  * of the wait. The shift follows from how long the thread's waits lasted before, so that it does not depend on this one's
  * length. What the others take is told without a stack, and spread over those with one (daemon/sampler/waits.h).
+ *
+ * When even the timing costs too much, the governor has only one in 2^skip waits timed, of threads that wait shortly and
+ * often, drawn likewise; the others cost a few loads and no call of the kernel. docs/offcpu.md derives what is told then.
  *
  * A wait is told in the epoch in which it ends; offcpu_carry() cuts those that are open when an epoch ends. Threads whose
  * waits began before we looked are found by thread_find_waits() of thread.bpf.c.
@@ -38,6 +41,15 @@ volatile __u32 epoch = 0;
 /* Waits of this length, and longer ones, all have a stack. */
 volatile __u64 stack_every_nsec = 100000;
 
+/* Waits of this length, and longer ones, are all timed; 0: each is. */
+volatile __u64 time_every_nsec = 0;
+
+/* Changes whenever target_pids does. */
+volatile __u32 target_generation = 1;
+
+/* Odd while thread_find_waits() and then offcpu_carry() run. */
+volatile __u32 pass = 0;
+
 /* Shorter waits, from end to end, are counted and not told. */
 volatile __u64 min_delay_nsec = 0;
 
@@ -49,6 +61,9 @@ volatile __u64 attached_nsec = 0;
 
 enum {
 	OFFCPU_MAX_SHIFT = 12,
+	OFFCPU_MAX_SKIP = 10,
+	OFFCPU_COST_EVERY = 64,          /* waits of a thread: one is measured for what it costs us, a power of two */
+	OFFCPU_PACES = 4096,             /* threads that are not timed each time; a power of two */
 	OFFCPU_MEAN_WEIGHT = 8,          /* of the waits before, against the last one */
 	OFFCPU_BY_LEAST_NSEC = 100000,   /* who had the CPU is told of waits for it that are no accident: there are many who */
 };
@@ -99,7 +114,13 @@ struct {
 	__type(value, struct unwind);
 } offcpu_scratch SEC(".maps");
 
-static __always_inline bool is_target(const struct task_struct *task, struct sample_process *process)
+/*
+ * In an array, and not in the storage of the thread, which takes a call to find: by the last bits of its number; whoever finds
+ * its place taken has all its waits timed. Zeroed by the daemon before the programs are attached.
+ */
+struct sample_pace paces[OFFCPU_PACES];
+
+static __always_inline bool is_target(const struct task_struct *task)
 {
 	__u32 tgid = (__u32)task->tgid, bit = tgid & (SAMPLE_TARGET_BITS - 1);
 
@@ -110,7 +131,7 @@ static __always_inline bool is_target(const struct task_struct *task, struct sam
 
 static __always_inline bool is_asked_for(struct task_struct *task, struct sample_process *process)
 {
-	if (!is_target(task, process))
+	if (!is_target(task))
 		return false;
 	target_identify(task, process);
 	return all_processes || (process->pid && bpf_map_lookup_elem(&target_pids, &process->pid));
@@ -130,7 +151,62 @@ static __always_inline void *counts_now(void)
 	return bpf_map_lookup_elem(&counts, &now);
 }
 
-/* --- The beginning of a wait --- */
+/* What is known of a thread of a target; NULL: it is none, or cannot be timed, and that is counted. */
+static __always_inline struct offcpu_thread *find_target(struct task_struct *task)
+{
+	struct offcpu_thread *thread = bpf_task_storage_get(&threads, task, NULL, 0);
+	__u32 generation = target_generation;
+	struct sample_process process;
+	struct counters *counter;
+
+	if (thread && thread->generation == generation && thread->process.exec_id == (__u32)task->self_exec_id)
+		return thread;
+	if (!is_asked_for(task, &process))
+		return NULL;
+	counter = counters_now();
+	if (!counter) /* cannot be */
+		return NULL;
+	if (!process.pid) {
+		counter->at[SAMPLE_SEEN]++;
+		counter->at[SAMPLE_LOST_NAMESPACE]++;
+		return NULL;
+	}
+	if (!thread)
+		thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!thread) {
+		counter->at[SAMPLE_SEEN]++;
+		counter->at[SAMPLE_LOST_STORAGE]++;
+		return NULL;
+	}
+	if (!thread->generation)
+		thread->n_waits = bpf_get_prandom_u32();
+	thread->process = process;
+	thread->tid = target_tid(task);
+	thread->generation = generation;
+	return thread;
+}
+
+/* --- How often --- */
+
+/* How far the kernel's monotonic clock is ahead of the scheduler's, as it was found last. */
+volatile __u64 clock_ahead_nsec = 0;
+
+/*
+ * What the scheduler took for now when it chose who runs next, a moment ago: a load, where a clock of our own is a call of
+ * 20 ns. `task` leaves this CPU, or comes to it.
+ */
+static __always_inline __u64 scheduler_clock(const struct task_struct *task)
+{
+	if (bpf_core_field_exists(task->se.cfs_rq) && bpf_core_field_exists(task->se.cfs_rq->rq) &&
+	    bpf_core_field_exists(task->se.cfs_rq->rq->clock))
+		return task->se.cfs_rq->rq->clock;
+	return bpf_ktime_get_ns();
+}
+
+static __always_inline struct sample_pace *pace_of(const struct task_struct *task)
+{
+	return &paces[(__u32)task->pid & (OFFCPU_PACES - 1)];
+}
 
 /* Who is preempted often has short waits of that kind, which say nothing of the others. */
 static __always_inline bool is_for_cpu(const struct offcpu_thread *thread)
@@ -138,18 +214,141 @@ static __always_inline bool is_for_cpu(const struct offcpu_thread *thread)
 	return thread->wait.reason == SAMPLE_RUNQUEUE || thread->wait.reason == SAMPLE_THROTTLED;
 }
 
-/* Of each 2^shift waits one has a stack. */
-static __always_inline __u32 shift_of(__u64 mean_nsec)
+/*
+ * The least k for which 2^k waits of this length last `every`. Not static: so the verifier looks at all these comparisons
+ * once, and not again on each path that leads here and on from here.
+ */
+__attribute__((noinline)) int shift_of(__u64 mean_nsec, __u64 every_nsec)
 {
-	__u32 shift = 0;
+	int shift = 0;
 
-	if (!mean_nsec) /* its first wait */
-		return 0;
 #pragma unroll
 	for (__u32 i = 0; i < OFFCPU_MAX_SHIFT; i++)
-		shift += (mean_nsec << i) < stack_every_nsec;
+		shift += (mean_nsec << i) < every_nsec;
 	return shift;
 }
+
+/*
+ * A wait of thread `pid` took `nsec`: how the next one like it is drawn follows from the mean. Not static, as shift_of().
+ */
+__attribute__((noinline)) int set_pace(struct offcpu_thread *thread, struct sample_pace *pace, __u32 pid, __u64 nsec)
+{
+	__u64 mean_nsec, time_nsec = time_every_nsec, stack_nsec = stack_every_nsec;
+	__u32 skip = 0, shift;
+	bool is_ready;
+
+	if (!thread || !pace) /* cannot be */
+		return 0;
+	is_ready = is_for_cpu(thread);
+	mean_nsec = is_ready ? thread->mean_nsec[1] : thread->mean_nsec[0];
+	/* The first one counts in full; the least is 1. */
+	mean_nsec = mean_nsec ? mean_nsec - mean_nsec / OFFCPU_MEAN_WEIGHT + nsec / OFFCPU_MEAN_WEIGHT : nsec;
+	mean_nsec += !mean_nsec;
+	shift = mean_nsec < stack_nsec ? (__u32)shift_of(mean_nsec, stack_nsec) : 0;
+	if (is_ready) {
+		thread->mean_nsec[1] = mean_nsec;
+		thread->shift[1] = (__u16)shift;
+	} else {
+		thread->mean_nsec[0] = mean_nsec;
+		thread->shift[0] = (__u16)shift;
+	}
+	if (mean_nsec < time_nsec)
+		skip = (__u32)shift_of(mean_nsec, time_nsec);
+	if (skip > OFFCPU_MAX_SKIP)
+		skip = OFFCPU_MAX_SKIP;
+	if (pace->pid != pid) {
+		if (!skip || pace->pid || __sync_val_compare_and_swap(&pace->pid, 0, pid) != 0)
+			return 0;
+		pace->skip = 0;
+		pace->skip_ready = 0;
+	}
+	if (is_ready)
+		pace->skip_ready = (__u16)skip;
+	else
+		pace->skip = (__u16)skip;
+	return 0;
+}
+
+/* Whether a wait that begins is not timed; `skip`: with which probability it would have been. */
+static __always_inline bool is_skipped(const struct task_struct *task, bool is_preempted, unsigned int state, __u32 *skip)
+{
+	struct sample_pace *pace = pace_of(task);
+	__u64 start_nsec = 0;
+	__u32 random;
+
+	*skip = 0;
+	if (pace->pid != (__u32)task->pid)
+		return false;
+	if (is_preempted || !state)
+		*skip = pace->skip_ready & 15;
+	else
+		*skip = pace->skip & 15;
+	if (!*skip)
+		return false;
+	random = bpf_get_prandom_u32();
+	if (!(random & ((1U << *skip) - 1)))
+		return false;
+	/* Other bits of it. */
+	if (random >> 16 < 0x10000 / OFFCPU_COST_EVERY)
+		start_nsec = bpf_ktime_get_ns();
+	pace->state = state;
+	pace->is_preempted = is_preempted;
+	pace->pass = (__u16)pass;
+	pace->since_nsec = scheduler_clock(task);
+	if (start_nsec) {
+		struct counters *counter = counters_now();
+
+		/* Its end costs about as much. */
+		if (counter)
+			counter->at[SAMPLE_NSEC] += 2 * OFFCPU_COST_EVERY * (bpf_ktime_get_ns() - start_nsec);
+	}
+	return true;
+}
+
+/*
+ * What the waits took that were not timed: their share of the thread's time is known, if nothing else of them is. Not
+ * static, as shift_of().
+ */
+__attribute__((noinline)) int tell_untimed(struct sample_pace *pace, const struct offcpu_thread *thread)
+{
+	struct counters *counter = counters_now();
+	struct sample_value first = {}, *value;
+	struct sample_key key = {};
+	void *map = counts_now();
+
+	if (!pace || !thread || !counter || !map)
+		return 0;
+	first.nsec = __sync_lock_test_and_set(&pace->untimed_nsec, 0);
+	if (!first.nsec)
+		return 0;
+	key.process = thread->process;
+	key.tid = thread->tid;
+	key.skip = SAMPLE_SKIP_ALL;
+	value = bpf_map_lookup_elem(map, &key);
+	if (value)
+		__sync_fetch_and_add(&value->nsec, first.nsec);
+	else if (bpf_map_update_elem(map, &key, &first, BPF_NOEXIST) < 0)
+		__sync_fetch_and_add(&counter->at[SAMPLE_LOST_NSEC], first.nsec);
+	return 0;
+}
+
+/* Another thread may have its place. */
+static __always_inline void leave_pace(struct task_struct *task, const struct offcpu_thread *thread)
+{
+	struct sample_pace *pace = pace_of(task);
+
+	if (pace->pid != (__u32)task->pid)
+		return;
+	if (thread)
+		tell_untimed(pace, thread);
+	pace->untimed_nsec = 0;
+	pace->since_nsec = 0;
+	pace->skip = 0;
+	pace->skip_ready = 0;
+	pace->pid = 0;
+}
+
+/* --- The beginning of a wait --- */
 
 /* Of a marker. Not on the stack, of which a walk wants a lot. */
 static const volatile struct sample_value no_value;
@@ -231,45 +430,43 @@ static __attribute__((noinline)) struct offcpu_thread *begin(struct task_struct 
 		__u64 start_nsec)
 {
 	struct offcpu_thread *thread;
-	struct sample_process process;
 	struct counters *counter;
+	__u32 skip;
 
-	if (state & REASON_TASK_DEAD || !is_asked_for(task, &process))
+	if (state & REASON_TASK_DEAD) {
+		leave_pace(task, bpf_task_storage_get(&threads, task, NULL, 0));
+		return NULL;
+	}
+	if (!is_target(task) || is_skipped(task, is_preempted, state, &skip))
+		return NULL;
+	thread = find_target(task);
+	if (!thread)
 		return NULL;
 	if (!start_nsec)
 		start_nsec = bpf_ktime_get_ns();
-	counter = counters_now();
-	if (!counter) /* cannot be */
-		return NULL;
-	if (!process.pid) {
-		counter->at[SAMPLE_SEEN]++;
-		counter->at[SAMPLE_LOST_NAMESPACE]++;
-		return NULL;
-	}
-	thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!thread) {
-		counter->at[SAMPLE_SEEN]++;
-		counter->at[SAMPLE_LOST_STORAGE]++;
-		return NULL;
-	}
-	thread->process = process;
-	thread->tid = target_tid(task);
+	start_wait(thread, start_nsec);
+	thread->skip = (__u16)skip;
+	if (!(thread->n_waits++ & (OFFCPU_COST_EVERY - 1)))
+		thread->measured_nsec = bpf_ktime_get_ns();
+	if (skip)
+		clock_ahead_nsec = start_nsec - scheduler_clock(task);
 	reason_find(task, is_preempted, state, &thread->wait);
 	object_of_fault(&thread->fault, task, &thread->wait);
-	thread->stack = 0;
-	thread->other = 0;
-	thread->woken_nsec = 0;
-	thread->began_nsec = start_nsec;
 	begin_ready(task, thread);
+	counter = thread->measured_nsec ? counters_now() : NULL;
+	if (counter)
+		counter->at[SAMPLE_NSEC] += OFFCPU_COST_EVERY * (bpf_ktime_get_ns() - thread->measured_nsec);
 	return thread;
 }
 
 static __always_inline void start(struct offcpu_thread *thread)
 {
-	__u32 shift = shift_of(thread->mean_nsec[is_for_cpu(thread)]);
+	__u32 skip = thread->skip & 15, shift = thread->shift[is_for_cpu(thread)] & 15;
 	struct counters *counter;
 	__u64 stack_nsec;
 
+	/* What was drawn already counts. */
+	shift = shift > skip ? shift - skip : 0;
 	if (!(bpf_get_prandom_u32() & ((1U << shift) - 1))) {
 		stack_nsec = bpf_ktime_get_ns();
 		thread->stack = take_stack(false);
@@ -278,6 +475,9 @@ static __always_inline void start(struct offcpu_thread *thread)
 		if (counter)
 			counter->at[SAMPLE_NSEC] += bpf_ktime_get_ns() - stack_nsec;
 	}
+	/* What we took ourselves, the others did not wait for which this one stands. */
+	if (skip)
+		thread->began_nsec = bpf_ktime_get_ns();
 	__sync_lock_test_and_set(&thread->since_nsec, thread->began_nsec);
 }
 
@@ -303,7 +503,8 @@ struct part {
 
 static __attribute__((noinline)) void add(struct counters *counter, const struct offcpu_thread *thread, const char *comm, const struct part *part)
 {
-	struct sample_key key = { .stack = thread->stack, .other = part->other, .process = thread->process, .tid = thread->tid, .wait = thread->wait };
+	struct sample_key key = { .stack = thread->stack, .other = part->other, .process = thread->process, .tid = thread->tid,
+		.skip = thread->skip, .wait = thread->wait };
 	struct sample_value first = { .count = 1, .nsec = part->nsec, .longest_nsec = part->nsec, .is_open = part->is_open };
 	struct sample_value *value;
 	void *map = counts_now();
@@ -345,7 +546,8 @@ static __attribute__((noinline)) void add(struct counters *counter, const struct
 
 /*
  * The part of a wait that ends at `end_nsec`, split where it was woken, and what it was ready for after that: others ran, or
- * its group might not. `by`: who had the CPU meanwhile, `by_stack`: where.
+ * its group might not. `by`: who had the CPU meanwhile, `by_stack`: where. One that lasts so long that it would have been told
+ * anyhow stands for itself alone.
  */
 static __always_inline void tell(struct offcpu_thread *thread, const char *comm, __u64 since_nsec, __u64 end_nsec, __u64 throttled_nsec,
 		__u64 by, __u64 by_stack, bool is_open)
@@ -363,6 +565,15 @@ static __always_inline void tell(struct offcpu_thread *thread, const char *comm,
 		counter->at[SAMPLE_SHORT] += 1;
 		counter->at[SAMPLE_SHORT_NSEC] += total_nsec;
 		return;
+	}
+	if (thread->skip) {
+		__u32 skip = thread->skip & 15;
+
+		if (end_nsec - thread->began_nsec >= time_every_nsec)
+			thread->skip = 0;
+		else
+			count(counter, SAMPLE_SKIP_VARIANCE, (total_nsec * total_nsec >> SAMPLE_VARIANCE_SHIFT) * (((1ULL << skip) - 1) << skip),
+					is_open);
 	}
 	if (reason == SAMPLE_RUNQUEUE || reason == SAMPLE_THROTTLED)
 		blocked_nsec = 0;
@@ -408,10 +619,9 @@ static __always_inline __u64 take_other(void)
 static __always_inline __u64 find_who_ran(struct task_struct *task, const struct task_struct *previous, __u64 now_nsec)
 {
 	const struct offcpu_thread *thread;
-	struct sample_process process;
 	__u64 ready_nsec;
 
-	if (!wakers || !previous->pid || !is_target(task, &process))
+	if (!wakers || !previous->pid || !is_target(task))
 		return 0;
 	thread = bpf_task_storage_get(&threads, task, NULL, 0);
 	if (!thread || !thread->stack || !thread->since_nsec || thread->wait.reason == SAMPLE_THROTTLED)
@@ -422,30 +632,104 @@ static __always_inline __u64 find_who_ran(struct task_struct *task, const struct
 	return take_other();
 }
 
+enum end_of_skipped { END_IS_DONE, END_IS_TO_BE_TOLD, END_IS_TIMED };
+
+/*
+ * A wait that was not timed ends, after `nsec`. It is told if it was long, by the scheduler's clock and without a stack, or as
+ * it was found meanwhile. END_IS_TIMED: offcpu_carry() was faster, it is told as those that were timed.
+ */
+static __always_inline enum end_of_skipped end_skipped(struct task_struct *task, struct sample_pace *pace, __u64 *nsec)
+{
+	__u64 since_nsec = pace->since_nsec, clock_nsec = scheduler_clock(task);
+	bool is_found = pace->pass != (__u16)pass || pass & 1;
+	struct offcpu_thread *thread;
+	struct counters *counter;
+
+	*nsec = clock_nsec > since_nsec ? clock_nsec - since_nsec : 0;
+	if (*nsec < time_every_nsec) {
+		pace->since_nsec = 0;
+		thread = is_found ? bpf_task_storage_get(&threads, task, NULL, 0) : NULL;
+		if (thread)
+			thread->since_nsec = 0;
+		if (*nsec >= min_delay_nsec) {
+			__sync_fetch_and_add(&pace->untimed_nsec, *nsec);
+			return END_IS_DONE;
+		}
+		counter = counters_now();
+		if (counter) {
+			counter->at[SAMPLE_SHORT] += 1;
+			counter->at[SAMPLE_SHORT_NSEC] += *nsec;
+		}
+		return END_IS_DONE;
+	}
+	if (__sync_val_compare_and_swap(&pace->since_nsec, since_nsec, 0) != since_nsec)
+		return END_IS_TIMED;
+	thread = bpf_task_storage_get(&threads, task, NULL, 0);
+	if (!thread) /* cannot be */
+		return END_IS_DONE;
+	if (!__sync_lock_test_and_set(&thread->since_nsec, 0)) {
+		start_wait(thread, 0);
+		reason_find(task, pace->is_preempted, pace->state, &thread->wait);
+		/* Whose lock it is stands in the memory of a process that is not the current one. */
+		if (thread->wait.reason == SAMPLE_LOCK)
+			thread->wait.device = 0;
+		thread->is_throttled = thread->wait.reason == SAMPLE_THROTTLED;
+		thread->queue.address = 0;
+	}
+	thread->skip = 0;
+	thread->measured_nsec = 0;
+	return END_IS_TO_BE_TOLD;
+}
+
+/*
+ * The length of a wait that ends: of one that stands for others without what we took in finding out, until the scheduler says
+ * that it ends.
+ */
+static __always_inline __u64 length_of(const struct task_struct *task, const struct offcpu_thread *thread, __u64 since_nsec, __u64 now_nsec)
+{
+	__u64 end_nsec = now_nsec;
+
+	if (thread->skip)
+		end_nsec = scheduler_clock(task) + clock_ahead_nsec - thread->ours_nsec;
+	if (end_nsec > now_nsec || end_nsec < since_nsec)
+		end_nsec = now_nsec;
+	return end_nsec - since_nsec;
+}
+
 /* Returns the time of the switch; 0 when it was not needed. */
 static __attribute__((noinline)) __u64 end(struct task_struct *task, struct task_struct *previous, __u64 now_nsec, __u64 by_stack)
 {
+	enum end_of_skipped skipped = END_IS_TIMED;
 	struct offcpu_thread *thread;
-	struct sample_process process;
-	__u64 since_nsec, nsec, by, *mean_nsec;
+	struct counters *counter;
+	struct sample_pace *pace;
+	__u64 since_nsec, nsec = 0, by;
 
-	if (!is_target(task, &process))
+	if (!is_target(task))
 		return 0;
+	pace = pace_of(task);
+	if (pace->since_nsec && pace->pid == (__u32)task->pid)
+		skipped = end_skipped(task, pace, &nsec);
+	if (skipped == END_IS_DONE)
+		return now_nsec;
 	thread = bpf_task_storage_get(&threads, task, NULL, 0);
 	if (!thread)
 		return 0;
 	since_nsec = __sync_lock_test_and_set(&thread->since_nsec, 0);
-	if (!since_nsec || since_nsec < attached_nsec)
+	if (skipped == END_IS_TIMED && (!since_nsec || since_nsec < attached_nsec))
 		return now_nsec;
 	if (!now_nsec)
 		now_nsec = bpf_ktime_get_ns();
-	nsec = now_nsec - since_nsec;
+	if (skipped == END_IS_TO_BE_TOLD)
+		thread->began_nsec = since_nsec = now_nsec - nsec;
+	else
+		nsec = length_of(task, thread, since_nsec, now_nsec);
 	by = previous->pid ? target_tid(previous->group_leader) : 0;
-	tell(thread, task->comm, since_nsec, now_nsec, reason_throttled_since(task, &thread->queue), by, by_stack, false);
-	mean_nsec = is_for_cpu(thread) ? &thread->mean_nsec[1] : &thread->mean_nsec[0];
-	/* The first one counts in full; the least is 1. */
-	*mean_nsec = *mean_nsec ? *mean_nsec - *mean_nsec / OFFCPU_MEAN_WEIGHT + nsec / OFFCPU_MEAN_WEIGHT : nsec;
-	*mean_nsec += !*mean_nsec;
+	tell(thread, task->comm, since_nsec, since_nsec + nsec, reason_throttled_since(task, &thread->queue), by, by_stack, false);
+	set_pace(thread, pace, (__u32)task->pid, nsec);
+	counter = thread->measured_nsec ? counters_now() : NULL;
+	if (counter)
+		counter->at[SAMPLE_NSEC] += OFFCPU_COST_EVERY * (bpf_ktime_get_ns() - now_nsec);
 	return now_nsec;
 }
 
@@ -523,18 +807,35 @@ SEC("tp_btf/sched_waking")
 int BPF_PROG(offcpu_waking, struct task_struct *task)
 {
 	struct offcpu_thread *thread;
-	struct sample_process process;
+	struct sample_pace *pace;
+	struct counters *counter;
+	__u64 start_nsec = 0, end_nsec;
 
-	if (!is_target(task, &process))
+	if (!is_target(task))
 		return 0;
+	pace = pace_of(task);
+	if (pace->pid == (__u32)task->pid) {
+		if (pace->since_nsec)
+			return 0;
+		start_nsec = bpf_ktime_get_ns();
+	}
 	thread = bpf_task_storage_get(&threads, task, NULL, 0);
 	if (!thread || !thread->since_nsec || thread->woken_nsec)
 		return 0;
 	thread->is_throttled = reason_is_throttled(task);
 	reason_read_queue(task, &thread->queue);
 	thread->woken_nsec = bpf_ktime_get_ns();
+	if (thread->measured_nsec) {
+		/* What came before costs as much as it does where it is not measured: two clocks and a look-up. */
+		counter = counters_now();
+		end_nsec = bpf_ktime_get_ns();
+		if (counter)
+			counter->at[SAMPLE_NSEC] += OFFCPU_COST_EVERY * (end_nsec - (start_nsec ? start_nsec : thread->woken_nsec));
+	}
 	if (thread->stack && thread->since_nsec >= attached_nsec)
 		thread->other = find_who_wakes(ctx, thread);
+	if (start_nsec && thread->skip)
+		thread->ours_nsec = (__u32)(bpf_ktime_get_ns() - start_nsec);
 	return 0;
 }
 
@@ -547,7 +848,7 @@ static __always_inline int looks_for(struct address_space *mapping, bool is_faul
 	struct offcpu_thread *thread;
 	struct sample_process process;
 
-	if (!inode || !is_target(task, &process))
+	if (!inode || !is_target(task))
 		return 0;
 	thread = bpf_task_storage_get(&threads, task, NULL, 0);
 	/* It has not waited yet, and is about to. */
@@ -580,6 +881,26 @@ static __always_inline bool is_running(const struct task_struct *task)
 	return bpf_core_field_exists(task->on_cpu) && task->on_cpu;
 }
 
+/*
+ * A wait that is not timed goes on, and was found: from then on it is timed, and what it took before is known. One that was
+ * not found is told when it ends.
+ */
+static __always_inline void cut_skipped(struct sample_pace *pace, struct offcpu_thread *thread)
+{
+	__u64 since_nsec = pace->since_nsec, found_nsec = thread->since_nsec, nsec;
+
+	if (!since_nsec || !found_nsec || found_nsec < attached_nsec)
+		return;
+	nsec = found_nsec - clock_ahead_nsec - since_nsec;
+	if ((__s64)nsec < 0)
+		nsec = 0;
+	if (__sync_val_compare_and_swap(&pace->since_nsec, since_nsec, 0) != since_nsec)
+		return;
+	thread->began_nsec = found_nsec - nsec;
+	if (nsec < time_every_nsec || __sync_val_compare_and_swap(&thread->since_nsec, found_nsec, found_nsec - nsec) != found_nsec)
+		__sync_fetch_and_add(&pace->untimed_nsec, nsec);
+}
+
 /* What is open is told up to now; the rest of it belongs to the epoch that follows. */
 SEC("iter/task")
 int offcpu_carry(struct bpf_iter__task *context)
@@ -587,28 +908,38 @@ int offcpu_carry(struct bpf_iter__task *context)
 	struct task_struct *task = context->task;
 	struct offcpu_thread *thread;
 	struct sample_process process;
+	struct sample_pace *pace;
 	__u64 since_nsec, now_nsec;
 
-	/*
-	 * On a CPU it does not wait: it leaves it this moment, and the rest is told in the next epoch; or offcpu_find() took it for
-	 * waiting at the very moment it got one.
-	 */
-	if (!task || is_running(task))
-		return 0;
-	thread = bpf_task_storage_get(&threads, task, NULL, 0);
+	thread = task ? bpf_task_storage_get(&threads, task, NULL, 0) : NULL;
 	if (!thread)
 		return 0;
 	/* Its waits are not seen any more, and it may be a target again some day. */
 	if (!is_asked_for(task, &process)) {
+		leave_pace(task, thread);
 		thread->since_nsec = 0;
 		return 0;
 	}
+	pace = pace_of(task);
+	if (pace->pid == (__u32)task->pid) {
+		/*
+		 * On a CPU it does not wait: it leaves it this moment, and the rest is told in the next epoch; or thread_find_waits()
+		 * took it for waiting at the very moment it got one.
+		 */
+		if (!is_running(task))
+			cut_skipped(pace, thread);
+		tell_untimed(pace, thread);
+	}
+	if (is_running(task))
+		return 0;
 	since_nsec = thread->since_nsec;
 	now_nsec = bpf_ktime_get_ns();
 	/* Or it ends this very moment, and is told there. */
 	if (!since_nsec || since_nsec < attached_nsec || now_nsec <= since_nsec || __sync_val_compare_and_swap(&thread->since_nsec, since_nsec, now_nsec) != since_nsec)
 		return 0;
 	tell(thread, task->comm, since_nsec, now_nsec, reason_throttled_since(task, &thread->queue), 0, 0, true);
+	/* All that is open is timed from now on. */
+	thread->skip = 0;
 	if (thread->queue.address)
 		reason_read_queue(task, &thread->queue);
 	return 0;

@@ -18,6 +18,7 @@ enum {
 	SAMPLE_MAX_DEPTH = 8192,         /* of a program's stack that is walked */
 	SAMPLE_COMM_LENGTH = 16,         /* TASK_COMM_LEN */
 	SAMPLE_EPOCHS = 2,
+	SAMPLE_VARIANCE_SHIFT = 12,
 	SAMPLE_TARGET_BITS = 1 << 14,    /* by the last bits of a process's number: is it a target, perhaps? */
 };
 
@@ -55,6 +56,7 @@ enum sample_counter {
 	SAMPLE_LOST_OTHER,               /* waits that are told without who ended them: there was no room for its stack */
 	SAMPLE_SHORT,                    /* not counted as seen: waits that are shorter than what is to be told */
 	SAMPLE_SHORT_NSEC,
+	SAMPLE_SKIP_VARIANCE,            /* of the sum of waits that not all were timed of, as estimated; in 2^SAMPLE_VARIANCE_SHIFT ns^2 */
 	SAMPLE_NOT_TARGET,               /* not counted as seen: left early */
 	SAMPLE_NSEC,                     /* time that the program itself took, with all that it did for others, too */
 	SAMPLE_VERDICTS,                 /* first of SAMPLE_N_VERDICTS counters, by verdict; they sum to SAMPLE_SEEN less lost */
@@ -97,6 +99,9 @@ struct sample_wait {
 	__u16 reason;                    /* enum sample_reason */
 	__u16 shift;                     /* one in 2^shift such waits was given a stack; nothing is scaled by that yet */
 };
+
+/* As skip of a key: all waits of the thread that were not timed, and what they took by the scheduler's clock; count is 0. */
+enum { SAMPLE_SKIP_ALL = 31 };
 
 /* As stack: it was taken, but there was no room for its frames, or for another entry. Shares its waits' shift. */
 #define SAMPLE_STACK_LOST (~0ULL)
@@ -193,6 +198,20 @@ struct sample_object {
 	__u16 path_size;
 	__u8 peer[SAMPLE_ADDRESS_MAX];   /* as in packets: 4 bytes, or 16 */
 	char path[SAMPLE_PATH_MAX];
+};
+
+/*
+ * Of a thread that waits so often that not all of its waits are timed. Only the thread itself writes, which is never on two
+ * CPUs; but the end of a window takes `since_nsec` and `untimed_nsec`.
+ */
+struct sample_pace {
+	__u32 pid;                       /* thread, in the initial pid namespace; 0: nobody's */
+	__u32 state;                     /* in which it left its CPU */
+	__u64 since_nsec;                /* when a wait began that is not timed, by the scheduler's clock; 0: none */
+	__u16 skip, skip_ready;          /* of its next wait: one in 2^skip is timed; of one for a CPU: 2^skip_ready */
+	__u16 is_preempted;
+	__u16 pass;                      /* of looking for those that wait already, when it began */
+	__u64 untimed_nsec;              /* what such waits took that are not told, and not yet told as SAMPLE_SKIP_ALL */
 };
 
 /* Life of processes: records of the ring of life.bpf.c. */

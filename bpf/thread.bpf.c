@@ -302,6 +302,8 @@ int thread_find_waits(struct bpf_iter__task *context)
 	find_reason(task, &wait);
 	if (is_running(task) || switches_of(task) != switches)
 		return 0;
+	if (!is_known)
+		start_wait(thread, now_nsec);
 	thread->stack = stack;
 	thread->wants_tables = stack && unwind->verdict == SAMPLE_VERDICT_NO_TABLE;
 	if (is_known) {
@@ -312,9 +314,6 @@ int thread_find_waits(struct bpf_iter__task *context)
 	thread->tid = target_tid(task);
 	thread->wait = wait;
 	thread->wait.shift = SAMPLE_SHIFT_NONE;
-	thread->other = 0;
-	thread->woken_nsec = 0;
-	thread->began_nsec = now_nsec;
 	begin_ready(task, thread);
 	__sync_val_compare_and_swap(&thread->since_nsec, since_nsec, now_nsec);
 	/* It was faster. */

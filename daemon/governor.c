@@ -14,6 +14,9 @@ static const uint64_t patience_cycles = 2;
 static const uint64_t calm_cycles = 3;
 /* To double the rate doubles the cost at the very most, and mostly much less: most of it does not depend on the rate. */
 static const uint64_t calm_percent = 60;
+/* A window of 30 s every 5 minutes may take 10 times the budget while it lasts, if it is our own time. */
+static const uint64_t rush_factor = 4;
+static const uint32_t rush_spans = 2;
 /* With cycles of 5 minutes: 4 hours. */
 static const uint64_t most_calm_factor = 16;
 
@@ -84,6 +87,7 @@ static struct governor_decision step(struct governor *governor, int by, uint64_t
 	governor->level += by;
 	governor->debt_nsec = governor->debt_cpu_nsec = governor->debt_duration_nsec = 0;
 	governor->calm_cpu_nsec = governor->calm_duration_nsec = 0;
+	governor->n_rushes = 0;
 	return (struct governor_decision){ .step = by, .cost_ppm = share_ppm(governor, cpu_nsec, duration_nsec) };
 }
 
@@ -110,9 +114,9 @@ static void owe(struct governor *governor, const struct governor_measure *span)
 	governor->debt_duration_nsec += span->duration_nsec;
 }
 
-static struct governor_decision step_down(struct governor *governor)
+static struct governor_decision step_down(struct governor *governor, uint64_t cpu_nsec, uint64_t duration_nsec)
 {
-	struct governor_decision decision = step(governor, 1, governor->debt_cpu_nsec, governor->debt_duration_nsec);
+	struct governor_decision decision = step(governor, 1, cpu_nsec, duration_nsec);
 
 	/* What was too early shows sooner or later, by how much it is too much; what comes much later has other reasons. */
 	if (governor->was_up && governor->since_up_nsec < cycle(governor) * calm_cycles * most_calm_factor)
@@ -147,11 +151,21 @@ static bool was_calm(struct governor *governor, const struct governor_measure *s
 	return governor->calm_duration_nsec >= calm_wait(governor);
 }
 
+static bool is_rushing(struct governor *governor, const struct governor_measure *span)
+{
+	bool is_far_too_much = span->bpf_nsec > rush_factor * allowed(governor, span->duration_nsec);
+
+	governor->n_rushes = is_far_too_much ? governor->n_rushes + 1 : 0;
+	return governor->n_rushes >= rush_spans && governor->level + 1 < GOVERNOR_LEVELS;
+}
+
 static struct governor_decision judge_cpu(struct governor *governor, const struct governor_measure *span)
 {
 	const struct governor_decision none = { 0 };
 
 	governor->since_up_nsec += span->duration_nsec;
+	if (is_rushing(governor, span))
+		return step_down(governor, span->cpu_nsec, span->duration_nsec);
 	if (governor->age_nsec < cycle(governor)) {
 		governor->age_nsec += span->duration_nsec;
 		return none;
@@ -159,7 +173,7 @@ static struct governor_decision judge_cpu(struct governor *governor, const struc
 	owe(governor, span);
 	if (governor->debt_nsec > allowed(governor, cycle(governor) * patience_cycles)) {
 		if (governor->level + 1 < GOVERNOR_LEVELS)
-			return step_down(governor);
+			return step_down(governor, governor->debt_cpu_nsec, governor->debt_duration_nsec);
 		/* There is nothing below: what is owed is not held against the time after. */
 		governor->debt_nsec = governor->debt_cpu_nsec = governor->debt_duration_nsec = 0;
 	}
@@ -204,6 +218,7 @@ struct governor_decision governor_add(struct governor *governor, const struct go
 
 	span.duration_nsec += measure->duration_nsec;
 	span.cpu_nsec += measure->cpu_nsec;
+	span.bpf_nsec += measure->bpf_nsec;
 	span.memory_bytes = measure->memory_bytes;
 	if (span.duration_nsec < least_span_nsec) {
 		governor->span = span;

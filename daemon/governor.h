@@ -8,8 +8,10 @@
  * CPU time is judged like a debt. What goes beyond the budget is owed, what stays below pays back. The rates are halved
  * when more is owed than the budget gives in two cycles of the schedule: a little too much is borne for long, much too
  * much for seconds, and the end of a window (when names are looked for) not noticed at all. No single span can owe
- * more than half of that. They are doubled again after a calm time, in which the average was well below the budget;
- * where that turns out to be too early, the next calm time must be twice as long. The first cycle is not judged: to start
+ * more than half of that. Time in the kernel is another matter, because it is not ours: whoever is looked at is slower by it
+ * that very moment, whatever the average is. When it is four times what the budget gives, for two seconds in a row, the step
+ * is made at once, in the first cycle, too. They are doubled again after a calm time, in which the average was well below the budget;
+ * where that turns out to be too early, the next calm time must be twice as long. Else the first cycle is not judged: to start
  * costs more than to run, and nothing can be done about it.
  */
 #include <stdbool.h>
@@ -29,6 +31,7 @@ struct governor_measure {
 	uint64_t duration_nsec;
 	uint64_t cpu_nsec;
 	uint64_t memory_bytes;
+	uint64_t bpf_nsec;                   /* part of cpu_nsec: in the kernel, at the expense of what is looked at */
 };
 
 /* What to do for memory, one at a time; the next only when the one before did not help. */
@@ -57,6 +60,7 @@ struct governor {
 	uint64_t debt_duration_nsec, debt_cpu_nsec; /* since there is one */
 	uint64_t calm_duration_nsec, calm_cpu_nsec;
 	uint64_t calm_factor;
+	uint32_t n_rushes;                   /* spans in a row with far too much time in the kernel */
 	uint64_t since_up_nsec;              /* time since the last step up */
 	bool was_up;
 

@@ -41,6 +41,8 @@
 
 /* Scrapers look every 15 s or so. */
 static const uint64_t metrics_every_usec = 15 * USEC_PER_SEC;
+/* While waits are timed, which costs what the targets do, not what we decide: it may have to stop within seconds. */
+static const uint64_t watch_every_usec = USEC_PER_SEC;
 /* 0 would mean 250 ms. */
 static const uint64_t timer_accuracy_usec = 1000;
 /* One line about a repeated failure is news, the next ones are noise. */
@@ -65,10 +67,10 @@ struct manager {
 	struct deadlock_news *deadlock_news;
 	struct own_cost own_cost;
 	struct governor governor;
-	uint64_t governed_nsec, governed_cpu_nsec; /* when it was asked last, and our cost until then */
+	uint64_t governed_nsec, governed_cpu_nsec, governed_bpf_nsec; /* when it was asked last, and our cost until then */
 	uint64_t unwind_bytes;               /* what unwind tables may take */
 
-	sd_event_source *window_timer, *metrics_timer;
+	sd_event_source *window_timer, *metrics_timer, *watch_timer;
 	uint64_t last_complaint_nsec;
 	uint64_t last_metrics_complaint_nsec;
 	uint64_t n_unsaved;                  /* profiles that wait for the disk */
@@ -76,11 +78,14 @@ struct manager {
 
 /* Own cost */
 
-static uint64_t own_cpu_nsec(struct manager *manager)
+/* What the programs in the kernel have taken in windows that run is in it. */
+static struct own_cost_cpu own_cpu(struct manager *manager)
 {
 	struct own_cost_cpu cpu = own_cost_cpu(&manager->own_cost);
 
-	return own_cost_cpu_sum(&cpu);
+	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
+		cpu.bpf_nsec += manager->samplings[i] ? sampling_bpf_nsec(manager->samplings[i]) : 0;
+	return cpu;
 }
 
 static uint64_t sampler_memory_bytes(const struct manager *manager)
@@ -173,6 +178,24 @@ static void hand_over_take(struct manager *manager, struct capture *capture)
 		submit(capture, manager);
 }
 
+/* From now on, or no more. */
+static int watch(struct manager *manager)
+{
+	int r, enabled = SD_EVENT_OFF;
+
+	if (!manager->watch_timer)
+		return 0;
+	r = sd_event_source_get_enabled(manager->watch_timer, &enabled);
+	if (r < 0)
+		return r;
+	if (!sampling_rate(manager->samplings[SAMPLING_OFFCPU]))
+		return enabled == SD_EVENT_OFF ? 0 : sd_event_source_set_enabled(manager->watch_timer, SD_EVENT_OFF);
+	if (enabled != SD_EVENT_OFF)
+		return 0;
+	r = sd_event_source_set_time_relative(manager->watch_timer, watch_every_usec);
+	return r < 0 ? r : sd_event_source_set_enabled(manager->watch_timer, SD_EVENT_ONESHOT);
+}
+
 static int arm(struct manager *manager)
 {
 	uint64_t due = UINT64_MAX;
@@ -182,6 +205,9 @@ static int arm(struct manager *manager)
 		due = MIN(due, sampling_due_nsec(manager->samplings[i], manager->config));
 	if (due == UINT64_MAX)
 		return sd_event_source_set_enabled(manager->window_timer, SD_EVENT_OFF);
+	r = watch(manager);
+	if (r < 0)
+		return r;
 	r = sd_event_source_set_time(manager->window_timer, due / NSEC_PER_USEC);
 	return r < 0 ? r : sd_event_source_set_enabled(manager->window_timer, SD_EVENT_ONESHOT);
 }
@@ -335,16 +361,19 @@ static void relieve(struct manager *manager, enum governor_relief relief, uint64
 /* Measures what we cost. Whether the rates are others now. */
 static bool govern(struct manager *manager)
 {
-	uint64_t now = clock_monotonic_nsec(), cpu = own_cpu_nsec(manager);
+	struct own_cost_cpu cost = own_cpu(manager);
+	uint64_t now = clock_monotonic_nsec(), cpu = own_cost_cpu_sum(&cost);
 	const struct governor_measure measure = {
 		.duration_nsec = now - manager->governed_nsec,
-		.cpu_nsec = cpu - manager->governed_cpu_nsec,
+		.cpu_nsec = cpu - MIN(manager->governed_cpu_nsec, cpu),
+		.bpf_nsec = cost.bpf_nsec - MIN(manager->governed_bpf_nsec, cost.bpf_nsec),
 		.memory_bytes = own_memory_bytes(manager),
 	};
 	struct governor_decision decision = governor_add(&manager->governor, &measure);
 
 	manager->governed_nsec = now;
 	manager->governed_cpu_nsec = cpu;
+	manager->governed_bpf_nsec = cost.bpf_nsec;
 	if (decision.step)
 		tell_step(manager, &decision);
 	relieve(manager, decision.relief, measure.memory_bytes);
@@ -353,9 +382,12 @@ static bool govern(struct manager *manager)
 
 static void start_governor(struct manager *manager)
 {
+	struct own_cost_cpu cost = own_cpu(manager);
+
 	set_governor_options(manager, governor_init);
 	manager->governed_nsec = clock_monotonic_nsec();
-	manager->governed_cpu_nsec = own_cpu_nsec(manager);
+	manager->governed_cpu_nsec = own_cost_cpu_sum(&cost);
+	manager->governed_bpf_nsec = cost.bpf_nsec;
 }
 
 static int on_window_end(sd_event_source *source, uint64_t usec, void *userdata)
@@ -389,7 +421,7 @@ static void fit_block_io(struct manager *manager)
 
 static void write_metrics(struct manager *manager)
 {
-	struct own_cost_cpu cpu = own_cost_cpu(&manager->own_cost);
+	struct own_cost_cpu cpu = own_cpu(manager);
 	struct metrics_now now = {
 		.targets = targets_stats(manager->targets),
 		.java_maps = java_maps_stats(manager->java_maps),
@@ -424,16 +456,25 @@ static void write_metrics(struct manager *manager)
 	}
 }
 
+/* Background windows are long: all are cut where a step is made, so that each window has one rate. */
+static int govern_and_cut(struct manager *manager)
+{
+	return govern(manager) ? begin_next_windows(manager, UINT64_MAX - 1) : 0;
+}
+
+static int on_watch_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	int r = govern_and_cut(userdata);
+
+	return r < 0 ? r : watch(userdata);
+}
+
 static int on_metrics_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	int r;
+	int r = govern_and_cut(userdata);
 
-	/* Background windows are long: they are cut where a step is made, so that each window has one rate. */
-	if (govern(userdata)) {
-		r = begin_next_windows(userdata, UINT64_MAX - 1);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	write_metrics(userdata);
 	r = sd_event_source_set_time(source, usec + metrics_every_usec);
 	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -558,7 +599,11 @@ static int start_timers(struct manager *manager)
 	uint64_t now = clock_monotonic_nsec() / NSEC_PER_USEC;
 	int r;
 
-	r = sd_event_add_time(manager->loop, &manager->window_timer, CLOCK_MONOTONIC, 0, timer_accuracy_usec, on_window_end, manager);
+	r = sd_event_add_time(manager->loop, &manager->watch_timer, CLOCK_MONOTONIC, 0, 100000, on_watch_timer, manager);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(manager->watch_timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time(manager->loop, &manager->window_timer, CLOCK_MONOTONIC, 0, timer_accuracy_usec, on_window_end, manager);
 	if (r >= 0)
 		r = arm(manager);
 	if (r < 0)
@@ -693,6 +738,7 @@ struct manager *manager_free(struct manager *manager)
 	targets_free(manager->targets);
 	sd_event_source_disable_unref(manager->window_timer);
 	sd_event_source_disable_unref(manager->metrics_timer);
+	sd_event_source_disable_unref(manager->watch_timer);
 	runtime_close(manager->runtime);
 	metrics_free(manager->metrics);
 	deadlock_news_free(manager->deadlock_news);

@@ -51,7 +51,7 @@ struct metrics {
 	struct kind_totals kinds[PROFILE_N_KINDS];
 	uint64_t verdicts[SAMPLE_N_VERDICTS];
 	uint64_t n_frames, n_unnamed, n_unmapped;
-	uint64_t waited_nsec, waits_lost_nsec, short_waits, lost_others;
+	uint64_t waited_nsec, estimated_nsec, waits_lost_nsec, short_waits, lost_others;
 	uint64_t profile_bytes;
 	uint64_t lost_windows[METRICS_N_LOSSES];
 	uint64_t symbolize_counts[N_SYMBOLIZE_BOUNDS + 1];
@@ -304,6 +304,7 @@ int metrics_add_result(struct metrics *metrics, const struct press_result *resul
 		kind->lost_storage += result->lost_storage;
 		kind->lost_frames += result->lost_frames;
 		metrics->waited_nsec += result->waited_nsec;
+		metrics->estimated_nsec += result->estimated_nsec;
 		metrics->waits_lost_nsec += result->lost_nsec;
 		metrics->short_waits += result->short_waits;
 		metrics->lost_others += result->lost_others;
@@ -454,6 +455,8 @@ static void print_waits(const struct metrics *metrics, FILE *f)
 		return;
 	family(f, "tsprofd_waits_seconds_total", "counter", "Time that threads of targets were seen waiting, and is in profiles.");
 	number(f, "tsprofd_waits_seconds_total", (double)metrics->waited_nsec / NSEC_PER_SEC);
+	family(f, "tsprofd_waits_estimated_seconds_total", "counter", "The part of it that was not timed, but estimated from waits that were.");
+	number(f, "tsprofd_waits_estimated_seconds_total", (double)metrics->estimated_nsec / NSEC_PER_SEC);
 	family(f, "tsprofd_waits_lost_seconds_total", "counter", "Time of waits that were timed and are in no profile.");
 	number(f, "tsprofd_waits_lost_seconds_total", (double)metrics->waits_lost_nsec / NSEC_PER_SEC);
 	family(f, "tsprofd_waits_short_total", "counter", "Waits below block.min_delay, which are in no profile.");

@@ -59,7 +59,7 @@ struct sampling {
 	uint32_t full_rate;                  /* configured for it */
 	uint64_t cpu_nsec, lost_life, lost_mappings; /* our own CPU time, and what targets had lost, at its start */
 	uint64_t stolen_nsec;                /* until then */
-	uint64_t min_delay_nsec, stack_every_nsec; /* of waits in it */
+	uint64_t min_delay_nsec, stack_every_nsec, time_every_nsec; /* of waits in it */
 	bool wakers;
 	unsigned int n_tries;                /* of a snapshot, that were thrown away */
 };
@@ -159,10 +159,14 @@ static int offcpu_open(struct sampling *sampling, const struct config *config)
 
 static void offcpu_tune(struct sampling *sampling, const struct config *config)
 {
+	uint32_t level = governor_level(sampling->at.governor);
+
 	sampling->min_delay_nsec = config->block.min_delay_usec * NSEC_PER_USEC;
-	sampling->stack_every_nsec = (uint64_t)SAMPLER_OFFCPU_STACK_EVERY_NSEC << governor_level(sampling->at.governor);
+	sampling->stack_every_nsec = (uint64_t)SAMPLER_OFFCPU_STACK_EVERY_NSEC << level;
+	sampling->time_every_nsec = level ? (uint64_t)SAMPLER_OFFCPU_TIME_EVERY_NSEC << 2 * (level - 1) : 0;
 	sampler_offcpu_set_min_delay(sampling->sampler, sampling->min_delay_nsec);
 	sampler_offcpu_set_stack_every(sampling->sampler, sampling->stack_every_nsec);
+	sampler_offcpu_set_time_every(sampling->sampler, sampling->time_every_nsec);
 	sampling->wakers = config->block.wakers;
 	sampler_offcpu_set_wakers(sampling->sampler, sampling->wakers);
 }
@@ -245,6 +249,7 @@ static struct capture_facts facts_of(const struct sampling *sampling)
 		.min_delay_nsec = sampling->min_delay_nsec,
 		.wakers = sampling->wakers,
 		.stack_every_nsec = sampling->stack_every_nsec > SAMPLER_OFFCPU_STACK_EVERY_NSEC ? sampling->stack_every_nsec : 0,
+		.time_every_nsec = sampling->time_every_nsec,
 		.own_cpu_nsec = own_cpu_nsec(sampling) - sampling->cpu_nsec,
 		.stolen_nsec = stolen > sampling->stolen_nsec ? stolen - sampling->stolen_nsec : 0,
 		.n_cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
@@ -504,6 +509,11 @@ enum profile_kind sampling_profile_kind(const struct sampling *sampling)
 uint32_t sampling_rate(const struct sampling *sampling)
 {
 	return sampling->sampler ? sampling->window.rate : 0;
+}
+
+uint64_t sampling_bpf_nsec(const struct sampling *sampling)
+{
+	return sampling->sampler ? sampling->sampler->ops->bpf_nsec(sampling->sampler) : 0;
 }
 
 uint64_t sampling_memory(const struct sampling *sampling)

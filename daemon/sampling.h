@@ -80,5 +80,7 @@ uint64_t sampling_start_nsec(const struct sampling *sampling);
 enum profile_kind sampling_profile_kind(const struct sampling *sampling);
 /* Of the window that runs: samples a second and CPU; 0: nothing is sampled. */
 uint32_t sampling_rate(const struct sampling *sampling);
+/* What its programs took in the kernel in the window that runs, which own_cost is told at its end. */
+uint64_t sampling_bpf_nsec(const struct sampling *sampling);
 /* Bytes of kernel memory. */
 uint64_t sampling_memory(const struct sampling *sampling);

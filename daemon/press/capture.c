@@ -281,7 +281,8 @@ void capture_select(struct capture *capture, bool (*keep)(const struct image *im
 		}
 		if (!stacks_is_counted(stacks, sample))
 			continue;
-		stacks->seen -= sample->count;
+		/* Where waits are estimates there are more than were seen. */
+		stacks->seen -= MIN(sample->count, stacks->seen);
 		/* The hash that tells stacks apart has the verdict in it; the bound is for the day when two hashes are equal. */
 		stacks->verdicts[stack->verdict] -= MIN(stacks->verdicts[stack->verdict], sample->count);
 	}

@@ -24,6 +24,7 @@ struct capture_facts {
 	uint64_t min_delay_nsec;             /* of waits; shorter ones are left out */
 	bool wakers;                         /* `block` has the stacks of who ended waits */
 	uint64_t stack_every_nsec;           /* what the governor has made of SAMPLER_OFFCPU_STACK_EVERY_NSEC; 0: nothing */
+	uint64_t time_every_nsec;            /* waits of this length are all timed; 0: each is */
 	uint64_t own_cpu_nsec;               /* what the daemon and its helpers used while the window lasted */
 	uint64_t stolen_nsec;                /* CPU time that the hypervisor kept from the machine meanwhile */
 	uint32_t n_cpus;                     /* of it; 0: not known */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -189,9 +190,17 @@ static void add_rate_comment(struct profile *profile, enum profile_kind kind, co
 		add_snapshot_comment(profile, s);
 	if (kind == PROFILE_CPU || kind == PROFILE_THREAD)
 		return;
+	if (s->untimed)
+		profile_add_comment_format(profile,
+				"timed: %.3f %% of the waits, from leaving a CPU to having one again; the others are known by thread and sum of "
+				"their time, and estimated from these in all else: %.6f s of %.6f s, standard error of that before it was made to fit the sums "
+				"%.6f s (%.2f %% of all)",
+				percent(s->n_waits, s->n_waits + s->untimed), (double)s->untimed_nsec / NSEC_PER_SEC,
+				(double)(s->waited_nsec + s->untimed_nsec) / NSEC_PER_SEC, sqrt(s->untimed_variance) / NSEC_PER_SEC,
+				100 * sqrt(s->untimed_variance) / (double)(s->waited_nsec + s->untimed_nsec));
 	profile_add_comment_format(profile,
-			"timed: each wait, from leaving a CPU to having one again; a stack was taken for %.2f %% of them, %.2f %% of their time; "
-			"window: %.3f s, all of it covered",
+			"%s; a stack was taken for %.2f %% of them, %.2f %% of their time; window: %.3f s, all of it covered",
+			s->untimed ? "of those that were timed" : "timed: each wait, from leaving a CPU to having one again",
 			percent(s->with_stack, s->n_waits), percent(s->with_stack_nsec, s->waited_nsec), seconds);
 	if (s->short_waits)
 		profile_add_comment_format(profile, "waits below min_delay (%.3f us), not in this file: %llu, %.6f s", (double)facts->min_delay_nsec / 1e3,
@@ -210,12 +219,16 @@ static void add_governor_comment(struct profile *profile, enum profile_kind kind
 		profile_add_comment_format(profile,
 				"the governor takes fewer stacks, of waits below %llu us: own cost %.3f %% of the machine's CPU time, budget %.3f %%",
 				(unsigned long long)(facts->stack_every_nsec / NSEC_PER_USEC), cost, budget);
+	if (facts->time_every_nsec && kind != PROFILE_CPU && kind != PROFILE_THREAD)
+		profile_add_comment_format(profile,
+				"the governor has not each wait below %llu us timed: own cost %.3f %% of the machine's CPU time, budget %.3f %%",
+				(unsigned long long)(facts->time_every_nsec / NSEC_PER_USEC), cost, budget);
 }
 
 /* What a profile of waits or threads lacks by more than one in a hundred, by number or by time, is marked. */
 static void add_lost_comment(struct profile *profile, enum profile_kind kind, const struct stacks *s)
 {
-	uint64_t lost = stacks_lost(s);
+	uint64_t lost = stacks_lost(s), waited_nsec = s->waited_nsec + s->untimed_nsec;
 
 	if (kind == PROFILE_THREAD && lost * 100 > s->seen)
 		profile_add_comment_format(profile, "INCOMPLETE: %.2f %% of the threads were lost", percent(lost, s->seen));
@@ -223,11 +236,11 @@ static void add_lost_comment(struct profile *profile, enum profile_kind kind, co
 		return;
 	if (s->stack_lost_nsec)
 		profile_add_comment_format(profile, "%s%.2f %% of the time waited has no stack, for there was no room for it",
-				s->stack_lost_nsec * 100 > s->waited_nsec ? "INCOMPLETE: " : "", percent(s->stack_lost_nsec, s->waited_nsec));
-	if (lost * 100 <= s->seen && s->lost_nsec * 100 <= s->waited_nsec + s->lost_nsec)
+				s->stack_lost_nsec * 100 > waited_nsec ? "INCOMPLETE: " : "", percent(s->stack_lost_nsec, waited_nsec));
+	if (lost * 100 <= s->seen && s->lost_nsec * 100 <= waited_nsec + s->lost_nsec)
 		return;
 	profile_add_comment_format(profile, "INCOMPLETE: %.2f %% of the waits and %.2f %% of their time, where it is known, were lost",
-			percent(lost, s->seen), percent(s->lost_nsec, s->waited_nsec + s->lost_nsec));
+			percent(lost, s->seen), percent(s->lost_nsec, waited_nsec + s->lost_nsec));
 }
 
 static void add_window_comments(struct profile *profile, enum profile_kind kind, const struct capture *capture)
@@ -244,7 +257,7 @@ static void add_window_comments(struct profile *profile, enum profile_kind kind,
 		snprintf(storage, sizeof(storage), ", storage %llu", (unsigned long long)s->lost_storage);
 	profile_add_comment_format(profile,
 			"%s of %s in this %s: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu%s)",
-			kind == PROFILE_CPU ? "samples" : kind == PROFILE_THREAD ? "threads" : "waits", whose,
+			kind == PROFILE_CPU ? "samples" : kind == PROFILE_THREAD ? "threads" : s->untimed ? "timed waits" : "waits", whose,
 			kind == PROFILE_THREAD ? "snapshot" : "window", (unsigned long long)s->seen, (unsigned long long)(s->seen - lost),
 			(unsigned long long)lost, (unsigned long long)s->lost_ring, (unsigned long long)s->lost_namespace,
 			(unsigned long long)s->lost_frames, storage);
@@ -273,18 +286,19 @@ static void add_lock_comment(struct profile *profile, const struct capture *capt
 
 	for (size_t i = 0; i < n_named; i++)
 		length += (size_t)snprintf(owners + length, sizeof(owners) - length, "%s%u", i ? ", " : "", lock->owners[i]);
-	profile_add_comment_format(profile, "lock 0x%llx of process %u: %.6f s in %llu waits of %u threads, longest %.6f s; owners seen: %u%s%s%s%s",
+	profile_add_comment_format(profile, "lock 0x%llx of process %u: %.6f s in %llu waits of %u threads, longest %.6f s; owners seen: %u%s%s%s%s%s",
 			(unsigned long long)lock->address, capture->stacks->processes.at[lock->process].pid, (double)lock->nsec / NSEC_PER_SEC,
 			(unsigned long long)lock->waits, lock->n_threads, (double)lock->longest_nsec / NSEC_PER_SEC, lock->n_owners,
-			n_named ? " (" : "", owners, lock->n_owners > n_named ? ", ..." : "", n_named ? ")" : "");
+			n_named ? " (" : "", owners, lock->n_owners > n_named ? ", ..." : "", n_named ? ")" : "",
+			lock->is_estimate ? "; estimated from those that were timed" : "");
 }
 
 static void add_lock_comments(struct profile *profile, const struct capture *capture, const struct service_profile *service)
 {
 	if (!service->n_locks)
 		return;
-	profile_add_comment_format(profile, "locks waited for: %llu, %.6f s; those with the most time:", (unsigned long long)service->n_locks,
-			(double)service->locks_nsec / NSEC_PER_SEC);
+	profile_add_comment_format(profile, "locks waited for: %llu, %.6f s%s; those with the most time:", (unsigned long long)service->n_locks,
+			(double)service->locks_nsec / NSEC_PER_SEC, service->has_estimates ? ", estimated where not all waits were timed" : "");
 	for (size_t i = 0; i < service->locks.n; i++)
 		add_lock_comment(profile, capture, &service->locks.at[i]);
 }
@@ -619,7 +633,8 @@ static void describe_window(const struct capture *capture, struct press_result *
 	result->lost_namespace = s->lost_namespace;
 	result->lost_storage = s->lost_storage;
 	result->lost_frames = s->lost_frames;
-	result->waited_nsec = s->waited_nsec;
+	result->waited_nsec = s->waited_nsec + s->untimed_nsec;
+	result->estimated_nsec = s->untimed_nsec;
 	result->lost_nsec = s->lost_nsec;
 	result->short_waits = s->short_waits;
 	result->lost_others = s->lost_others;

@@ -64,6 +64,7 @@ struct press_result {
 	uint64_t waited_nsec, lost_nsec;     /* of waits */
 	uint64_t short_waits, lost_others;
 	struct service_waits waits;          /* by service; none of a window that came to nothing */
+	uint64_t estimated_nsec;             /* part of waited_nsec: of waits that were not timed */
 	uint64_t verdicts[SAMPLE_N_VERDICTS];
 	uint64_t n_frames, n_unnamed, n_unmapped; /* as in struct service_profile */
 	uint64_t symbolize_nsec;             /* building of profiles, names included */

@@ -1126,6 +1126,7 @@ static int add_locks(struct builder *b, struct service_profiles *profiles)
 		if (r >= 0 && out) {
 			out->n_locks += process->n;
 			out->locks_nsec += process->nsec;
+			out->has_estimates |= process->is_estimate;
 		}
 	}
 	return r;

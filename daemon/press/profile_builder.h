@@ -34,6 +34,7 @@ struct service_profile {
 	/* Of PROFILE_MUTEX. */
 	VEC(struct lock) locks;              /* the LOCKS_MAX_SHOWN that were waited for longest */
 	uint64_t n_locks, locks_nsec;        /* all that were waited for */
+	bool has_estimates;                  /* among these */
 	VEC(const struct deadlock_text *) deadlocks; /* of service_profiles.deadlocks */
 };
 

@@ -191,24 +191,46 @@ static int take_entries(struct epoch *epoch)
 	return 0;
 }
 
-/* Sums the counters of an epoch that has ended, and zeroes them. */
-static int take_counters(struct collector *collector, uint32_t epoch, uint64_t *sums)
+static int read_counters(const struct collector *collector, uint32_t epoch, uint64_t *values, uint64_t *sums)
 {
 	size_t n = (size_t)collector->n_cpus * SAMPLE_N_COUNTERS;
-	int r, fd = collector->options.counters_fd;
-	_cleanup_free_ uint64_t *values = NULL;
+	int r;
 
-	values = calloc(n, sizeof(*values));
-	if (!values)
-		return -ENOMEM;
-	r = bpf_map_lookup_elem(fd, &epoch, values);
+	r = bpf_map_lookup_elem(collector->options.counters_fd, &epoch, values);
 	if (r < 0)
 		return r;
 	memset(sums, 0, SAMPLE_N_COUNTERS * sizeof(*sums));
 	for (size_t i = 0; i < n; i++)
 		sums[i % SAMPLE_N_COUNTERS] += values[i];
-	memset(values, 0, n * sizeof(*values));
-	return bpf_map_update_elem(fd, &epoch, values, 0);
+	return 0;
+}
+
+static uint64_t *new_counters(const struct collector *collector)
+{
+	return calloc((size_t)collector->n_cpus * SAMPLE_N_COUNTERS, sizeof(uint64_t));
+}
+
+/* Sums the counters of an epoch that has ended, and zeroes them. */
+static int take_counters(struct collector *collector, uint32_t epoch, uint64_t *sums)
+{
+	_cleanup_free_ uint64_t *values = new_counters(collector);
+	int r;
+
+	if (!values)
+		return -ENOMEM;
+	r = read_counters(collector, epoch, values, sums);
+	if (r < 0)
+		return r;
+	memset(values, 0, (size_t)collector->n_cpus * SAMPLE_N_COUNTERS * sizeof(*values));
+	return bpf_map_update_elem(collector->options.counters_fd, &epoch, values, 0);
+}
+
+uint64_t collector_bpf_nsec(const struct collector *collector)
+{
+	_cleanup_free_ uint64_t *values = new_counters(collector);
+	uint64_t sums[SAMPLE_N_COUNTERS];
+
+	return values && read_counters(collector, collector->now, values, sums) >= 0 ? sums[SAMPLE_NSEC] : 0;
 }
 
 /* What the kernel accounts for a map, as /proc tells. */
@@ -285,6 +307,7 @@ int collector_turn(struct collector *collector, uint64_t period_nsec, struct sta
 	stacks->lost_others += sums[SAMPLE_LOST_OTHER];
 	stacks->short_waits = sums[SAMPLE_SHORT];
 	stacks->short_nsec = sums[SAMPLE_SHORT_NSEC];
+	stacks->untimed_variance = (double)sums[SAMPLE_SKIP_VARIANCE] * (1 << SAMPLE_VARIANCE_SHIFT);
 	memcpy(stacks->verdicts, &sums[SAMPLE_VERDICTS], sizeof(stacks->verdicts));
 	*ret = stacks;
 	return 0;

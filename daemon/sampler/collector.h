@@ -40,6 +40,9 @@ int collector_turn(struct collector *collector, uint64_t period_nsec, struct sta
 /* Takes what is in the ring now: for who cannot go back to the event loop while it fills. */
 void collector_read(struct collector *collector);
 
+/* What the programs took in the kernel in the window that runs, as far as it is told; 0 when it cannot be read. */
+uint64_t collector_bpf_nsec(const struct collector *collector);
+
 /* Bytes of kernel memory of the maps of counts. */
 uint64_t collector_memory(const struct collector *collector);
 /* What the kernel accounts for a map, as /proc tells; 0 when it does not. */

@@ -60,6 +60,7 @@ static struct lock sum_up(struct entry *entries, size_t n)
 		lock.waits += sample->count << skip;
 		lock.nsec += sample->nsec << skip;
 		lock.longest_nsec = MAX(lock.longest_nsec, sample->longest_nsec);
+		lock.is_estimate |= skip > 0;
 		lock.n_threads += !i || sample->tid != entries[i - 1].sample->tid;
 	}
 	qsort(entries, n, sizeof(*entries), by_owner);
@@ -111,6 +112,7 @@ static int choose(struct locks *locks)
 			process = &locks->processes.at[locks->processes.n - 1];
 		}
 		process->nsec += lock.nsec;
+		process->is_estimate |= lock.is_estimate;
 		if (process->n++ < LOCKS_MAX_SHOWN)
 			locks->longest.at[n_kept++] = lock;
 	}

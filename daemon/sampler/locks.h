@@ -5,6 +5,7 @@
  * waits without a stack is spread over those with one (waits.h): of a lock it is known exactly, not on average, but where only one in
  * 2^skip waits was timed.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "sample.h"
@@ -23,6 +24,7 @@ struct lock {
 	uint64_t longest_nsec;               /* in this window */
 	uint32_t process;                    /* index into stacks->processes */
 	uint32_t n_threads;                  /* that waited */
+	bool is_estimate;                    /* not all of its waits were timed */
 	uint32_t n_owners;                   /* that were seen to have it when a wait began */
 	uint32_t owners[LOCKS_MAX_OWNERS];   /* as the process counts threads; lowest first */
 	char thread[SAMPLE_COMM_LENGTH];     /* one that waited */
@@ -32,6 +34,7 @@ struct locks_process {
 	uint32_t process;                    /* index */
 	char thread[SAMPLE_COMM_LENGTH];     /* one that waited */
 	uint64_t n, nsec;                    /* all locks that were waited for */
+	bool is_estimate;                    /* as of a lock */
 };
 
 struct locks {

@@ -34,6 +34,8 @@ struct sampler_ops {
 	/* Ends the window, begins the next one with `rate`. */
 	int (*drain)(struct sampler *sampler, uint32_t rate, struct stacks **ret);
 	int (*set_target)(struct sampler *sampler, uint32_t pid, bool is_target);
+	/* What the window that runs took in the kernel until now: what stacks.bpf_nsec will be. */
+	uint64_t (*bpf_nsec)(const struct sampler *sampler);
 	/* Bytes of kernel memory held by its maps and rings. */
 	uint64_t (*memory)(const struct sampler *sampler);
 	struct sampler *(*free)(struct sampler *sampler);

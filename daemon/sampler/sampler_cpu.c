@@ -99,6 +99,11 @@ static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
 	return r == -ENOENT ? 0 : r;
 }
 
+static uint64_t bpf_nsec(const struct sampler *sampler)
+{
+	return collector_bpf_nsec(((const struct sampler_cpu *)sampler)->collector);
+}
+
 static uint64_t memory(const struct sampler *sampler)
 {
 	return ((const struct sampler_cpu *)sampler)->memory_bytes;
@@ -250,6 +255,7 @@ static const struct sampler_ops sampler_cpu_ops = {
 	.kind = "cpu",
 	.drain = drain,
 	.set_target = set_target,
+	.bpf_nsec = bpf_nsec,
 	.memory = memory,
 	.free = sampler_cpu_free,
 };

@@ -15,8 +15,8 @@
 #include "locks.h"
 #include "log.h"
 #include "objects.h"
+#include "sample.h" /* before the skeletons, which use it */
 #include "offcpu.skel.h"
-#include "sample.h"
 #include "stacks.h"
 #include "thread.skel.h"
 #include "thread_iterator.h"
@@ -111,6 +111,8 @@ static int attach(struct sampler_offcpu *offcpu)
 	struct offcpu_bpf *bpf = offcpu->bpf;
 
 	attach_faults(bpf);
+	/* Nobody saw what came after it. */
+	memset(bpf->bss->paces, 0, sizeof(bpf->bss->paces));
 	__atomic_store_n(&bpf->bss->attached_nsec, clock_monotonic_nsec(), __ATOMIC_SEQ_CST);
 	bpf->links.offcpu_waking = bpf_program__attach(bpf->progs.offcpu_waking);
 	if (bpf->links.offcpu_waking)
@@ -133,12 +135,14 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 
 	/* Before the window begins, so that it is seen from its first moment on: it takes some 20 ms, the kernel waits for all CPUs. */
 	r = rate && !offcpu->is_attached ? attach(offcpu) : 0;
+	__atomic_add_fetch(&offcpu->bpf->bss->pass, 1, __ATOMIC_SEQ_CST);
 	/* At a window's end, too: tables may have come that a stack found at its beginning waited for. */
 	if (r >= 0 && offcpu->is_attached)
 		find_waits(offcpu);
 	/* What is open is told up to now. */
 	if (r >= 0 && offcpu->is_attached)
 		r = run_over_threads(offcpu->bpf->links.offcpu_carry);
+	__atomic_add_fetch(&offcpu->bpf->bss->pass, 1, __ATOMIC_SEQ_CST);
 	if (r < 0)
 		return r;
 	if (!rate && offcpu->is_attached)
@@ -161,6 +165,12 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 	return 0;
 }
 
+/* The programs remember of a thread whether it belongs to one. */
+static void tell_targets_changed(struct sampler_offcpu *offcpu)
+{
+	__atomic_add_fetch(&offcpu->bpf->data->target_generation, 1, __ATOMIC_SEQ_CST);
+}
+
 static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
 {
 	struct sampler_offcpu *offcpu = from_sampler(sampler);
@@ -175,6 +185,7 @@ static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
 		r = bpf_map_update_elem(fd, &pid, &one, BPF_NOEXIST);
 		if (r < 0)
 			return r == -EEXIST ? 0 : r;
+		tell_targets_changed(offcpu);
 		offcpu->n_targets_of_bit[bit]++;
 		__atomic_or_fetch(word, UINT64_C(1) << bit % 64, __ATOMIC_RELAXED);
 		return 0;
@@ -182,9 +193,15 @@ static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
 	r = bpf_map_delete_elem(fd, &pid);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
+	tell_targets_changed(offcpu);
 	if (--offcpu->n_targets_of_bit[bit] == 0)
 		__atomic_and_fetch(word, ~(UINT64_C(1) << bit % 64), __ATOMIC_RELAXED);
 	return 0;
+}
+
+static uint64_t bpf_nsec(const struct sampler *sampler)
+{
+	return collector_bpf_nsec(((const struct sampler_offcpu *)sampler)->collector);
 }
 
 static uint64_t memory(const struct sampler *sampler)
@@ -205,6 +222,11 @@ void sampler_offcpu_set_wakers(struct sampler *sampler, bool wakers)
 void sampler_offcpu_set_stack_every(struct sampler *sampler, uint64_t nsec)
 {
 	__atomic_store_n(&from_sampler(sampler)->bpf->data->stack_every_nsec, nsec, __ATOMIC_RELAXED);
+}
+
+void sampler_offcpu_set_time_every(struct sampler *sampler, uint64_t nsec)
+{
+	__atomic_store_n(&from_sampler(sampler)->bpf->bss->time_every_nsec, nsec, __ATOMIC_RELAXED);
 }
 
 /* ---- life ---- */
@@ -388,6 +410,7 @@ static const struct sampler_ops sampler_offcpu_ops = {
 	.kind = "block",
 	.drain = drain,
 	.set_target = set_target,
+	.bpf_nsec = bpf_nsec,
 	.memory = memory,
 	.free = sampler_offcpu_free,
 };

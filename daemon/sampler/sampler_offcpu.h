@@ -27,3 +27,10 @@ enum { SAMPLER_OFFCPU_STACK_EVERY_NSEC = 100000 }; /* as below, at first */
  * governor raises it when stacks cost too much.
  */
 void sampler_offcpu_set_stack_every(struct sampler *sampler, uint64_t nsec);
+
+enum { SAMPLER_OFFCPU_TIME_EVERY_NSEC = 200000 }; /* as below, when the governor wants it */
+/*
+ * Waits that last so long, and longer ones, are all timed; of shorter ones a share, which falls as they get shorter, whatever
+ * thread they are of. 0, as at first: all are. For the governor, when even the timing costs too much.
+ */
+void sampler_offcpu_set_time_every(struct sampler *sampler, uint64_t nsec);

@@ -210,6 +210,11 @@ static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
 	return thread->clock->ops->set_target(thread->clock, pid, is_target);
 }
 
+static uint64_t bpf_nsec(const struct sampler *sampler)
+{
+	return collector_bpf_nsec(((const struct sampler_thread *)sampler)->collector);
+}
+
 static uint64_t memory(const struct sampler *sampler)
 {
 	return ((const struct sampler_thread *)sampler)->memory_bytes;
@@ -335,6 +340,7 @@ static const struct sampler_ops sampler_thread_ops = {
 	.kind = "thread",
 	.drain = drain,
 	.set_target = set_target,
+	.bpf_nsec = bpf_nsec,
 	.memory = memory,
 	.free = sampler_thread_free,
 };

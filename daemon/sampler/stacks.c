@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "cleanup.h"
+
 struct stacks *stacks_new(void)
 {
 	return calloc(1, sizeof(struct stacks));
@@ -36,7 +38,7 @@ uint64_t stacks_kept(const struct stacks *stacks)
 	for (size_t i = 0; i < stacks->samples.n; i++)
 		if (stacks_is_counted(stacks, &stacks->samples.at[i]))
 			kept += stacks->samples.at[i].count;
-	return kept;
+	return kept - MIN(kept, stacks->untimed);
 }
 
 uint64_t stacks_lost(const struct stacks *stacks)

@@ -57,7 +57,10 @@ struct stacks {
 	uint64_t period_nsec;                /* what one count stands for */
 	uint64_t bpf_nsec;                   /* what taking them took in the kernel, which no process is charged with */
 
-	/* seen = sum of samples[].count + lost_*, exactly; what wall_add() added does not count. */
+	/*
+	 * seen = sum of samples[].count - untimed + lost_*, exactly; what wall_add() added does not count. Of waits it is those that
+	 * were timed, and they are two where a thread had to wait for a CPU after it was woken.
+	 */
 	uint64_t seen;
 	uint64_t lost_ring;                  /* neither map nor ring had room */
 	uint64_t lost_namespace;             /* processes outside our pid namespace */
@@ -67,7 +70,9 @@ struct stacks {
 	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* sum: seen less lost_ring and lost_namespace; of waits: stacks that were taken */
 
 	/* Of waits. */
-	uint64_t n_waits, waited_nsec;       /* sums of samples[].count and .nsec, before capture_select() */
+	uint64_t n_waits, waited_nsec;       /* timed; sums of samples[].count and .nsec less untimed{,_nsec}, before capture_select() */
+	uint64_t untimed, untimed_nsec;      /* what is told for those that were not timed: an estimate (waits.h) */
+	double untimed_variance;             /* of untimed_nsec, as estimated: the square of its standard error */
 	uint64_t with_stack, with_stack_nsec; /* waits that a stack was taken for, before they were spread (waits.h) */
 	uint64_t stack_lost_nsec;            /* of samples whose stack is SAMPLE_STACK_LOST, as they are told */
 	uint64_t lost_others;                /* waits that are told without who ended them: its stack was lost */
@@ -79,7 +84,7 @@ struct stacks {
 struct stacks *stacks_new(void);
 struct stacks *stacks_free(struct stacks *stacks);
 
-/* Of samples[].count, without what wall_add() added. */
+/* Of samples[].count, without what wall_add() added and what is estimated. */
 uint64_t stacks_kept(const struct stacks *stacks);
 /* Of all lost_*, but lost_nsec. */
 uint64_t stacks_lost(const struct stacks *stacks);

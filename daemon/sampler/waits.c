@@ -7,14 +7,24 @@
 #include "map.h"
 #include "stacks.h"
 
+/* All waits of a thread that were not timed: what they took, and what those that were timed say that they did. */
+struct untimed {
+	uint64_t nsec;
+	double estimate_nsec;
+};
+
+struct thread_key {
+	uint32_t process, tid;
+};
+
 struct stratum_key {
 	uint32_t process, tid;
 	uint32_t reason, zero;
 };
 
 struct stratum {
-	uint64_t count, nsec;                /* timed */
-	double weighted_count, weighted_nsec; /* of those with a stack, each times 2^shift */
+	uint64_t count, nsec;                /* timed, each times 2^skip */
+	double weighted_count, weighted_nsec; /* of those with a stack, each times 2^(skip + shift) */
 	size_t n_left;                       /* samples with a stack that have no part yet */
 	bool has_stacks;
 };
@@ -34,12 +44,73 @@ static bool was_drawn(const struct stacks_sample *sample)
 	return sample->wait.shift != SAMPLE_SHIFT_NONE;
 }
 
-static double weight_of(const struct stacks_sample *sample)
+/* What waits stand for of which not each was timed. */
+static uint64_t scaled(const struct stacks_sample *sample, uint64_t value)
 {
-	return (double)(UINT64_C(1) << (sample->wait.shift & 31));
+	return value << (sample->skip & 31);
 }
 
-static int add(struct map *strata, const struct stacks *stacks, const struct stacks_sample *sample)
+static struct untimed *find_untimed(const struct map *threads, const struct stacks *stacks, const struct stacks_sample *sample)
+{
+	return map_get(threads, &(struct thread_key){ .process = stacks->stacks.at[sample->stack].process, .tid = sample->tid });
+}
+
+/* Takes out of the samples what is known of all waits that were not timed. */
+static int take_untimed(struct stacks *stacks, struct map *ret)
+{
+	size_t n_kept = 0, n = 0;
+	struct untimed *untimed;
+	void *value;
+
+	for (size_t i = 0; i < stacks->samples.n; i++)
+		n += stacks->samples.at[i].skip == SAMPLE_SKIP_ALL;
+	for (size_t i = 0; n && i < stacks->samples.n; i++) {
+		const struct stacks_sample *sample = &stacks->samples.at[i];
+		const struct thread_key key = { .process = stacks->stacks.at[sample->stack].process, .tid = sample->tid };
+
+		if (!sample->skip)
+			continue;
+		if (map_put(ret, &key, &value) < 0)
+			return -ENOMEM;
+		untimed = value;
+		if (sample->skip == SAMPLE_SKIP_ALL)
+			untimed->nsec += sample->nsec;
+		else
+			untimed->estimate_nsec += (double)(scaled(sample, sample->nsec) - sample->nsec);
+	}
+	for (size_t i = 0; i < stacks->samples.n; i++) {
+		const struct stacks_sample sample = stacks->samples.at[i];
+
+		if (sample.skip != SAMPLE_SKIP_ALL) {
+			stacks->samples.at[n_kept++] = sample;
+			continue;
+		}
+		/* None of them was timed: nobody knows what they were for. */
+		untimed = find_untimed(ret, stacks, &sample);
+		if (untimed->estimate_nsec <= 0)
+			stacks->lost_nsec += sample.nsec;
+	}
+	stacks->samples.n = n_kept;
+	return 0;
+}
+
+/* The same for time; of all waits of the thread that were not timed the sum is known. */
+static uint64_t scaled_nsec(const struct map *threads, const struct stacks *stacks, const struct stacks_sample *sample)
+{
+	const struct untimed *untimed = sample->skip ? find_untimed(threads, stacks, sample) : NULL;
+	uint64_t nsec = scaled(sample, sample->nsec);
+
+	if (!untimed || !untimed->nsec || untimed->estimate_nsec <= 0)
+		return nsec;
+	return sample->nsec + (uint64_t)((double)(nsec - sample->nsec) * ((double)untimed->nsec / untimed->estimate_nsec));
+}
+
+static double weight_of(const struct stacks_sample *sample)
+{
+	return (double)(UINT64_C(1) << ((sample->wait.shift & 31) + (sample->skip & 31)));
+}
+
+static int add(struct map *strata, const struct map *threads, const struct stacks *stacks, const struct stacks_sample *sample)
 {
 	const struct stratum_key key = key_of(stacks, sample);
 	struct stratum *stratum;
@@ -48,8 +119,8 @@ static int add(struct map *strata, const struct stacks *stacks, const struct sta
 	if (map_put(strata, &key, &value) < 0)
 		return -ENOMEM;
 	stratum = value;
-	stratum->count += sample->count;
-	stratum->nsec += sample->nsec;
+	stratum->count += scaled(sample, sample->count);
+	stratum->nsec += scaled_nsec(threads, stacks, sample);
 	if (stacks->stacks.at[sample->stack].hash) {
 		stratum->weighted_count += weight_of(sample) * (double)sample->count;
 		stratum->weighted_nsec += weight_of(sample) * (double)sample->nsec;
@@ -84,15 +155,24 @@ static void spread(struct stratum *stratum, struct stacks_sample *sample)
 	sample->nsec = part_of(&stratum->weighted_nsec, weight * (double)sample->nsec, &stratum->nsec);
 }
 
-/* What is told of the window. */
-static void sum_up(struct stacks *stacks)
+/* It stands by itself: there is no stack to give it to, or it was certain that it has this one. */
+static void scale(const struct map *threads, const struct stacks *stacks, struct stacks_sample *sample)
 {
-	stacks->n_waits = stacks->waited_nsec = stacks->with_stack = stacks->with_stack_nsec = 0;
+	sample->count = scaled(sample, sample->count);
+	sample->nsec = scaled_nsec(threads, stacks, sample);
+}
+
+/* What is told of the window. */
+static void sum_up(const struct map *threads, struct stacks *stacks)
+{
+	stacks->n_waits = stacks->waited_nsec = stacks->untimed = stacks->untimed_nsec = stacks->with_stack = stacks->with_stack_nsec = 0;
 	for (size_t i = 0; i < stacks->samples.n; i++) {
 		const struct stacks_sample *sample = &stacks->samples.at[i];
 
 		stacks->n_waits += sample->count;
 		stacks->waited_nsec += sample->nsec;
+		stacks->untimed += scaled(sample, sample->count) - sample->count;
+		stacks->untimed_nsec += scaled_nsec(threads, stacks, sample) - sample->nsec;
 		if (!stacks->stacks.at[sample->stack].hash)
 			continue;
 		stacks->with_stack += sample->count;
@@ -102,14 +182,17 @@ static void sum_up(struct stacks *stacks)
 
 int waits_spread(struct stacks *stacks)
 {
-	struct map strata;
+	struct map strata, threads;
 	size_t n_kept = 0;
 	int r = 0;
 
-	sum_up(stacks);
 	map_init(&strata, sizeof(struct stratum_key), sizeof(struct stratum));
+	map_init(&threads, sizeof(struct thread_key), sizeof(struct untimed));
+	r = take_untimed(stacks, &threads);
 	for (size_t i = 0; i < stacks->samples.n && !r; i++)
-		r = was_drawn(&stacks->samples.at[i]) ? add(&strata, stacks, &stacks->samples.at[i]) : 0;
+		r = was_drawn(&stacks->samples.at[i]) ? add(&strata, &threads, stacks, &stacks->samples.at[i]) : 0;
+	if (!r)
+		sum_up(&threads, stacks);
 	for (size_t i = 0; i < stacks->samples.n && !r; i++) {
 		struct stacks_sample sample = stacks->samples.at[i];
 		const struct stratum_key key = key_of(stacks, &sample);
@@ -119,6 +202,8 @@ int waits_spread(struct stacks *stacks)
 			spread(stratum, &sample);
 		else if (stratum && stratum->has_stacks)
 			continue; /* the others take it over */
+		else
+			scale(&threads, stacks, &sample);
 		stacks->samples.at[n_kept++] = sample;
 	}
 	if (!r)
@@ -126,6 +211,7 @@ int waits_spread(struct stacks *stacks)
 	for (size_t i = 0; i < stacks->samples.n; i++)
 		if (stacks->stacks.at[stacks->samples.at[i].stack].hash == SAMPLE_STACK_LOST)
 			stacks->stack_lost_nsec += stacks->samples.at[i].nsec;
+	map_deinit(&threads);
 	map_deinit(&strata);
 	return r;
 }

@@ -17,7 +17,8 @@ struct thread_key {
 struct thread {
 	uint32_t process;                    /* index into waits: the program that it was last */
 	uint32_t tid;
-	uint64_t waited_nsec;
+	uint64_t waited_nsec, estimated_nsec; /* the second is the part of waits that not all were timed of */
+	uint64_t too_much_nsec;              /* waited longer than it lived: an error of the estimate */
 	uint64_t n_left, left_nsec;          /* samples of it, and its time on CPU, that are not told yet */
 	char name[SAMPLE_COMM_LENGTH];
 };
@@ -98,6 +99,7 @@ static int find_threads(struct wall *wall)
 		if (r < 0)
 			return r;
 		thread->waited_nsec += waits->samples.at[i].nsec;
+		thread->estimated_nsec += waits->samples.at[i].skip ? waits->samples.at[i].nsec : 0;
 	}
 	for (size_t i = 0; i < ran->samples.n; i++) {
 		const struct stacks_sample *sample = &ran->samples.at[i];
@@ -120,6 +122,8 @@ static void find_time(struct wall *wall, struct thread *thread, wall_lived_fn li
 	uint64_t nsec = lived(&wall->waits->processes.at[thread->process], thread->tid, userdata);
 	uint64_t rest_nsec = window_nsec - MIN(window_nsec, thread->waited_nsec);
 
+	if (thread->waited_nsec > window_nsec)
+		thread->too_much_nsec = MIN(thread->waited_nsec - window_nsec, thread->estimated_nsec);
 	if (nsec == WALL_UNKNOWN)
 		thread->left_nsec = MIN(thread->n_left * wall->ran->period_nsec, rest_nsec);
 	else
@@ -217,6 +221,32 @@ static int add_rest(struct wall *wall, const struct thread *thread)
 	return r < 0 ? r : vec_push(&wall->waits->samples, sample);
 }
 
+/*
+ * Estimates that make a thread wait longer than the window was are cut, all by the same share: what was timed each time stays. Less
+ * than the truth on average, then, but nearer to it each time.
+ */
+static void cut_estimates(struct wall *wall)
+{
+	struct stacks *waits = wall->waits;
+
+	for (size_t i = 0; i < wall->n_samples; i++) {
+		struct stacks_sample *sample = &waits->samples.at[i];
+		const struct process_id *id = &waits->processes.at[waits->stacks.at[sample->stack].process];
+		const uint32_t *index = map_get(&wall->thread_of, &(struct thread_key){ .start_nsec = id->start_nsec, .pid = id->pid, .tid = sample->tid });
+		struct thread *thread = index ? &wall->threads.at[*index] : NULL;
+		uint64_t part;
+
+		if (!thread || !sample->skip || !thread->too_much_nsec)
+			continue;
+		part = (uint64_t)((double)thread->too_much_nsec * ((double)sample->nsec / (double)thread->estimated_nsec));
+		part = MIN(MIN(part, sample->nsec), waits->untimed_nsec);
+		thread->estimated_nsec -= sample->nsec;
+		thread->too_much_nsec -= MIN(part, thread->too_much_nsec);
+		sample->nsec -= part;
+		waits->untimed_nsec -= part;
+	}
+}
+
 static int add_all(struct wall *wall, wall_lived_fn lived, void *userdata)
 {
 	int r;
@@ -228,6 +258,8 @@ static int add_all(struct wall *wall, wall_lived_fn lived, void *userdata)
 		r = add_samples(wall);
 	for (size_t i = 0; r >= 0 && i < wall->threads.n; i++)
 		r = add_rest(wall, &wall->threads.at[i]);
+	if (r >= 0)
+		cut_estimates(wall);
 	return MIN(r, 0);
 }
 

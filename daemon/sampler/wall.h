@@ -5,7 +5,7 @@
  *
  * Waits are timed, so that the rest of a thread's time is known to be on CPU, exactly; where it was spent the samples of
  * the CPU sampler tell. The rest is given to them in equal parts. A thread with a rest but without a sample has one without a
- * stack. Of a thread that ended within the window nobody knows how long it lived: its samples stand for their period.
+ * stack. Where waits are estimates (waits.h), no thread waits longer than the window: they are cut. Of a thread that ended within the window nobody knows how long it lived: its samples stand for their period.
  */
 #include <stdbool.h>
 #include <stdint.h>

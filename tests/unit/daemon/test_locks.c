@@ -49,6 +49,7 @@ START_TEST(all_waits_for_a_lock_are_added_up)
 	ck_assert_uint_eq(locks.processes.n, 1);
 	ck_assert_uint_eq(locks.processes.at[0].n, 2);
 	ck_assert_uint_eq(locks.processes.at[0].nsec, 1301);
+	ck_assert(!locks.longest.at[0].is_estimate && !locks.longest.at[1].is_estimate && !locks.processes.at[0].is_estimate);
 	locks_deinit(&locks);
 	stacks_free(stacks);
 }
@@ -65,6 +66,7 @@ START_TEST(waits_of_which_a_share_was_timed_stand_for_all)
 	locks = found(stacks);
 	ck_assert_uint_eq(locks.longest.at[0].waits, 16);
 	ck_assert_uint_eq(locks.longest.at[0].nsec, 2400);
+	ck_assert(locks.longest.at[0].is_estimate && locks.processes.at[0].is_estimate);
 	ck_assert_uint_eq(locks.longest.at[0].longest_nsec, 200);
 	locks_deinit(&locks);
 	stacks_free(stacks);

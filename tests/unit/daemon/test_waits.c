@@ -121,6 +121,67 @@ START_TEST(a_wait_that_was_found_keeps_its_time_at_its_stack)
 }
 END_TEST
 
+static struct stacks_sample *last_wait(struct stacks *stacks)
+{
+	return &stacks->samples.at[stacks->samples.n - 1];
+}
+
+START_TEST(a_wait_that_stands_for_others_is_told_with_them)
+{
+	struct stacks *stacks = stacks_new();
+	uint32_t process = made_wait_process(stacks, 10, 1), none = made_wait_stack(stacks, process, 0), a = made_wait_stack(stacks, process, 7);
+
+	/* Timed each, one in 8, and one in 8 without a stack; and of another thread, of which no stack was taken. */
+	made_wait(stacks, a, 10, SAMPLE_PIPE, 0, 3, 1000);
+	made_wait(stacks, a, 10, SAMPLE_PIPE, 1, 2, 100);
+	last_wait(stacks)->skip = 3;
+	made_wait(stacks, none, 10, SAMPLE_PIPE, 0, 5, 300);
+	last_wait(stacks)->skip = 3;
+	made_wait(stacks, none, 11, SAMPLE_PIPE, 0, 1, 20);
+	last_wait(stacks)->skip = 4;
+	made_wait(stacks, none, 11, SAMPLE_SLEEP, SAMPLE_SHIFT_NONE, 1, 7000);
+	ck_assert_int_eq(waits_spread(stacks), 0);
+	ck_assert_uint_eq(sum_nsec(stacks, 10, SAMPLE_PIPE), 1000 + 8 * 400);
+	ck_assert_uint_eq(sum_nsec(stacks, 11, SAMPLE_PIPE), 16 * 20);
+	ck_assert_uint_eq(sum_nsec(stacks, 11, SAMPLE_SLEEP), 7000);
+	ck_assert_uint_eq(stacks->waited_nsec, 1000 + 400 + 20 + 7000);
+	ck_assert_uint_eq(stacks->untimed_nsec, 7 * 400 + 15 * 20);
+	ck_assert_uint_eq(stacks->untimed, 7 * 7 + 15);
+	/* Seen are those that were timed. */
+	ck_assert_uint_eq(stacks->seen, 3 + 2 + 5 + 1 + 1);
+	ck_assert_uint_eq(stacks_kept(stacks), stacks->seen);
+	ck_assert_uint_eq(stacks->with_stack, 5);
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(what_is_known_of_waits_that_were_not_timed_is_what_is_told_of_them)
+{
+	struct stacks *stacks = stacks_new();
+	uint32_t process = made_wait_process(stacks, 10, 1), none = made_wait_stack(stacks, process, 0), a = made_wait_stack(stacks, process, 7);
+
+	made_wait(stacks, a, 10, SAMPLE_PIPE, 0, 1, 100);
+	last_wait(stacks)->skip = 2;
+	made_wait(stacks, none, 10, SAMPLE_LOCK, 0, 1, 50);
+	last_wait(stacks)->skip = 3;
+	made_wait(stacks, none, 10, SAMPLE_SLEEP, 0, 1, 9000);
+	made_wait(stacks, none, 10, SAMPLE_RAN, 0, 0, 1300); /* 3 * 100 + 7 * 50, twice */
+	last_wait(stacks)->skip = SAMPLE_SKIP_ALL;
+	/* Another thread, of which none was drawn. */
+	made_wait(stacks, none, 11, SAMPLE_RAN, 0, 0, 77);
+	last_wait(stacks)->skip = SAMPLE_SKIP_ALL;
+	ck_assert_int_eq(waits_spread(stacks), 0);
+	ck_assert_uint_eq(stacks->samples.n, 3);
+	ck_assert_uint_eq(sum_nsec(stacks, 10, SAMPLE_PIPE), 100 + 600);
+	ck_assert_uint_eq(sum_nsec(stacks, 10, SAMPLE_LOCK), 50 + 700);
+	ck_assert_uint_eq(sum_nsec(stacks, 10, SAMPLE_SLEEP), 9000);
+	ck_assert_uint_eq(stacks->untimed_nsec, 1300);
+	ck_assert_uint_eq(stacks->lost_nsec, 77);
+	ck_assert_uint_eq(stacks_kept(stacks), stacks->seen);
+	stacks_free(stacks);
+}
+END_TEST
+
 /* --- The estimator --- */
 
 enum { N_STACKS = 4, N_WAITS = 40000, N_RUNS = 200 };
@@ -264,6 +325,129 @@ START_TEST(what_is_told_of_a_stack_is_right_on_average_and_its_interval_holds_th
 }
 END_TEST
 
-UNIT_TESTS("waits", a_wait_that_was_found_keeps_its_time_at_its_stack, a_window_where_all_have_stacks_stays_as_it_is, what_has_no_stack_is_told_once_by_those_that_have,
+/* --- The same when not all are timed --- */
+
+/* As in bpf/offcpu.bpf.c. */
+enum { MAX_SKIP = 10, TIME_EVERY_NSEC = 200000 };
+
+struct skip_run {
+	double true_nsec[2], told_nsec[2];   /* of two reasons */
+	double true_count, told_count;
+	double total_deviation_nsec, reason_deviation_nsec[2];
+	double share_timed;
+};
+
+static uint32_t skip_of(uint64_t mean_nsec)
+{
+	uint32_t skip = 0;
+
+	for (uint32_t i = 0; i < MAX_SKIP; i++)
+		skip += (mean_nsec << i) < TIME_EVERY_NSEC;
+	return mean_nsec < TIME_EVERY_NSEC ? skip : 0;
+}
+
+/*
+ * Waits of a thread for a pipe, some us, and for a lock, in phases; one in 20,000 is long, some 20 ms. Such are told for
+ * sure.
+ */
+static struct skip_run simulate_skips(uint64_t seed)
+{
+	uint64_t state = seed * UINT64_C(0x9E3779B97F4A7C15) | 1, mean = 0;
+	uint64_t nsec[2][MAX_SKIP + 1] = { 0 }, count[2][MAX_SKIP + 1] = { 0 };
+	struct stacks *stacks = stacks_new();
+	struct skip_run run = { 0 };
+	uint32_t process = made_wait_process(stacks, 10, 1), none = made_wait_stack(stacks, process, 0), skip = 0;
+	size_t n = 400000;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t reason = i / 500 % 3 == 0, drawn_with = skip;
+		double scale = reason ? 5000 : 1500;
+		bool is_drawn, is_long;
+		uint64_t x;
+
+		if (next_random(&state) % 20000 == 0)
+			scale = 20e6;
+		x = (uint64_t)(-scale * log(random_share(&state))) + 1;
+		run.true_nsec[reason] += (double)x;
+		run.true_count++;
+		is_drawn = !(next_random(&state) >> 32 & ((UINT64_C(1) << drawn_with) - 1));
+		is_long = x >= TIME_EVERY_NSEC;
+		if (!is_drawn && !is_long)
+			continue;
+		run.share_timed += 1.0 / (double)n;
+		if (is_drawn && drawn_with && !is_long) {
+			double variance = (double)x * (double)x * ldexp(1, (int)drawn_with) * (ldexp(1, (int)drawn_with) - 1);
+
+			run.total_deviation_nsec += variance;
+			run.reason_deviation_nsec[reason] += variance;
+		}
+		nsec[reason][is_long ? 0 : drawn_with] += x;
+		count[reason][is_long ? 0 : drawn_with]++;
+		mean = mean - mean / MEAN_WEIGHT + x / MEAN_WEIGHT;
+		skip = skip_of(mean);
+	}
+	for (uint32_t reason = 0; reason < 2; reason++)
+		for (uint32_t s = 0; s <= MAX_SKIP; s++) {
+			if (!count[reason][s])
+				continue;
+			made_wait(stacks, none, 10, reason ? SAMPLE_LOCK : SAMPLE_PIPE, 0, count[reason][s], nsec[reason][s]);
+			last_wait(stacks)->skip = s;
+		}
+	ck_assert_int_eq(waits_spread(stacks), 0);
+	ck_assert_uint_eq(stacks_kept(stacks), stacks->seen);
+	for (size_t i = 0; i < stacks->samples.n; i++)
+		run.told_count += (double)stacks->samples.at[i].count;
+	run.told_nsec[0] = (double)sum_nsec(stacks, 10, SAMPLE_PIPE);
+	run.told_nsec[1] = (double)sum_nsec(stacks, 10, SAMPLE_LOCK);
+	ck_assert_uint_eq(stacks->waited_nsec + stacks->untimed_nsec, (uint64_t)(run.told_nsec[0] + run.told_nsec[1]));
+	run.total_deviation_nsec = sqrt(run.total_deviation_nsec);
+	for (uint32_t reason = 0; reason < 2; reason++)
+		run.reason_deviation_nsec[reason] = sqrt(run.reason_deviation_nsec[reason]);
+	stacks_free(stacks);
+	return run;
+}
+
+START_TEST(where_not_all_waits_are_timed_the_total_is_right_on_average_and_its_interval_holds_the_truth)
+{
+	static const char *const names[] = { "pipe", "lock", "all", "count" };
+	double error[4] = { 0 }, square[4] = { 0 }, truth[4] = { 0 }, told_deviation[4] = { 0 }, share = 0;
+	unsigned n_held[4] = { 0 };
+
+	for (uint64_t seed = 1; seed <= N_RUNS; seed++) {
+		struct skip_run run = simulate_skips(seed);
+		const double told[4] = { run.told_nsec[0], run.told_nsec[1], run.told_nsec[0] + run.told_nsec[1], run.told_count };
+		const double true_of[4] = { run.true_nsec[0], run.true_nsec[1], run.true_nsec[0] + run.true_nsec[1], run.true_count };
+		const double deviation[4] = { run.reason_deviation_nsec[0], run.reason_deviation_nsec[1], run.total_deviation_nsec, 0 };
+
+		for (size_t i = 0; i < 4; i++) {
+			double e = told[i] - true_of[i];
+
+			error[i] += e / N_RUNS;
+			square[i] += e * e / N_RUNS;
+			truth[i] += true_of[i] / N_RUNS;
+			told_deviation[i] += deviation[i] / N_RUNS;
+			n_held[i] += fabs(e) <= 1.96 * deviation[i];
+		}
+		share += run.share_timed / N_RUNS;
+	}
+	printf("# %d runs of 400000 waits; %.2f %% of them are timed\n", N_RUNS, 100 * share);
+	ck_assert_msg(share < 0.1, "timed: %g", share);
+	for (size_t i = 0; i < 4; i++) {
+		double deviation = sqrt(square[i] - error[i] * error[i]);
+
+		printf("# %s: mean error %+.4f %%, standard deviation %.3f %% (with each wait timed: 0; told: %.3f %%), truth within 95 %% "
+		       "interval: %.1f %%\n", names[i], 100 * error[i] / truth[i], 100 * deviation / truth[i], 100 * told_deviation[i] / truth[i],
+				100.0 * n_held[i] / N_RUNS);
+		ck_assert_msg(fabs(error[i]) < 3 * deviation / sqrt(N_RUNS), "%s: mean error %g, deviation %g", names[i], error[i], deviation);
+		if (i < 3)
+			ck_assert_msg(n_held[i] >= 0.90 * N_RUNS && n_held[i] <= 0.99 * N_RUNS, "%s: held %u times", names[i], n_held[i]);
+	}
+}
+END_TEST
+
+UNIT_TESTS("waits", what_is_known_of_waits_that_were_not_timed_is_what_is_told_of_them, a_wait_that_stands_for_others_is_told_with_them,
+		where_not_all_waits_are_timed_the_total_is_right_on_average_and_its_interval_holds_the_truth,
+		a_wait_that_was_found_keeps_its_time_at_its_stack, a_window_where_all_have_stacks_stays_as_it_is,
+		what_has_no_stack_is_told_once_by_those_that_have,
 		threads_and_reasons_do_not_mix, a_wait_that_nobody_drew_for_is_not_given_to_others,
 		what_is_told_of_a_stack_is_right_on_average_and_its_interval_holds_the_truth)
