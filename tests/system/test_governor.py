@@ -155,6 +155,102 @@ def memory_beyond_the_budget_is_given_back_and_told():
     check(any(s.labels.get("thread") for f in daemon.files()[-3:] for s in f.profile.samples), "no samples")
 
 
+UNTIMED = re.compile(r"timed: ([\d.]+) % of the waits, .*: ([\d.]+) s of ([\d.]+) s, standard error .* fit the sums ([\d.]+) s")
+TIMES_LESS = re.compile(r"the governor has not each wait below (\d+) us timed: own cost ([\d.]+) % .*, budget ([\d.]+) %$")
+
+
+class ThreadClocks:
+    """CPU time of each thread of a process, read all the time."""
+
+    def __init__(self, pid):
+        self.pid, self.read, self.stopped = pid, {}, threading.Event()
+        cleanup(self.stopped.set)
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self):
+        while not self.stopped.wait(0.02):
+            try:
+                for tid in os.listdir(f"/proc/{self.pid}/task"):
+                    with open(f"/proc/{self.pid}/task/{tid}/schedstat") as f:
+                        self.read.setdefault(int(tid), []).append((time.time_ns(), int(f.read().split()[0])))
+            except OSError:
+                return
+
+    def at(self, tid, moment):
+        clock = self.read.get(tid, [])
+        later = bisect.bisect_left(clock, (moment, 0))
+        if not 0 < later < len(clock):
+            return None
+        (t0, c0), (t1, c1) = clock[later - 1:later + 1]
+        return c0 + (c1 - c0) * (moment - t0) / (t1 - t0)
+
+    def used(self, tid, profile):
+        a, b = self.at(tid, profile.time_nsec), self.at(tid, profile.time_nsec + profile.duration_nsec)
+        return None if a is None or b is None else b - a
+
+
+@test
+def timing_a_million_waits_a_second_is_ended_within_seconds_and_taken_up_again():
+    folder = tempdir()
+    config = cpu_config("5s", rate=RATE, host={"enabled": False}, budget={"cpu": f"{BUDGET}%"}, output={"directory": folder, "keep_free": 0},
+                        block={"duration": "5s", "interval": "5s"},
+                        wall={"duration": "5s", "interval": "5s"})
+    daemon = Daemon(yaml({"profiling": config}) + "\n  targets:\n    - {service: pingpong, match: {exe: c-pingpong-nofp}}"
+                                                  "\n    - {service: quiet, match: {exe: sleep}}\n")
+    quiet = subprocess.Popen([shutil.which("sleep"), "600"], stdin=subprocess.DEVNULL)
+    cleanup(quiet.wait)
+    cleanup(quiet.kill)
+    check_equal(daemon.fresh_metrics()["tsprofd_budget_level"], 0, "the level of a quiet machine")
+    target = Target("c-pingpong-nofp", 3600)
+    clocks = ThreadClocks(target.pid)
+    begun = time.monotonic()
+    wait_for(lambda: steps(daemon, "lowered"), "a step down", 60)
+    took = time.monotonic() - begun
+    note(f"stepped down after {took:.1f} s: {steps(daemon, 'lowered')}")
+    # Two seconds, and what the daemon takes to see the program and to load; not some windows.
+    check_measured(took < 9, "it was not seen within the window")
+    time.sleep(18)
+    check(daemon.fresh_metrics()["tsprofd_budget_level"] > 0, "the level")
+    estimated = daemon.fresh_metrics()["tsprofd_waits_estimated_seconds_total"]
+    target.kill()
+    wait_for(lambda: steps(daemon, "raised"), "a step up", 180)
+    n = len(steps(daemon, "lowered")) - len(steps(daemon, "raised"))
+    check_equal(daemon.fresh_metrics()["tsprofd_budget_level"], n, "the level after that")
+    check(estimated > 0, "no time was estimated")
+
+    errors, n_full, n_less = {}, 0, 0
+    for file in files_below(folder, "pingpong", kind="block"):
+        profile = file.profile
+        said = [m for c in profile.comments if (m := UNTIMED.match(c))]
+        less = [m for c in profile.comments if (m := TIMES_LESS.match(c))]
+        n_full += not less
+        n_less += bool(less)
+        check(not said or less, "waits were not timed and nobody had said so")
+        if less:
+            check(float(less[0][2]) > float(less[0][3]), "timed less without a reason")
+        own = [s for s in profile.samples if s.labels["thread"] in ("ping", "pong")]
+        used = [clocks.used(tid, profile) for tid in {s.labels["tid"] for s in own}]
+        if len(used) != 2 or None in used:
+            continue
+        # What is below min_delay is not in the samples.
+        short = sum(float(m[1]) for c in profile.comments if (m := re.search(r"not in this file: \d+, ([\d.]+) s", c)))
+        told = sum(s.values[1] for s in own) + 1e9 * short
+        truth = 2 * profile.duration_nsec - sum(used)
+        share = float(said[0][1]) if said else 100
+        note(f"{os.path.basename(file.path)}: {share:.3f} % timed; {told / 1e9:.3f} s told, {truth / 1e9:.3f} s by their clocks: "
+             f"{100 * (told / truth - 1):+.2f} %" + (f", standard error of all {float(said[0][4]):.3f} s" if said else ""))
+        if said:
+            check(share < 50, f"{share} % were timed")
+            errors[file.path] = told / truth - 1
+    check(n_full and n_less and errors, f"{n_full} files with each wait timed, {n_less} without")
+    check_measured(all(abs(e) < 0.02 for e in errors.values()), "what is told is not what the threads waited")
+    # Wall: with estimates, too, nobody has more than the window.
+    for file in files_below(folder, "pingpong", kind="wall"):
+        for tid in {s.labels["tid"] for s in file.profile.samples}:
+            total = sum(s.values[1] for s in file.profile.samples if s.labels["tid"] == tid)
+            check(total <= 1.01 * file.profile.duration_nsec, f"{os.path.basename(file.path)}: {total / file.profile.duration_nsec:.3f} windows")
+
+
 def sampler_statistics(daemon):
     """run_time_ns, run_cnt of the program that samples (BPF_PROG_TYPE_PERF_EVENT)."""
     for fd in os.listdir(f"/proc/{daemon.pid}/fdinfo"):
