@@ -76,7 +76,7 @@ struct inode {
 	unsigned int i_rdev;         /* of a block device's: the device that it is */
 	unsigned int i_generation;
 	struct super_block *i_sb;
-	struct hlist_head i_dentry;  /* of dentry.d_u.d_alias: its names */
+	struct hlist_head i_dentry;  /* of dentry.d_alias: its names */
 	/* Linux 6.11, commit 3aa63a569c64; the two before are flavours of it, as libbpf calls them. */
 	__s64 i_mtime_sec;
 	unsigned int i_mtime_nsec;
@@ -102,6 +102,10 @@ struct qstr {
 struct dentry {
 	struct dentry *d_parent;     /* itself: the root of its file system, or a file without a name in one */
 	struct qstr d_name;
+	struct hlist_node d_alias;   /* Linux 7; in a union without a name. One of it before: */
+};
+
+struct dentry___before {
 	union {
 		struct hlist_node d_alias;
 	} d_u;

@@ -124,17 +124,25 @@ static __always_inline void object_socket(struct object_scratch *scratch, struct
 		bpf_core_read(object->peer, 4, &sk->__sk_common.skc_daddr);
 }
 
+/* The first of the names of an inode; NULL: it has none. */
+static __always_inline struct dentry *object_first_name(struct inode *inode)
+{
+	char *first = (char *)BPF_CORE_READ(inode, i_dentry.first);
+
+	if (!first)
+		return NULL;
+	if (bpf_core_field_exists(struct dentry___before, d_u.d_alias))
+		return (struct dentry *)(first - bpf_core_field_offset(struct dentry___before, d_u.d_alias));
+	return (struct dentry *)(first - bpf_core_field_offset(struct dentry, d_alias));
+}
+
 static __always_inline void object_file(struct object_scratch *scratch, struct inode *inode, struct dentry *dentry)
 {
 	struct sample_object *object = &scratch->object;
 
 	object->kind = SAMPLE_OBJECT_FILE;
-	if (!dentry) {
-		struct hlist_node *first = BPF_CORE_READ(inode, i_dentry.first);
-
-		if (first)
-			dentry = (struct dentry *)((char *)first - bpf_core_field_offset(struct dentry, d_u.d_alias));
-	}
+	if (!dentry)
+		dentry = object_first_name(inode);
 	if (!BPF_CORE_READ(inode, i_nlink))
 		object->flags |= SAMPLE_PATH_DELETED;
 	if (dentry) {

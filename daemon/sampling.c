@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "capture.h"
@@ -393,6 +394,7 @@ static int fit(struct sampling *sampling, const struct config *config)
 		.n_entries = sampling->at.options->test_entries,
 		.ring_bytes = sampling->at.options->test_ring_bytes,
 	};
+	(void)sd_notify(0, "WATCHDOG=1"); /* to load programs may take long, and others have been loaded before */
 	r = sampling->ways->open(sampling, config);
 	if (r >= 0)
 		r = replay_in_depth(sampling);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -344,6 +345,8 @@ static void make_found(struct sampler_offcpu *offcpu, const struct unwind_maps *
 	int r;
 
 	offcpu->found = thread_bpf__open();
+	/* The kernel verifies programs for as long as they take: seconds on a machine that is emulated. We do not hang. */
+	(void)sd_notify(0, "WATCHDOG=1");
 	r = offcpu->found ? load_found(offcpu->found, offcpu->bpf, unwind_maps) : -errno;
 	if (r >= 0)
 		return;
