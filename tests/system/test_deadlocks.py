@@ -176,7 +176,7 @@ def what_looks_like_a_deadlock_and_is_none_is_not_told(what):
 def a_busy_program_is_no_false_alarm(what):
     target, truth = start("c-deadlock-nofp", what)
     truth()
-    minutes = float(os.environ.get("TSPROFD_BUSY_MINUTES") or (1 if what == "busy" else 0.4))
+    minutes = float(os.environ.get("TSPROFD_BUSY_MINUTES") or (0.4 if what == "busy" else 0.2))
     daemon = Daemon(waits_config(target, "1s"))
     end = time.monotonic() + 60 * minutes
     while time.monotonic() < end:
