@@ -123,8 +123,12 @@ static void start(enum manner manner)
 
 	ck_assert_int_eq(pipe(ready), 0);
 	jvm = fork();
-	if (jvm == 0)
+	if (jvm == 0) {
+		/* One that had our number before, and was killed. */
+		name_files(getpid());
+		unlink(socket_path);
 		be_jvm(manner, ready[1]);
+	}
 	ck_assert_int_eq(read(ready[0], &byte, 1), 1);
 	close(ready[0]);
 	close(ready[1]);

@@ -75,7 +75,7 @@ START_TEST(what_has_no_path_is_told_as_far_as_it_is_known)
 	ck_assert_str_eq(name_of(&on_root, none), "");
 	ck_assert_str_eq(name_of(&on_root, FILE_OF("x\0deep", SAMPLE_PATH_CUT)), ".../deep/x");
 	ck_assert_str_eq(name_of(&elsewhere, FILE_OF("memfd:x", SAMPLE_PATH_ROOT | SAMPLE_PATH_DELETED)), "memfd:x");
-	ck_assert_str_eq(name_of(&on_root, (struct sample_object){ .kind = SAMPLE_OBJECT_BLOCK_DEVICE, .device = 0xfff << 20 | 3 }), "[4095:3]");
+	ck_assert_str_eq(name_of(&on_root, (struct sample_object){ .kind = SAMPLE_OBJECT_BLOCK_DEVICE, .device = 0xfffU << 20 | 3 }), "[4095:3]");
 	mounts_deinit(&mounts);
 }
 END_TEST
