@@ -32,6 +32,15 @@ struct capture *capture_free(struct capture *capture)
 	return NULL;
 }
 
+const char *capture_service(const struct capture *capture, uint32_t process, const char *thread)
+{
+	const struct image *image = capture->images.at[process];
+
+	if (image)
+		return image->service;
+	return thread[0] ? thread : "unknown";
+}
+
 static int find_images(struct capture *capture, struct targets *targets)
 {
 	size_t n = capture->stacks->processes.n;

@@ -82,6 +82,12 @@ int capture_window(struct sampler *sampler, struct targets *targets, const struc
 void capture_select(struct capture *capture, bool (*keep)(const struct image *image, const void *userdata),
 		const void *userdata);
 
+/*
+ * Whose a sample of a process is, that is index into stacks->processes. A program that nothing is known of lived and died
+ * between two looks; the name of its thread is all there is. Valid as long as the capture and `thread`.
+ */
+const char *capture_service(const struct capture *capture, uint32_t process, const char *thread);
+
 /* What a neighbour is called, or NULL when there is none of this pid; valid as long as the capture. */
 const char *capture_neighbour(const struct capture *capture, uint32_t pid);
 

@@ -8,6 +8,10 @@
 #include "location.h"
 #include "vec.h"
 
+struct capture;
+struct deadlock;
+struct places;
+
 enum {
 	DEADLOCK_TEXT_MAX_WAITS = 64,        /* told of a circle */
 	DEADLOCK_TEXT_MAX_FRAMES = 12,       /* of a short stack */
@@ -31,6 +35,12 @@ struct deadlock_text {
 	VEC(struct deadlock_text_wait) waits; /* the first ones of them */
 };
 
+/*
+ * A circle of the capture, whose frames are at these places. 0 or -ENOMEM; deadlock_text_deinit() is the caller's either way.
+ * `ret` is zero-initialised.
+ */
+int deadlock_text_describe(const struct capture *capture, const struct places *places, const struct deadlock *circle,
+		struct deadlock_text *ret);
 void deadlock_text_deinit(struct deadlock_text *text);
 
 /* What it is, in one line, and a line for each wait; the caller frees them. NULL: out of memory. */

@@ -8,28 +8,16 @@
 #include <string.h>
 
 #include "cleanup.h"
-#include "hash.h"
 #include "idle.h"
 #include "image.h"
 #include "machinery.h"
 #include "map.h"
 #include "names_cache.h"
+#include "places.h"
 #include "profile.h"
 #include "stacks.h"
 #include "text.h"
 #include "wait_labels.h"
-
-/* Canonical kernel addresses of x86-64 have the upper half to themselves. */
-static const uint64_t kernel_start = UINT64_C(0xffff800000000000);
-
-/* Where a frame is, in terms that do not depend on the process. */
-struct place {
-	uint64_t offset;
-	uint32_t source;                     /* number of the names cache, or one of the below */
-	uint32_t origin;                     /* index into builder.origins: what it is called when it has no name */
-};
-
-static const uint32_t source_none = UINT32_MAX;
 
 /* Instead of an index into origins, of frames that are no code; the offset says the rest. */
 static const uint32_t origin_broken = UINT32_MAX, origin_elided = UINT32_MAX - 1, origin_without = UINT32_MAX - 2,
@@ -43,15 +31,6 @@ enum { OTHER_HELD, OTHER_WOKEN, OTHER_RAN, OTHER_INTERRUPT };
 
 /* Services that had CPUs and are told, by `by`, in one profile: those that others waited for longest. */
 enum { MOST_BY = 32 };
-
-/* A file that code came from, in this window. */
-struct origin {
-	const struct image_mapping *mapping; /* NULL: kernel, or nothing is mapped there */
-	const char *file;                    /* of the mapping in the profile; NULL: nothing is mapped there */
-	const char *title;                   /* what "+0xoffset" is appended to */
-	bool is_jit;                         /* made at run time: an offset would say nothing */
-	uint32_t source;
-};
 
 struct group {
 	const char *service;
@@ -76,9 +55,7 @@ struct builder {
 	const struct capture *capture;
 	const struct stacks *stacks;
 	struct names_cache *cache;
-	VEC(struct origin) origins;
-	struct map origin_of;                /* struct origin_key -> index into origins */
-	struct place *places;                /* of stacks->frames */
+	struct places *places;
 	VEC(struct group) groups;
 	struct map group_of;                 /* string number -> index into groups */
 	struct strtab *services;
@@ -92,21 +69,9 @@ struct builder {
 struct sheet {
 	struct service_profile *out;
 	uint32_t group;                      /* as group.profile */
-	struct map location_of;              /* struct place_key -> location id */
+	struct map location_of;              /* struct place -> location id */
 	VEC(uint32_t) stack;                 /* scratch, as lines */
 	VEC(struct profile_line) lines;
-};
-
-struct origin_key {
-	uint64_t serial;
-	uint32_t kind;
-	uint32_t zero;
-};
-
-struct place_key {
-	uint64_t offset;
-	uint32_t origin;
-	uint32_t zero;
 };
 
 void service_profiles_deinit(struct service_profiles *profiles)
@@ -121,169 +86,6 @@ void service_profiles_deinit(struct service_profiles *profiles)
 	for (size_t i = 0; i < profiles->deadlocks.n; i++)
 		deadlock_text_deinit(&profiles->deadlocks.at[i]);
 	vec_deinit(&profiles->deadlocks);
-}
-
-/* Where frames come from */
-
-enum origin_kind { ORIGIN_KERNEL, ORIGIN_BINARY, ORIGIN_VDSO, ORIGIN_PERF_MAP, ORIGIN_ANONYMOUS, ORIGIN_UNMAPPED };
-
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash && slash[1] ? slash + 1 : path;
-}
-
-static int make_origin(struct builder *b, const struct origin_key *key, const struct image *image,
-		const struct image_mapping *mapping, struct origin *ret)
-{
-	struct symbol_source source = { .fd = -1 };
-	struct origin origin = { .mapping = mapping, .source = source_none };
-
-	switch ((enum origin_kind)key->kind) {
-	case ORIGIN_KERNEL:
-		source.kind = SYMBOL_SOURCE_KERNEL;
-		origin.file = origin.title = "[kernel.kallsyms]";
-		break;
-	case ORIGIN_VDSO:
-		source.kind = SYMBOL_SOURCE_VDSO;
-		origin.file = origin.title = "[vdso]";
-		break;
-	case ORIGIN_BINARY:
-		source.kind = SYMBOL_SOURCE_ELF;
-		source.fd = mapping->binary->fd;
-		source.path = mapping->binary->path;
-		source.build_id = mapping->binary->build_id;
-		origin.file = mapping->binary->path;
-		origin.title = base_name(mapping->binary->path);
-		break;
-	case ORIGIN_PERF_MAP:
-		source.kind = SYMBOL_SOURCE_PERF_MAP;
-		source.fd = image->perf_map_fd;
-		origin.file = origin.title = "[jit]";
-		origin.is_jit = true;
-		break;
-	case ORIGIN_ANONYMOUS:
-		origin.file = "[anon]";
-		origin.title = "[jit]";
-		origin.is_jit = true;
-		*ret = origin;
-		return 0;
-	case ORIGIN_UNMAPPED:
-		origin.title = "[unknown]";
-		*ret = origin;
-		return 0;
-	}
-	*ret = origin;
-	/* Without a descriptor there is nothing to ask. */
-	if (key->kind == ORIGIN_BINARY && source.fd < 0)
-		return 0;
-	return names_cache_source(b->cache, &source, key->serial, &ret->source);
-}
-
-static int find_origin(struct builder *b, enum origin_kind kind, uint64_t serial, const struct image *image,
-		const struct image_mapping *mapping, uint32_t *ret)
-{
-	struct origin_key key = { .serial = serial, .kind = kind };
-	struct origin origin;
-	void *value;
-	int r;
-
-	r = map_put(&b->origin_of, &key, &value);
-	if (r < 0)
-		return r;
-	if (r == 1) {
-		r = make_origin(b, &key, image, mapping, &origin);
-		if (r < 0)
-			return r;
-		*(uint32_t *)value = b->origins.n;
-		r = vec_push(&b->origins, origin);
-		if (r < 0)
-			return r;
-	}
-	*ret = *(uint32_t *)value;
-	return 0;
-}
-
-static int find_place(struct builder *b, uint32_t process, uint64_t address, struct place *ret)
-{
-	const struct image *image = b->capture->images.at[process];
-	const struct image_mapping *mapping = NULL;
-	uint64_t serial = 0, offset = address;
-	enum origin_kind kind;
-	int r;
-
-	if (address >= kernel_start) {
-		kind = ORIGIN_KERNEL;
-	} else {
-		mapping = image ? image_find(image, address) : NULL;
-		if (!mapping) {
-			kind = ORIGIN_UNMAPPED;
-		} else if (mapping->kind == IMAGE_MAPPING_VDSO) {
-			kind = ORIGIN_VDSO;
-			offset = address - mapping->start;
-		} else if (mapping->kind == IMAGE_MAPPING_FILE) {
-			kind = ORIGIN_BINARY;
-			serial = mapping->binary->serial;
-			offset = address - mapping->start + mapping->file_offset;
-		} else {
-			kind = image->perf_map_fd >= 0 ? ORIGIN_PERF_MAP : ORIGIN_ANONYMOUS;
-			serial = kind == ORIGIN_PERF_MAP ? process + 1 : 0;
-		}
-	}
-	r = find_origin(b, kind, serial, image, mapping, &ret->origin);
-	if (r < 0)
-		return r;
-	ret->source = b->origins.at[ret->origin].source;
-	ret->offset = offset;
-	return ret->source == source_none ? 0 : names_cache_want(b->cache, ret->source, offset);
-}
-
-/*
- * Return addresses point behind the call, which may be another line or function: the call itself is one byte before.
- * The leaf is where the processor was; so is the first user frame below kernel frames, which the kernel entered from, and
- * what a signal interrupted. (A leaf may lie above 2^63: the vsyscall page does.)
- */
-static uint64_t call_address(const struct stacks_stack *stack, size_t i, uint64_t address)
-{
-	if (i == 0 || i == stack->n_kernel || !address)
-		return address;
-	if (i > stack->n_kernel && address & SAMPLE_INTERRUPTED)
-		return address & ~SAMPLE_INTERRUPTED;
-	return address - 1;
-}
-
-static int find_places(struct builder *b)
-{
-	const struct stacks *stacks = b->stacks;
-	int r;
-
-	b->places = calloc(stacks->frames.n + 1, sizeof(*b->places));
-	if (!b->places)
-		return -ENOMEM;
-	for (size_t i = 0; i < stacks->stacks.n; i++) {
-		const struct stacks_stack *stack = &stacks->stacks.at[i];
-
-		for (size_t j = 0; j < (size_t)stack->n_kernel + stack->n_user; j++) {
-			uint64_t address = call_address(stack, j, stacks->frames.at[stack->first_frame + j]);
-
-			r = find_place(b, stack->process, address, &b->places[stack->first_frame + j]);
-			if (r < 0)
-				return r;
-		}
-	}
-	/* What could not be asked about keeps its number: worse than a name, better than no sample. The cache counts it. */
-	names_cache_resolve(b->cache);
-	return 0;
-}
-
-static struct names_cache_name name_of(const struct builder *b, const struct place *place)
-{
-	struct names_cache_name name = { .address = place->offset };
-
-	if (place->source != source_none)
-		names_cache_get(b->cache, place->source, place->offset, &name);
-	return name;
 }
 
 /* Which waits are for work */
@@ -309,10 +111,10 @@ static struct idle_place idle_place(const struct stacks_stack *stack, const void
 	bool is_library = true;
 
 	for (size_t i = 0; i < stack->n_user; i++) {
-		const struct place *at = &b->places[stack->first_frame + stack->n_kernel + i];
-		const struct image_mapping *mapping = b->origins.at[at->origin].mapping;
+		const struct place *at = &places_of(b->places, stack)[stack->n_kernel + i];
+		const struct image_mapping *mapping = places_origin(b->places, at)->mapping;
 		const char *path = mapping && mapping->binary ? mapping->binary->path : "";
-		struct names_cache_name name = name_of(b, at);
+		struct names_cache_name name = places_name(b->places, at);
 
 		is_library = is_library && machinery_is_file(path);
 		n_library += is_library;
@@ -337,19 +139,9 @@ static int find_idle(const struct builder *b)
 
 /* Whose samples they are */
 
-/* A program that nothing is known of lived and died between two looks; the name of its thread is all there is. */
-static const char *service_of(const struct builder *b, uint32_t process, const char *thread)
-{
-	const struct image *image = b->capture->images.at[process];
-
-	if (image)
-		return image->service;
-	return thread[0] ? thread : "unknown";
-}
-
 static const char *service_name(const struct builder *b, const struct stacks_sample *sample)
 {
-	return service_of(b, b->stacks->stacks.at[sample->stack].process, sample->thread);
+	return capture_service(b->capture, b->stacks->stacks.at[sample->stack].process, sample->thread);
 }
 
 static int find_group(struct builder *b, const char *service, struct group **ret)
@@ -598,8 +390,8 @@ static const struct names_segment *find_segment(const struct names *names, uint6
 static int add_mapping(const struct builder *b, struct profile *profile, const struct place *place,
 		const struct names_cache_name *name, uint32_t *ret)
 {
-	const struct origin *origin = &b->origins.at[place->origin];
-	const struct names *names = origin->source == source_none ? NULL : names_cache_tables(b->cache, origin->source);
+	const struct place_origin *origin = places_origin(b->places, place);
+	const struct names *names = places_tables(b->places, place);
 	struct profile_mapping mapping = { 0 };
 	const struct names_segment *segment = names ? find_segment(names, name->address) : NULL;
 	int r;
@@ -617,11 +409,11 @@ static int add_mapping(const struct builder *b, struct profile *profile, const s
 		mapping.start = origin->mapping->file_offset;
 		mapping.limit = mapping.start + (origin->mapping->end - origin->mapping->start);
 		mapping.offset = mapping.start;
-	} else if (place->offset >= kernel_start) {
-		mapping.start = kernel_start;
+	} else if (place->offset >= PLACES_KERNEL_START) {
+		mapping.start = PLACES_KERNEL_START;
 		mapping.limit = UINT64_MAX;
 	} else {
-		mapping.limit = kernel_start;
+		mapping.limit = PLACES_KERNEL_START;
 	}
 	if (names) {
 		mapping.has_functions = names->has_functions;
@@ -652,17 +444,11 @@ static int add_bare_line(struct profile *profile, const char *name, struct profi
 	return profile_add_function(profile, &function, &ret->function);
 }
 
-static int add_unnamed(const struct builder *b, struct profile *profile, const struct place *place, uint64_t address,
-		struct profile_line *ret)
+static int add_unnamed(const struct builder *b, struct profile *profile, const struct place *place, struct profile_line *ret)
 {
-	const struct origin *origin = &b->origins.at[place->origin];
-	_cleanup_free_ char *title = NULL;
+	_cleanup_free_ char *title = places_title(b->places, place);
 
-	if (origin->is_jit)
-		return add_bare_line(profile, origin->title, ret);
-	if (asprintf(&title, "%s+0x%llx", origin->title, (unsigned long long)address) < 0)
-		return -ENOMEM;
-	return add_bare_line(profile, title, ret);
+	return title ? add_bare_line(profile, title, ret) : -ENOMEM;
 }
 
 static int add_line(struct profile *profile, const struct strtab *strings, const struct names_frame *frame,
@@ -685,7 +471,7 @@ static int add_line(struct profile *profile, const struct strtab *strings, const
 static int add_location(const struct builder *b, struct sheet *sheet, const struct place *place, uint32_t *ret)
 {
 	struct profile *profile = sheet->out->profile;
-	struct names_cache_name name = name_of(b, place);
+	struct names_cache_name name = places_name(b->places, place);
 	struct profile_line line;
 	uint32_t mapping;
 	int r;
@@ -698,7 +484,7 @@ static int add_location(const struct builder *b, struct sheet *sheet, const stru
 			r = vec_push(&sheet->lines, line);
 	}
 	if (r >= 0 && !name.n_frames) {
-		r = add_unnamed(b, profile, place, name.address, &line);
+		r = add_unnamed(b, profile, place, &line);
 		if (r >= 0)
 			r = vec_push(&sheet->lines, line);
 	}
@@ -739,11 +525,10 @@ static bool is_pseudo(const struct place *place)
 
 static int find_location(const struct builder *b, struct sheet *sheet, const struct place *place, uint32_t *ret)
 {
-	struct place_key key = { .offset = place->offset, .origin = place->origin };
 	void *value;
 	int r;
 
-	r = map_put(&sheet->location_of, &key, &value);
+	r = map_put(&sheet->location_of, place, &value);
 	if (r < 0)
 		return r;
 	if (r == 1) {
@@ -862,7 +647,7 @@ static int add_frame(const struct builder *b, struct sheet *sheet, const struct 
 
 static int add_pseudo_frame(const struct builder *b, struct sheet *sheet, uint32_t origin, uint64_t what)
 {
-	const struct place place = { .offset = what, .source = source_none, .origin = origin };
+	const struct place place = { .offset = what, .origin = origin };
 
 	return add_frame(b, sheet, &place);
 }
@@ -873,7 +658,7 @@ static void count_frame(const struct builder *b, struct service_profile *out, co
 	out->n_frames += count;
 	if (!name->n_frames)
 		out->n_unnamed += count;
-	if (!b->origins.at[place->origin].file)
+	if (!places_origin(b->places, place)->file)
 		out->n_unmapped += count;
 }
 
@@ -885,8 +670,8 @@ static int add_frames(const struct builder *b, struct sheet *sheet, const struct
 	int r;
 
 	for (size_t i = begin; i < end; i++) {
-		const struct place *place = &b->places[stack->first_frame + i];
-		struct names_cache_name name = name_of(b, place);
+		const struct place *place = &places_of(b->places, stack)[i];
+		struct names_cache_name name = places_name(b->places, place);
 		bool is_hidden = name.flags & NAMES_HIDDEN && !shows_caller;
 
 		shows_caller = name.flags & NAMES_SHOWS_CALLER;
@@ -1026,14 +811,14 @@ static int add_main_mapping(const struct builder *b, struct profile *profile, co
 	const struct image *image = b->capture->images.at[stack->process];
 
 	for (size_t i = 0; image && image->exe && i < stack->n_user; i++) {
-		const struct place *place = &b->places[stack->first_frame + stack->n_kernel + i];
-		const struct image_mapping *mapping = b->origins.at[place->origin].mapping;
+		const struct place *place = &places_of(b->places, stack)[stack->n_kernel + i];
+		const struct image_mapping *mapping = places_origin(b->places, place)->mapping;
 		struct names_cache_name name;
 		uint32_t id;
 
 		if (!mapping || !mapping->binary || strcmp(mapping->binary->path, image->exe))
 			continue;
-		name = name_of(b, place);
+		name = places_name(b->places, place);
 		return add_mapping(b, profile, place, &name, &id);
 	}
 	return 0;
@@ -1070,7 +855,7 @@ static int add_samples(struct builder *b, struct service_profiles *profiles)
 	for (size_t i = 0; i < profiles->profiles.n; i++) {
 		sheets[i].out = &profiles->profiles.at[i];
 		sheets[i].group = (uint32_t)i - (uint32_t)i % n_kinds(b->capture);
-		map_init(&sheets[i].location_of, sizeof(struct place_key), sizeof(uint32_t));
+		map_init(&sheets[i].location_of, sizeof(struct place), sizeof(uint32_t));
 	}
 	for (size_t i = 0; r >= 0 && i < b->stacks->samples.n; i++) {
 		const struct stacks_sample *sample = &b->stacks->samples.at[i];
@@ -1115,14 +900,14 @@ static int add_locks(struct builder *b, struct service_profiles *profiles)
 	for (size_t i = 0; i < locks->longest.n && r >= 0; i++) {
 		const struct lock *lock = &locks->longest.at[i];
 
-		r = find_mutex_profile(b, profiles, service_of(b, lock->process, lock->thread), &out);
+		r = find_mutex_profile(b, profiles, capture_service(b->capture, lock->process, lock->thread), &out);
 		if (r >= 0 && out && out->locks.n < LOCKS_MAX_SHOWN)
 			r = vec_push(&out->locks, *lock);
 	}
 	for (size_t i = 0; i < locks->processes.n && r >= 0; i++) {
 		const struct locks_process *process = &locks->processes.at[i];
 
-		r = find_mutex_profile(b, profiles, service_of(b, process->process, process->thread), &out);
+		r = find_mutex_profile(b, profiles, capture_service(b->capture, process->process, process->thread), &out);
 		if (r >= 0 && out) {
 			out->n_locks += process->n;
 			out->locks_nsec += process->nsec;
@@ -1130,116 +915,6 @@ static int add_locks(struct builder *b, struct service_profiles *profiles)
 		}
 	}
 	return r;
-}
-
-/* Where the waiting itself is done, and threads begin: in every stack of every lock. */
-static bool is_of_system(const struct builder *b, const struct place *place)
-{
-	static const char *const files[] = { "libc.so", "libc-2", "libpthread", "ld-linux", "ld-musl" };
-	const struct image_mapping *mapping = b->origins.at[place->origin].mapping;
-
-	if (place->offset >= kernel_start)
-		return true;
-	for (size_t i = 0; mapping && mapping->binary && i < sizeof(files) / sizeof(files[0]); i++)
-		if (!strncmp(base_name(mapping->binary->path), files[i], strlen(files[i])))
-			return true;
-	return false;
-}
-
-static int describe_place(const struct builder *b, const struct place *place, struct deadlock_text_stack *ret)
-{
-	const struct origin *origin = &b->origins.at[place->origin];
-	const struct names_cache_name name = name_of(b, place);
-	char bare[PATH_MAX + 32];
-	int r = 0;
-
-	for (uint32_t i = 0; i < name.n_frames && r >= 0; i++)
-		r = deadlock_text_add_frame(ret, strtab_get(name.strings, name.frames[i].name, NULL));
-	if (name.n_frames)
-		return r;
-	snprintf(bare, sizeof(bare), "%s+0x%llx", origin->title, (unsigned long long)name.address);
-	return deadlock_text_add_frame(ret, origin->is_jit ? origin->title : bare);
-}
-
-/* All of a stack, or what is the application's of it; all of it, too, where nothing is (libc may be part of the program). */
-static int describe_stack(const struct builder *b, const struct stacks_stack *stack, size_t max_frames, struct deadlock_text_stack *ret)
-{
-	size_t n = (size_t)stack->n_kernel + stack->n_user, n_told = 0;
-	int r = 0;
-
-	for (size_t i = 0; i < n && r >= 0 && n_told < max_frames; i++) {
-		const struct place *place = &b->places[stack->first_frame + i];
-
-		if (max_frames != SIZE_MAX && is_of_system(b, place))
-			continue;
-		r = describe_place(b, place, ret);
-		n_told++;
-	}
-	for (size_t i = stack->n_kernel; i < n && r >= 0 && !n_told && i < stack->n_kernel + max_frames; i++)
-		r = describe_place(b, &b->places[stack->first_frame + i], ret);
-	if (r >= 0 && !n)
-		r = deadlock_text_add_frame(ret, "[no stack was taken]");
-	if (r >= 0 && max_frames == SIZE_MAX && stack->n_elided)
-		r = deadlock_text_add_frame(ret, "[some frames elided]");
-	if (r >= 0 && max_frames == SIZE_MAX && stacks_broken_reason(stack->verdict))
-		r = deadlock_text_add_frame(ret, "[broken]");
-	return r;
-}
-
-static char *clean_copy(const char *text)
-{
-	char clean[SAMPLE_COMM_LENGTH];
-
-	text_clean(text, clean, sizeof(clean));
-	return strdup(clean);
-}
-
-static int describe_wait(const struct builder *b, const struct deadlock_wait *wait, const struct deadlock_wait *owner,
-		struct deadlock_text_wait *ret)
-{
-	const struct stacks_stack *stack = &b->stacks->stacks.at[wait->stack];
-	struct deadlock_text_stack some = { .max_size = DEADLOCK_TEXT_MAX_SHORT }, all = { .max_size = DEADLOCK_TEXT_MAX_WHOLE };
-	int r;
-
-	ret->tid = wait->tid;
-	ret->owner_tid = owner->tid;
-	ret->lock = wait->lock;
-	ret->thread = clean_copy(wait->thread);
-	ret->owner_thread = clean_copy(owner->thread);
-	r = describe_stack(b, stack, DEADLOCK_TEXT_MAX_FRAMES, &some);
-	if (r >= 0)
-		r = describe_stack(b, stack, SIZE_MAX, &all);
-	ret->stack = some.text;
-	ret->whole_stack = all.text;
-	return r < 0 || !ret->thread || !ret->owner_thread ? -ENOMEM : 0;
-}
-
-static uint64_t id_of(const struct process_id *process, const struct deadlock *circle)
-{
-	uint64_t id = hash_bytes(process, sizeof(*process));
-
-	for (size_t i = 0; i < circle->waits.n; i++) {
-		const uint64_t words[] = { id, circle->waits.at[i].tid, circle->waits.at[i].lock };
-
-		id = hash_bytes(words, sizeof(words));
-	}
-	return id;
-}
-
-static int describe_circle(const struct builder *b, const struct deadlock *circle, struct deadlock_text *ret)
-{
-	int r = 0;
-
-	ret->service = strdup(service_of(b, circle->process, circle->waits.at[0].thread));
-	ret->process = b->stacks->processes.at[circle->process];
-	ret->id = id_of(&ret->process, circle);
-	ret->n_waits = circle->waits.n;
-	for (size_t i = 0; i < MIN(circle->waits.n, (size_t)DEADLOCK_TEXT_MAX_WAITS) && r >= 0; i++) {
-		r = vec_push(&ret->waits, (struct deadlock_text_wait){ 0 });
-		if (r >= 0)
-			r = describe_wait(b, &circle->waits.at[i], &circle->waits.at[(i + 1) % circle->waits.n], &ret->waits.at[i]);
-	}
-	return ret->service ? r : -ENOMEM;
 }
 
 static int add_deadlocks(struct builder *b, struct service_profiles *profiles)
@@ -1253,7 +928,7 @@ static int add_deadlocks(struct builder *b, struct service_profiles *profiles)
 
 		r = vec_push(&profiles->deadlocks, (struct deadlock_text){ 0 });
 		if (r >= 0)
-			r = describe_circle(b, &deadlocks->circles.at[i], &profiles->deadlocks.at[i]);
+			r = deadlock_text_describe(b->capture, b->places, &deadlocks->circles.at[i], &profiles->deadlocks.at[i]);
 		if (r >= 0)
 			r = find_mutex_profile(b, profiles, profiles->deadlocks.at[i].service, &out);
 		if (r >= 0 && out)
@@ -1275,10 +950,9 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 	};
 	int r;
 
-	map_init(&b.origin_of, sizeof(struct origin_key), sizeof(uint32_t));
 	map_init(&b.group_of, sizeof(uint32_t), sizeof(uint32_t));
 	map_init(&b.rival_of, sizeof(struct rival_key), sizeof(uint32_t));
-	r = b.services && b.names ? find_places(&b) : -ENOMEM;
+	r = b.services && b.names ? places_new(capture, cache, &b.places) : -ENOMEM;
 	if (r >= 0)
 		r = find_idle(&b);
 	if (r >= 0)
@@ -1304,10 +978,8 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 	map_deinit(&b.rival_of);
 	wait_labels_free(b.wait_labels);
 	map_deinit(&b.group_of);
-	map_deinit(&b.origin_of);
 	vec_deinit(&b.groups);
-	vec_deinit(&b.origins);
-	free(b.places);
+	places_free(b.places);
 	if (r < 0)
 		service_profiles_deinit(&profiles);
 	else

@@ -4,8 +4,7 @@
  * Raw addresses become profiles: a capture goes in, one profile for each service and kind comes out, every address with
  * its name. Used by the press alone.
  *
- * A place in code is (file, offset) whatever process ran it, so that a library mapped by a hundred processes is named
- * once and is one location. Locations have the addresses that the file itself speaks of (p_vaddr), which is what
+ * Locations have the addresses that the file itself speaks of (p_vaddr), which is what
  * addr2line and `go tool pprof -disasm` take; mappings are the executable segments of the files.
  */
 #include <stddef.h>
