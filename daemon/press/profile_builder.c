@@ -15,6 +15,7 @@
 #include "names_cache.h"
 #include "places.h"
 #include "profile.h"
+#include "rivals.h"
 #include "stacks.h"
 #include "text.h"
 #include "wait_labels.h"
@@ -29,26 +30,11 @@ static const uint64_t without_room = SAMPLE_N_REASONS + 1, without_running = SAM
 /* Offsets of origin_other. Those of origin_kernel_thread are numbers of builder.names. */
 enum { OTHER_HELD, OTHER_WOKEN, OTHER_RAN, OTHER_INTERRUPT };
 
-/* Services that had CPUs and are told, by `by`, in one profile: those that others waited for longest. */
-enum { MOST_BY = 32 };
-
 struct group {
 	const char *service;
 	uint64_t count;
 	bool in_depth;
 	uint32_t profile;                    /* index into the result, of its first kind */
-};
-
-/* A service that had CPUs while others waited for them. */
-struct rival_key {
-	uint32_t profile;                    /* as group.profile: whose samples waited */
-	uint32_t name;                       /* number of builder.names */
-};
-
-struct rival {
-	struct rival_key key;
-	uint64_t nsec;
-	bool is_told;
 };
 
 struct builder {
@@ -59,16 +45,15 @@ struct builder {
 	VEC(struct group) groups;
 	struct map group_of;                 /* string number -> index into groups */
 	struct strtab *services;
-	struct strtab *names;                /* of threads of the kernel, and of rivals */
-	VEC(struct rival) rivals;
-	struct map rival_of;                 /* struct rival_key -> index into rivals */
+	uint32_t *group_of_sample;           /* index into groups */
+	struct strtab *names;                /* of threads of the kernel */
+	struct rivals *rivals;
 	struct wait_labels *wait_labels;
 };
 
 /* State of one profile while its samples are added. */
 struct sheet {
 	struct service_profile *out;
-	uint32_t group;                      /* as group.profile */
 	struct map location_of;              /* struct place -> location id */
 	VEC(uint32_t) stack;                 /* scratch, as lines */
 	VEC(struct profile_line) lines;
@@ -139,11 +124,6 @@ static int find_idle(const struct builder *b)
 
 /* Whose samples they are */
 
-static const char *service_name(const struct builder *b, const struct stacks_sample *sample)
-{
-	return capture_service(b->capture, b->stacks->stacks.at[sample->stack].process, sample->thread);
-}
-
 static int find_group(struct builder *b, const char *service, struct group **ret)
 {
 	uint32_t number;
@@ -168,37 +148,24 @@ static int find_group(struct builder *b, const char *service, struct group **ret
 
 static int count_services(struct builder *b)
 {
+	b->group_of_sample = calloc(b->stacks->samples.n + 1, sizeof(*b->group_of_sample));
+	if (!b->group_of_sample)
+		return -ENOMEM;
 	for (size_t i = 0; i < b->stacks->samples.n; i++) {
 		const struct stacks_sample *sample = &b->stacks->samples.at[i];
-		const struct image *image = b->capture->images.at[b->stacks->stacks.at[sample->stack].process];
+		const uint32_t process = b->stacks->stacks.at[sample->stack].process;
+		const struct image *image = b->capture->images.at[process];
 		struct group *group;
 		int r;
 
-		r = find_group(b, service_name(b, sample), &group);
+		r = find_group(b, capture_service(b->capture, process, sample->thread), &group);
 		if (r < 0)
 			return r;
+		b->group_of_sample[i] = (uint32_t)(group - b->groups.at);
 		group->count += sample->count;
 		group->in_depth |= image && image->in_depth;
 	}
 	return 0;
-}
-
-static int label_waits(struct builder *b)
-{
-	_cleanup_free_ uint32_t *services = calloc(b->stacks->samples.n + 1, sizeof(*services));
-
-	if (!services)
-		return -ENOMEM;
-	for (size_t i = 0; i < b->stacks->samples.n; i++) {
-		struct group *group;
-		int r;
-
-		r = find_group(b, service_name(b, &b->stacks->samples.at[i]), &group);
-		if (r < 0)
-			return r;
-		services[i] = (uint32_t)(group - b->groups.at);
-	}
-	return wait_labels_new(b->capture, b->cache, services, &b->wait_labels);
 }
 
 /* In-depth first, then by samples, then by name so that equal windows give equal files. */
@@ -281,78 +248,16 @@ static int divide(struct builder *b, uint32_t max_services, struct service_profi
 	return 0;
 }
 
-/* Who had the CPUs */
-
-static const char *by_of(const struct builder *b, const struct stacks_sample *sample)
-{
-	if (sample->wait.reason != SAMPLE_RUNQUEUE || !sample->wait.object)
-		return NULL;
-	return capture_neighbour(b->capture, (uint32_t)sample->wait.object);
-}
-
-static int find_rival(struct builder *b, uint32_t profile, const char *name, uint64_t nsec)
-{
-	struct rival_key key = { .profile = profile };
-	void *value;
-	int r;
-
-	r = strtab_add_string(b->names, name, &key.name);
-	if (r >= 0)
-		r = map_put(&b->rival_of, &key, &value);
-	if (r < 0)
-		return r;
-	if (r > 0) {
-		*(uint32_t *)value = (uint32_t)b->rivals.n;
-		if (vec_push(&b->rivals, ((struct rival){ .key = key })) < 0)
-			return -ENOMEM;
-	}
-	b->rivals.at[*(uint32_t *)value].nsec += nsec;
-	return 0;
-}
-
-/* Those of one profile together, the longest first; names have the order in which they were met. */
-static int compare_rivals(const void *a, const void *b)
-{
-	const struct rival *x = *(const struct rival *const *)a, *y = *(const struct rival *const *)b;
-
-	if (x->key.profile != y->key.profile)
-		return x->key.profile < y->key.profile ? -1 : 1;
-	if (x->nsec != y->nsec)
-		return x->nsec < y->nsec ? 1 : -1;
-	return x->key.name < y->key.name ? -1 : x->key.name > y->key.name;
-}
-
+/* Who had the CPUs instead is told of the samples of each profile together. */
 static int rank_rivals(struct builder *b)
 {
-	_cleanup_free_ struct rival **order = NULL;
-	uint32_t n_told = 0;
+	_cleanup_free_ uint32_t *profiles = calloc(b->stacks->samples.n + 1, sizeof(*profiles));
 
-	for (size_t i = 0; i < b->stacks->samples.n; i++) {
-		const struct stacks_sample *sample = &b->stacks->samples.at[i];
-		const char *by = by_of(b, sample);
-		struct group *group;
-		int r;
-
-		if (!by)
-			continue;
-		r = find_group(b, service_name(b, sample), &group);
-		if (r >= 0)
-			r = find_rival(b, group->profile, by, sample->nsec);
-		if (r < 0)
-			return r;
-	}
-	order = calloc(b->rivals.n + 1, sizeof(*order));
-	if (!order)
+	if (!profiles)
 		return -ENOMEM;
-	for (size_t i = 0; i < b->rivals.n; i++)
-		order[i] = &b->rivals.at[i];
-	qsort(order, b->rivals.n, sizeof(*order), compare_rivals);
-	for (size_t i = 0; i < b->rivals.n; i++) {
-		if (i && order[i]->key.profile != order[i - 1]->key.profile)
-			n_told = 0;
-		order[i]->is_told = n_told++ < MOST_BY;
-	}
-	return 0;
+	for (size_t i = 0; i < b->stacks->samples.n; i++)
+		profiles[i] = b->groups.at[b->group_of_sample[i]].profile;
+	return rivals_new(b->capture, profiles, &b->rivals);
 }
 
 /* Samples become rows of their profile */
@@ -583,7 +488,7 @@ static int make_labels(const struct builder *b, struct profile *profile, enum pr
 	int r;
 
 	*n = 0;
-	r = add_text_label(profile, "service", service_name(b, sample), labels, n);
+	r = add_text_label(profile, "service", capture_service(b->capture, process, sample->thread), labels, n);
 	if (r >= 0)
 		r = add_number_label(profile, "pid", b->stacks->processes.at[process].pid, labels, n);
 	if (r >= 0)
@@ -622,18 +527,9 @@ static bool shows_others(const struct builder *b, enum profile_kind kind)
 static int add_other_labels(const struct builder *b, const struct sheet *sheet, const struct stacks_sample *sample, struct profile_label *labels,
 		size_t *n)
 {
-	struct rival_key key = { .profile = sheet->group };
-	const char *by = by_of(b, sample);
-	const uint32_t *rival;
-
 	if (sample->wait.reason == SAMPLE_LOCK && sample->wait.device && shows_others(b, sheet->out->kind))
 		return add_number_label(sheet->out->profile, "holder", sample->wait.device, labels, n);
-	if (!by)
-		return 0;
-	if (strtab_add_string(b->names, by, &key.name) < 0)
-		return -ENOMEM;
-	rival = map_get(&b->rival_of, &key);
-	return add_text_label(sheet->out->profile, "by", rival && b->rivals.at[*rival].is_told ? by : "other", labels, n);
+	return add_text_label(sheet->out->profile, "by", rivals_by(b->rivals, (size_t)(sample - b->stacks->samples.at)), labels, n);
 }
 
 static int add_frame(const struct builder *b, struct sheet *sheet, const struct place *place)
@@ -828,13 +724,10 @@ static int add_main_mappings(struct builder *b, const struct service_profiles *p
 {
 	for (size_t i = 0; i < b->stacks->samples.n; i++) {
 		const struct stacks_sample *sample = &b->stacks->samples.at[i];
+		const struct group *group = &b->groups.at[b->group_of_sample[i]];
 		struct profile *profile;
-		struct group *group;
-		int r;
+		int r = 0;
 
-		r = find_group(b, service_name(b, sample), &group);
-		if (r < 0)
-			return r;
 		for (uint32_t k = 0; k < n_kinds(b->capture) && r >= 0; k++) {
 			profile = profiles->profiles.at[group->profile + k].profile;
 			r = profile->mappings.n ? 0 : add_main_mapping(b, profile, sample);
@@ -854,14 +747,12 @@ static int add_samples(struct builder *b, struct service_profiles *profiles)
 		return -ENOMEM;
 	for (size_t i = 0; i < profiles->profiles.n; i++) {
 		sheets[i].out = &profiles->profiles.at[i];
-		sheets[i].group = (uint32_t)i - (uint32_t)i % n_kinds(b->capture);
 		map_init(&sheets[i].location_of, sizeof(struct place), sizeof(uint32_t));
 	}
 	for (size_t i = 0; r >= 0 && i < b->stacks->samples.n; i++) {
 		const struct stacks_sample *sample = &b->stacks->samples.at[i];
-		struct group *group;
+		const struct group *group = &b->groups.at[b->group_of_sample[i]];
 
-		r = find_group(b, service_name(b, sample), &group);
 		for (uint32_t k = 0; k < n_kinds(b->capture) && r >= 0; k++)
 			r = add_sample(b, &sheets[group->profile + k], sample);
 	}
@@ -951,14 +842,13 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 	int r;
 
 	map_init(&b.group_of, sizeof(uint32_t), sizeof(uint32_t));
-	map_init(&b.rival_of, sizeof(struct rival_key), sizeof(uint32_t));
 	r = b.services && b.names ? places_new(capture, cache, &b.places) : -ENOMEM;
 	if (r >= 0)
 		r = find_idle(&b);
 	if (r >= 0)
 		r = count_services(&b);
 	if (r >= 0)
-		r = label_waits(&b);
+		r = wait_labels_new(capture, cache, b.group_of_sample, &b.wait_labels);
 	if (r >= 0)
 		r = divide(&b, max_services, &profiles);
 	if (r >= 0)
@@ -974,9 +864,9 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 	names_cache_end_window(cache);
 	strtab_free(b.services);
 	strtab_free(b.names);
-	vec_deinit(&b.rivals);
-	map_deinit(&b.rival_of);
+	rivals_free(b.rivals);
 	wait_labels_free(b.wait_labels);
+	free(b.group_of_sample);
 	map_deinit(&b.group_of);
 	vec_deinit(&b.groups);
 	places_free(b.places);
