@@ -78,7 +78,7 @@ static const char *check_name(struct config_arena *arena, bool command_line, con
 
 bool config_label_is_reserved(const char *label)
 {
-	/* Those of make_labels() in profile_builder.c. */
+	/* Those of make_labels() and add_other_labels() in service_profile.c. */
 	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason", "source", "idle",
 		"by", "holder", "file", "peer", "lock", "state" };
 

@@ -4,38 +4,18 @@
  * Raw addresses become profiles: a capture goes in, one profile for each service and kind comes out, every address with
  * its name. Used by the press alone.
  *
- * Locations have the addresses that the file itself speaks of (p_vaddr), which is what
- * addr2line and `go tool pprof -disasm` take; mappings are the executable segments of the files.
+ * Here it is decided whose each sample is, and which services have a profile of their own. The rest is told by others:
+ * where frames are by places.h, what waits were about and who ended them by wait_labels.h and rivals.h, what a row of a
+ * profile has by service_profile.h, circles of threads by deadlock_text.h.
  */
-#include <stddef.h>
 #include <stdint.h>
 
 #include "capture.h"
 #include "deadlock_text.h"
-#include "locks.h"
-#include "sample.h"
+#include "service_profile.h"
 #include "vec.h"
 
 struct names_cache;
-struct profile;
-
-struct service_profile {
-	char *service;
-	enum profile_kind kind;
-	struct profile *profile;
-	uint64_t n_samples;                  /* events, not distinct stacks */
-	uint64_t nsec;                       /* what they stand for */
-	uint64_t n_idle, idle_nsec;          /* those of them that waited for work (idle.h) */
-	uint64_t n_frames;                   /* of its samples; pseudo frames (docs/formats/pprof.md) do not count */
-	uint64_t n_unnamed, n_unmapped;      /* those without a name; those where nothing known is mapped */
-	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* samples by how the walk of their user stack ended */
-
-	/* Of PROFILE_MUTEX. */
-	VEC(struct lock) locks;              /* the LOCKS_MAX_SHOWN that were waited for longest */
-	uint64_t n_locks, locks_nsec;        /* all that were waited for */
-	bool has_estimates;                  /* among these */
-	VEC(const struct deadlock_text *) deadlocks; /* of service_profiles.deadlocks */
-};
 
 struct service_profiles {
 	/* Most samples first; "other" last. Of each service one of each kind that the capture is for, in the order of kinds. */

@@ -2,12 +2,14 @@
 #include "profile.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "hash.h"
+#include "text.h"
 
 /* Ids and places in arrays are 32 bits wide where a billion of them is out of reach anyhow. */
 static const size_t max_things = UINT32_MAX - 1;
@@ -50,6 +52,14 @@ struct profile *profile_free(struct profile *profile)
 int profile_string(struct profile *profile, const char *string, uint32_t *ret)
 {
 	return strtab_add_string(profile->strings, string, ret);
+}
+
+int profile_clean_string(struct profile *profile, const char *text, uint32_t *ret)
+{
+	char clean[PATH_MAX];
+
+	text_clean(text, clean, sizeof(clean));
+	return profile_string(profile, clean, ret);
 }
 
 const char *profile_get_string(const struct profile *profile, uint32_t string)

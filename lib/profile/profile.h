@@ -105,6 +105,8 @@ DEFINE_CLEANUP(struct profile, profile_free);
 
 /* The number of a string, added when it is new; NULL counts as "". -E2BIG above 2^31 strings. */
 int profile_string(struct profile *profile, const char *string, uint32_t *ret);
+/* The same of a stranger's text, as a path or the name of a thread, made fit to show (text.h); of at most PATH_MAX bytes. */
+int profile_clean_string(struct profile *profile, const char *text, uint32_t *ret);
 /* The terminated string of a number; valid until the next string is added. */
 const char *profile_get_string(const struct profile *profile, uint32_t string);
 

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "service_profile.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capture.h"
+#include "image.h"
+#include "locations.h"
+#include "places.h"
+#include "profile.h"
+#include "rivals.h"
+#include "stacks.h"
+#include "wait_labels.h"
+
+struct service_profile_writer {
+	const struct service_profile_window *window;
+	const struct stacks *stacks;         /* of the window */
+	struct service_profile *out;
+	struct locations *locations;
+	VEC(uint32_t) stack;                 /* scratch: location ids */
+};
+
+int service_profile_init(struct service_profile *profile, const char *service, enum profile_kind kind, uint64_t period_nsec)
+{
+	*profile = (struct service_profile){ .service = strdup(service), .kind = kind, .profile = profile_new() };
+	return profile->service && profile->profile ? profile_set_kind(profile->profile, kind, period_nsec) : -ENOMEM;
+}
+
+void service_profile_deinit(struct service_profile *profile)
+{
+	free(profile->service);
+	profile_free(profile->profile);
+	vec_deinit(&profile->locks);
+	vec_deinit(&profile->deadlocks);
+}
+
+int service_profile_writer_new(const struct service_profile_window *window, struct service_profile *profile,
+		struct service_profile_writer **ret)
+{
+	_cleanup_(service_profile_writer_free_p) struct service_profile_writer *writer = calloc(1, sizeof(*writer));
+	int r;
+
+	if (!writer)
+		return -ENOMEM;
+	writer->window = window;
+	writer->stacks = window->capture->stacks;
+	writer->out = profile;
+	r = locations_new(window->places, profile->profile, &writer->locations);
+	if (r < 0)
+		return r;
+	*ret = TAKE(writer);
+	return 0;
+}
+
+struct service_profile_writer *service_profile_writer_free(struct service_profile_writer *writer)
+{
+	if (!writer)
+		return NULL;
+	locations_free(writer->locations);
+	vec_deinit(&writer->stack);
+	free(writer);
+	return NULL;
+}
+
+/* --- labels --- */
+
+static int add_text_label(struct profile *profile, const char *key, const char *value, struct profile_label *labels,
+		size_t *n_labels)
+{
+	struct profile_label label = { 0 };
+	int r;
+
+	if (!value || !value[0])
+		return 0;
+	r = profile_string(profile, key, &label.key);
+	if (r >= 0)
+		r = profile_clean_string(profile, value, &label.str);
+	if (r < 0)
+		return r;
+	labels[(*n_labels)++] = label;
+	return 0;
+}
+
+static int add_number_label(struct profile *profile, const char *key, int64_t value, struct profile_label *labels,
+		size_t *n_labels)
+{
+	struct profile_label label = { .num = value };
+	int r;
+
+	r = profile_string(profile, key, &label.key);
+	if (r < 0)
+		return r;
+	labels[(*n_labels)++] = label;
+	return 0;
+}
+
+/* Ours, named in make_labels() and add_other_labels() and by config_label_is_reserved(), and those of the configuration. */
+enum { MAX_LABELS = 13 + LABELS_MAX };
+
+static int make_labels(const struct service_profile_writer *writer, const struct stacks_sample *sample, struct profile_label *labels, size_t *n)
+{
+	const struct capture *capture = writer->window->capture;
+	struct profile *profile = writer->out->profile;
+	enum profile_kind kind = writer->out->kind;
+	uint32_t process = capture->stacks->stacks.at[sample->stack].process;
+	const struct image *image = capture->images.at[process];
+	struct wait_label about = wait_labels_get(writer->window->wait_labels, (size_t)(sample - capture->stacks->samples.at));
+	int r;
+
+	*n = 0;
+	r = add_text_label(profile, "service", capture_service(capture, process, sample->thread), labels, n);
+	if (r >= 0)
+		r = add_number_label(profile, "pid", capture->stacks->processes.at[process].pid, labels, n);
+	if (r >= 0)
+		r = add_number_label(profile, "tid", sample->tid, labels, n);
+	if (r >= 0)
+		r = add_text_label(profile, "thread", sample->thread, labels, n);
+	if (r >= 0)
+		r = add_text_label(profile, "comm", image ? image->comm : sample->thread, labels, n);
+	if (r >= 0 && image)
+		r = add_text_label(profile, "unit", image->unit, labels, n);
+	if (r >= 0 && image)
+		r = add_text_label(profile, "container", image->container, labels, n);
+	if (r >= 0 && kind == PROFILE_THREAD)
+		r = add_text_label(profile, "state", stacks_state(sample->wait.reason), labels, n);
+	if (r >= 0 && kind != PROFILE_CPU && (kind != PROFILE_THREAD || sample->wait.reason != SAMPLE_RAN))
+		r = add_text_label(profile, "reason", stacks_reason(sample->wait.reason), labels, n);
+	/* What the kernel sees; the runtime of Go knows of other waits. */
+	if (r >= 0 && (kind == PROFILE_BLOCK || kind == PROFILE_MUTEX))
+		r = add_text_label(profile, "source", "os", labels, n);
+	if (r >= 0 && sample->is_idle)
+		r = add_number_label(profile, "idle", 1, labels, n);
+	if (r >= 0 && about.key && kind != PROFILE_CPU)
+		r = add_text_label(profile, about.key, about.value, labels, n);
+	for (size_t i = 0; r >= 0 && image && i < image->labels.pairs.n; i++)
+		r = add_text_label(profile, image->labels.pairs.at[i].key, image->labels.pairs.at[i].value, labels, n);
+	return r;
+}
+
+/* Who ended a wait is in the stacks of this kind. */
+static bool shows_others(const struct service_profile_writer *writer)
+{
+	return writer->out->kind == PROFILE_MUTEX || (writer->out->kind == PROFILE_BLOCK && writer->window->capture->facts.wakers);
+}
+
+/* Who had the CPU, and the lock. */
+static int add_other_labels(const struct service_profile_writer *writer, const struct stacks_sample *sample, struct profile_label *labels,
+		size_t *n)
+{
+	const char *by;
+
+	if (sample->wait.reason == SAMPLE_LOCK && sample->wait.device && shows_others(writer))
+		return add_number_label(writer->out->profile, "holder", sample->wait.device, labels, n);
+	by = rivals_by(writer->window->rivals, (size_t)(sample - writer->stacks->samples.at));
+	return add_text_label(writer->out->profile, "by", by, labels, n);
+}
+
+/* --- stacks --- */
+
+static int add_pseudo_frame(struct service_profile_writer *writer, const char *name)
+{
+	uint32_t location;
+	int r;
+
+	r = locations_find_pseudo(writer->locations, name, &location);
+	return r < 0 ? r : vec_push(&writer->stack, location);
+}
+
+static int add_elided(struct service_profile_writer *writer, uint32_t n)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "[%u frames elided]", n);
+	return add_pseudo_frame(writer, name);
+}
+
+/* How the walk ended, unless that was the root. */
+static int add_broken(struct service_profile_writer *writer, uint32_t verdict)
+{
+	const char *reason = stacks_broken_reason(verdict);
+	char name[64];
+
+	if (!reason)
+		return 0;
+	snprintf(name, sizeof(name), "[broken: %s]", reason);
+	return add_pseudo_frame(writer, name);
+}
+
+static void count_frame(const struct service_profile_writer *writer, const struct place *place, const struct names_cache_name *name,
+		uint64_t count)
+{
+	writer->out->n_frames += count;
+	if (!name->n_frames)
+		writer->out->n_unnamed += count;
+	if (!places_origin(writer->window->places, place)->file)
+		writer->out->n_unmapped += count;
+}
+
+/* Appends frames [begin, end) of a stack. */
+static int add_frames(struct service_profile_writer *writer, const struct stacks_stack *stack, size_t begin, size_t end,
+		uint64_t count)
+{
+	bool shows_caller = false;           /* the frame before does */
+	uint32_t location;
+	int r;
+
+	for (size_t i = begin; i < end; i++) {
+		const struct place *place = &places_of(writer->window->places, stack)[i];
+		struct names_cache_name name = places_name(writer->window->places, place);
+		bool is_hidden = name.flags & NAMES_HIDDEN && !shows_caller;
+
+		shows_caller = name.flags & NAMES_SHOWS_CALLER;
+		/* What is hidden is told rather than nothing. */
+		if (is_hidden && (writer->stack.n || i + 1 < end))
+			continue;
+		r = locations_find(writer->locations, place, &location);
+		if (r >= 0)
+			r = vec_push(&writer->stack, location);
+		if (r < 0)
+			return r;
+		count_frame(writer, place, &name, count);
+	}
+	return 0;
+}
+
+static const char *what_is_missing(enum profile_kind kind, const struct stacks_stack *stack, const struct stacks_sample *sample)
+{
+	if (sample->wait.reason != SAMPLE_RAN)
+		return stack->hash == SAMPLE_STACK_LOST ? "[stack lost]" : "[no stack was taken]";
+	return kind == PROFILE_THREAD ? "[running]" : "[on cpu, not sampled]";
+}
+
+/* All frames of a stack that has some, and what is missing in its middle and at its end. */
+static int add_whole(struct service_profile_writer *writer, const struct stacks_stack *stack, uint64_t count)
+{
+	size_t n_frames = (size_t)stack->n_kernel + stack->n_user, at = 0;
+	int r = 0;
+
+	if (stack->n_elided) {
+		at = (size_t)stack->n_kernel + STACKS_LEAF_HALF;
+		r = add_frames(writer, stack, 0, at, count);
+		if (r >= 0)
+			r = add_elided(writer, stack->n_elided);
+	}
+	if (r >= 0)
+		r = add_frames(writer, stack, at, n_frames, count);
+	return r < 0 ? r : add_broken(writer, stack->verdict);
+}
+
+/* By its name without what tells apart those of one sort: `ksoftirqd/0`, `kworker/u8:2`. */
+static int add_kernel_thread(struct service_profile_writer *writer, const struct stacks_stack *stack)
+{
+	char thread[sizeof(stack->thread)] = "", name[sizeof(thread) + 32];
+
+	memcpy(thread, stack->thread, strnlen(stack->thread, sizeof(thread) - 1));
+	thread[strcspn(thread, "/")] = '\0';
+	snprintf(name, sizeof(name), "[kernel thread %s]", thread);
+	return add_pseudo_frame(writer, name);
+}
+
+/* Above the leaf of who waited: who ended that. From the root on one reads: it waited here [held by] who was there. */
+static int add_other(struct service_profile_writer *writer, const struct stacks_sample *sample)
+{
+	const struct stacks_stack *other = &writer->stacks->stacks.at[sample->other - 1];
+	int r;
+
+	if (other->n_kernel + other->n_user)
+		r = add_whole(writer, other, sample->count);
+	else if (other->thread[0])
+		r = add_kernel_thread(writer, other);
+	else
+		r = add_pseudo_frame(writer, "[interrupt]");
+	if (r < 0)
+		return r;
+	return add_pseudo_frame(writer, sample->wait.reason == SAMPLE_LOCK ? "[held by]" :
+			sample->wait.reason == SAMPLE_RUNQUEUE ? "[ran instead]" : "[woken by]");
+}
+
+static int add_stack(struct service_profile_writer *writer, const struct stacks_stack *stack, const struct stacks_sample *sample)
+{
+	int r = 0;
+
+	writer->stack.n = 0;
+	if (sample->other && shows_others(writer))
+		r = add_other(writer, sample);
+	if (r < 0)
+		return r;
+	if (stack->n_kernel + stack->n_user)
+		return add_whole(writer, stack, sample->count);
+	r = add_pseudo_frame(writer, what_is_missing(writer->out->kind, stack, sample));
+	return r < 0 ? r : add_broken(writer, stack->verdict);
+}
+
+/* --- rows --- */
+
+static bool is_of_kind(enum profile_kind kind, const struct stacks_sample *sample)
+{
+	switch (kind) {
+	case PROFILE_BLOCK:
+		return sample->wait.reason != SAMPLE_RAN;
+	case PROFILE_MUTEX:
+		return sample->wait.reason == SAMPLE_LOCK;
+	default:
+		return true;
+	}
+}
+
+int service_profile_add(struct service_profile_writer *writer, const struct stacks_sample *sample)
+{
+	const struct stacks_stack *stack = &writer->stacks->stacks.at[sample->stack];
+	enum profile_kind kind = writer->out->kind;
+	struct profile_label labels[MAX_LABELS];
+	int64_t values[] = { sample->count, kind == PROFILE_CPU ? sample->count * writer->stacks->period_nsec : sample->nsec };
+	size_t n_labels;
+	int r;
+
+	if (!is_of_kind(kind, sample))
+		return 0;
+	r = add_stack(writer, stack, sample);
+	if (r < 0)
+		return r;
+	writer->out->verdicts[stack->verdict] += sample->count;
+	r = make_labels(writer, sample, labels, &n_labels);
+	if (r >= 0)
+		r = add_other_labels(writer, sample, labels, &n_labels);
+	if (r < 0)
+		return r;
+	writer->out->n_samples += sample->count;
+	writer->out->nsec += values[1];
+	if (sample->is_idle) {
+		writer->out->n_idle += sample->count;
+		writer->out->idle_nsec += values[1];
+	}
+	return profile_add_sample(writer->out->profile, writer->stack.at, writer->stack.n, values, labels, n_labels);
+}
+
+int service_profile_add_main_mapping(struct service_profile_writer *writer, const struct stacks_sample *sample)
+{
+	const struct stacks_stack *stack = &writer->stacks->stacks.at[sample->stack];
+	const struct image *image = writer->window->capture->images.at[stack->process];
+
+	if (writer->out->profile->mappings.n)
+		return 0;
+	for (size_t i = 0; image && image->exe && i < stack->n_user; i++) {
+		const struct place *place = &places_of(writer->window->places, stack)[stack->n_kernel + i];
+		const struct image_mapping *mapping = places_origin(writer->window->places, place)->mapping;
+
+		if (mapping && mapping->binary && !strcmp(mapping->binary->path, image->exe))
+			return locations_add_mapping(writer->locations, place);
+	}
+	return 0;
+}
