@@ -43,7 +43,7 @@ def show(what, name, waited, expected, life, reasons):
          f"life): " + ", ".join(f"{r} {n / 1e6:.2f}" for r, n in sorted(reasons.items(), key=lambda item: -item[1])))
 
 
-def check_lives(truths, profiles, allowed=0.02, edge_nsec=3e6):
+def check_lives(truths, profiles, allowed=0.02, allowed_of_life=0, edge_nsec=3e6):
     """Each thread's waits are its life less its CPU time. At its edges it is there already, or still, but not on its own clocks."""
     waits = by_thread(profiles)
     for truth in truths:
@@ -52,11 +52,24 @@ def check_lives(truths, profiles, allowed=0.02, edge_nsec=3e6):
             waited, expected = sum(reasons.values()), thread["wall_ns"] - thread["cpu_ns"]
             if len(truth["threads"]) <= 8:
                 show(truth["what"], thread["name"], waited, expected, thread["wall_ns"], reasons)
-            check_measured(abs(waited - expected) <= allowed * expected + edge_nsec + truths[0]["stolen_ns"], f"{truth['what']}: {thread['name']} waited "
+            slack = allowed * expected + allowed_of_life * thread["wall_ns"] + edge_nsec
+            check_measured(abs(waited - expected) <= slack + truths[0]["stolen_ns"], f"{truth['what']}: {thread['name']} waited "
                            f"{waited / 1e6:.2f} ms, {expected / 1e6:.2f} by its own clocks")
 
 
-@test_each(["migrate 4", "wait 3", "cancel 2"])
+@test
+def waits_of_threads_that_are_moved_are_whole():
+    truths, profiles = run_whole("migrate", "4")
+    # The kernel sees a move some 4 us before or after our programs do, and who burns is moved as often as who sleeps: of a thread
+    # that hardly waits that is more than 2 %, and what one has too much another one has too little.
+    check_lives(truths, profiles["block"], allowed_of_life=0.01)
+    expected = sum(t["wall_ns"] - t["cpu_ns"] for t in truths[0]["threads"])
+    tids = {(t["pid"], t["tid"]) for t in truths[0]["threads"]}
+    waited = sum(sum(reasons.values()) for thread, reasons in by_thread(profiles["block"]).items() if thread in tids)
+    check_measured(abs(waited - expected) < 0.01 * expected + truths[0]["stolen_ns"], f"all waited {waited / 1e6:.2f} ms, {expected / 1e6:.2f} by their clocks")
+
+
+@test_each(["wait 3", "cancel 2"])
 def waits_of_threads_are_whole(arguments):
     truths, profiles = run_whole(*arguments.split())
     check_lives(truths, profiles["block"])
