@@ -48,15 +48,17 @@ struct {
 	__type(key, __u32);
 	__array(values, struct {
 		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
 		__uint(max_entries, 1);
 		__uint(key_size, sizeof(struct sample_key));
 		__uint(value_size, sizeof(struct sample_value));
 	});
 } counts SEC(".maps");
 
-/* The processes to sample, unless it is all; preallocated: Linux before 6.1 allows no other in a perf event. */
+/* The processes to sample, unless it is all. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u8);

@@ -65,7 +65,6 @@ struct collector {
 	struct epoch epochs[SAMPLE_EPOCHS];
 	uint32_t now;                        /* epoch in which samples are counted */
 	int n_cpus;                          /* possible: the values of a per-CPU map */
-	uint64_t memory_bytes;
 };
 
 /* ---- the ring ---- */
@@ -233,8 +232,7 @@ uint64_t collector_bpf_nsec(const struct collector *collector)
 	return values && read_counters(collector, collector->now, values, sums) >= 0 ? sums[SAMPLE_NSEC] : 0;
 }
 
-/* What the kernel accounts for a map, as /proc tells. */
-uint64_t collector_map_memory(int fd)
+static uint64_t map_memory(int fd)
 {
 	_cleanup_fclose_ FILE *f = NULL;
 	char path[64], line[128];
@@ -323,7 +321,22 @@ void collector_begin(struct collector *collector, uint64_t period_nsec)
 
 uint64_t collector_memory(const struct collector *collector)
 {
-	return collector->memory_bytes;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < SAMPLE_EPOCHS; i++)
+		bytes += map_memory(collector->epochs[i].counts_fd);
+	return bytes;
+}
+
+uint64_t collector_object_memory(const struct bpf_object *object)
+{
+	uint64_t bytes = 0;
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object)
+		if (bpf_map__autocreate(map) && strncmp(bpf_map__name(map), "unwind_", strlen("unwind_")) != 0)
+			bytes += map_memory(bpf_map__fd(map));
+	return bytes;
 }
 
 uint32_t collector_ring_bytes(int n_cpus)
@@ -366,19 +379,30 @@ static void collector_free_p(struct collector **collector)
 	collector_free(*collector);
 }
 
+int collector_set_target(const struct bpf_map *target_pids, uint32_t pid, bool is_target)
+{
+	int r, fd = bpf_map__fd(target_pids);
+	uint8_t one = 1;
+
+	r = is_target ? bpf_map_update_elem(fd, &pid, &one, BPF_NOEXIST) : bpf_map_delete_elem(fd, &pid);
+	if (r == (is_target ? -EEXIST : -ENOENT))
+		return 0;
+	return r < 0 ? r : 1;
+}
+
 static int make_counts(struct collector *collector, uint32_t epoch, uint32_t *n_entries)
 {
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_NO_PREALLOC);
 	struct epoch *e = &collector->epochs[epoch];
 	int r;
 
-	/* Preallocated: a program in an interrupt could not allocate on every kernel, and memory is known beforehand. */
+	/* Not preallocated, as the template in the programs: since Linux 6.1 each of them can allocate where it runs (bpf_mem_alloc). */
 	while ((r = bpf_map_create(BPF_MAP_TYPE_HASH, collector->options.name, sizeof(struct sample_key), sizeof(struct sample_value),
-			*n_entries, NULL)) == -ENOMEM && *n_entries > LEAST_ENTRIES)
+			*n_entries, &options)) == -ENOMEM && *n_entries > LEAST_ENTRIES)
 		*n_entries /= 2;
 	if (r < 0)
 		return r;
 	e->counts_fd = r;
-	collector->memory_bytes += collector_map_memory(r);
 	return fence(collector, epoch);
 }
 

@@ -13,6 +13,8 @@
 
 #include "sampler.h"
 
+struct bpf_map;
+struct bpf_object;
 struct collector;
 struct stacks;
 
@@ -43,10 +45,13 @@ void collector_read(struct collector *collector);
 /* What the programs took in the kernel in the window that runs, as far as it is told; 0 when it cannot be read. */
 uint64_t collector_bpf_nsec(const struct collector *collector);
 
-/* Bytes of kernel memory of the maps of counts. */
+/* Bytes of kernel memory that the maps of counts have now, as /proc tells: it goes with what is in them. */
 uint64_t collector_memory(const struct collector *collector);
-/* What the kernel accounts for a map, as /proc tells; 0 when it does not. */
-uint64_t collector_map_memory(int fd);
+/* The same of the maps of a sampler's programs, without those of unwind_maps, which are not its alone. */
+uint64_t collector_object_memory(const struct bpf_object *object);
+
+/* Adds a process to the map `target_pids` of a sampler's programs, or takes it out. 1, 0 when it was so before, or -errno. */
+int collector_set_target(const struct bpf_map *target_pids, uint32_t pid, bool is_target);
 
 /* Bytes of a ring for these CPUs; a power of two. */
 uint32_t collector_ring_bytes(int n_cpus);

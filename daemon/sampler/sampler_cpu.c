@@ -32,7 +32,7 @@ struct sampler_cpu {
 	struct collector *collector;
 	struct perf_events *events;
 	bool all_processes;
-	uint64_t memory_bytes;
+	uint64_t object_memory_bytes;
 };
 
 static const struct sampler_ops sampler_cpu_ops;
@@ -65,18 +65,6 @@ __attribute__((format(printf, 2, 0))) static int print_warnings(enum libbpf_prin
 	return 0;
 }
 
-static uint64_t all_memory(const struct sampler_cpu *cpu)
-{
-	uint64_t bytes = collector_memory(cpu->collector);
-	struct bpf_map *map;
-
-	/* Those of unwind_maps are not ours alone: counted there. */
-	bpf_object__for_each_map(map, cpu->bpf->obj)
-		if (strncmp(bpf_map__name(map), "unwind_", strlen("unwind_")) != 0)
-			bytes += collector_map_memory(bpf_map__fd(map));
-	return bytes;
-}
-
 static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 {
 	struct sampler_cpu *cpu = from_sampler(sampler);
@@ -88,15 +76,11 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
 {
 	struct sampler_cpu *cpu = from_sampler(sampler);
-	int r, fd = bpf_map__fd(cpu->bpf->maps.target_pids);
-	uint8_t one = 1;
+	int r = 0;
 
-	if (cpu->all_processes)
-		return 0;
-	if (is_target)
-		return bpf_map_update_elem(fd, &pid, &one, 0);
-	r = bpf_map_delete_elem(fd, &pid);
-	return r == -ENOENT ? 0 : r;
+	if (!cpu->all_processes)
+		r = collector_set_target(cpu->bpf->maps.target_pids, pid, is_target);
+	return r < 0 ? r : 0;
 }
 
 static uint64_t bpf_nsec(const struct sampler *sampler)
@@ -106,7 +90,9 @@ static uint64_t bpf_nsec(const struct sampler *sampler)
 
 static uint64_t memory(const struct sampler *sampler)
 {
-	return ((const struct sampler_cpu *)sampler)->memory_bytes;
+	const struct sampler_cpu *cpu = (const struct sampler_cpu *)sampler;
+
+	return cpu->object_memory_bytes + collector_memory(cpu->collector);
 }
 
 /* ---- life ---- */
@@ -238,7 +224,7 @@ int sampler_cpu_new(sd_event *loop, const struct sampler_options *options, sampl
 		r = make_collector(cpu, options, seen, userdata);
 	if (r < 0)
 		return r;
-	cpu->memory_bytes = all_memory(cpu);
+	cpu->object_memory_bytes = collector_object_memory(cpu->bpf->obj);
 	r = sd_event_add_time_relative(cpu->loop, &cpu->follow_source, CLOCK_MONOTONIC, follow_usec, follow_usec / 2, follow_cpus, cpu);
 	if (r < 0)
 		return r;

@@ -33,7 +33,7 @@ struct sampler_offcpu {
 	struct collector *collector;
 	bool all_processes, is_attached;
 	uint32_t *n_targets_of_bit;          /* of bpf->bss->target_bits */
-	uint64_t memory_bytes;
+	uint64_t object_memory_bytes;
 };
 
 static const struct sampler_ops sampler_offcpu_ops;
@@ -175,27 +175,19 @@ static void tell_targets_changed(struct sampler_offcpu *offcpu)
 static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
 {
 	struct sampler_offcpu *offcpu = from_sampler(sampler);
-	int r, fd = bpf_map__fd(offcpu->bpf->maps.target_pids);
 	uint32_t bit = pid % SAMPLE_TARGET_BITS;
 	__u64 *word = &offcpu->bpf->bss->target_bits[bit / 64];
-	uint8_t one = 1;
+	int r;
 
 	if (offcpu->all_processes)
 		return 0;
-	if (is_target) {
-		r = bpf_map_update_elem(fd, &pid, &one, BPF_NOEXIST);
-		if (r < 0)
-			return r == -EEXIST ? 0 : r;
-		tell_targets_changed(offcpu);
-		offcpu->n_targets_of_bit[bit]++;
-		__atomic_or_fetch(word, UINT64_C(1) << bit % 64, __ATOMIC_RELAXED);
-		return 0;
-	}
-	r = bpf_map_delete_elem(fd, &pid);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+	r = collector_set_target(offcpu->bpf->maps.target_pids, pid, is_target);
+	if (r <= 0)
+		return r;
 	tell_targets_changed(offcpu);
-	if (--offcpu->n_targets_of_bit[bit] == 0)
+	if (is_target && offcpu->n_targets_of_bit[bit]++ == 0)
+		__atomic_or_fetch(word, UINT64_C(1) << bit % 64, __ATOMIC_RELAXED);
+	else if (!is_target && --offcpu->n_targets_of_bit[bit] == 0)
 		__atomic_and_fetch(word, ~(UINT64_C(1) << bit % 64), __ATOMIC_RELAXED);
 	return 0;
 }
@@ -207,7 +199,9 @@ static uint64_t bpf_nsec(const struct sampler *sampler)
 
 static uint64_t memory(const struct sampler *sampler)
 {
-	return ((const struct sampler_offcpu *)sampler)->memory_bytes;
+	const struct sampler_offcpu *offcpu = (const struct sampler_offcpu *)sampler;
+
+	return offcpu->object_memory_bytes + collector_memory(offcpu->collector);
 }
 
 void sampler_offcpu_set_min_delay(struct sampler *sampler, uint64_t nsec)
@@ -375,7 +369,6 @@ static int make_collector(struct sampler_offcpu *offcpu, sd_event *loop, const s
 int sampler_offcpu_new(sd_event *loop, const struct sampler_options *options, sampler_seen_fn seen, void *userdata, struct sampler **ret)
 {
 	_cleanup_(sampler_offcpu_free_p) struct sampler_offcpu *offcpu = calloc(1, sizeof(*offcpu));
-	struct bpf_map *map;
 	int r;
 
 	if (!offcpu)
@@ -391,10 +384,7 @@ int sampler_offcpu_new(sd_event *loop, const struct sampler_options *options, sa
 	if (r < 0)
 		return r;
 	make_found(offcpu, options->unwind_maps);
-	offcpu->memory_bytes = collector_memory(offcpu->collector);
-	bpf_object__for_each_map(map, offcpu->bpf->obj)
-		if (strncmp(bpf_map__name(map), "unwind_", strlen("unwind_")) != 0)
-			offcpu->memory_bytes += collector_map_memory(bpf_map__fd(map));
+	offcpu->object_memory_bytes = collector_object_memory(offcpu->bpf->obj);
 	collector_begin(offcpu->collector, 1);
 	if (options->rate) {
 		struct stacks *before;

@@ -39,7 +39,7 @@ struct sampler_thread {
 	struct sampler *clock;               /* of the burst; paused otherwise */
 	bool all_processes;
 	bool was_held_up;                    /* once, and we said so */
-	uint64_t memory_bytes;
+	uint64_t object_memory_bytes;
 };
 
 /* Those that ran when a snapshot came by. */
@@ -199,13 +199,12 @@ static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
 {
 	struct sampler_thread *thread = from_sampler(sampler);
-	int r, fd = bpf_map__fd(thread->bpf->maps.target_pids);
-	uint8_t one = 1;
+	int r;
 
 	if (thread->all_processes)
 		return 0;
-	r = is_target ? bpf_map_update_elem(fd, &pid, &one, 0) : bpf_map_delete_elem(fd, &pid);
-	if (r < 0 && r != -ENOENT)
+	r = collector_set_target(thread->bpf->maps.target_pids, pid, is_target);
+	if (r < 0)
 		return r;
 	return thread->clock->ops->set_target(thread->clock, pid, is_target);
 }
@@ -217,7 +216,9 @@ static uint64_t bpf_nsec(const struct sampler *sampler)
 
 static uint64_t memory(const struct sampler *sampler)
 {
-	return ((const struct sampler_thread *)sampler)->memory_bytes;
+	const struct sampler_thread *thread = (const struct sampler_thread *)sampler;
+
+	return thread->object_memory_bytes + collector_memory(thread->collector) + thread->clock->ops->memory(thread->clock);
 }
 
 /* ---- life ---- */
@@ -313,7 +314,6 @@ int sampler_thread_new(sd_event *loop, const struct sampler_options *options, sa
 		struct sampler **ret)
 {
 	_cleanup_(sampler_thread_free_p) struct sampler_thread *thread = calloc(1, sizeof(*thread));
-	struct bpf_map *map;
 	int r;
 
 	if (!thread)
@@ -328,10 +328,7 @@ int sampler_thread_new(sd_event *loop, const struct sampler_options *options, sa
 	if (r < 0)
 		return r;
 	collector_begin(thread->collector, 1);
-	thread->memory_bytes = collector_memory(thread->collector) + thread->clock->ops->memory(thread->clock);
-	bpf_object__for_each_map(map, thread->bpf->obj)
-		if (bpf_map__autocreate(map) && strncmp(bpf_map__name(map), "unwind_", strlen("unwind_")) != 0)
-			thread->memory_bytes += collector_map_memory(bpf_map__fd(map));
+	thread->object_memory_bytes = collector_object_memory(thread->bpf->obj);
 	*ret = &TAKE(thread)->sampler;
 	return 0;
 }
