@@ -38,7 +38,7 @@ enum {
 	WARM_UP_MOST_MSEC = 1500,
 	WARM_UP_MOST_SNAPSHOT_MSEC = 10000,  /* where nothing else takes time; on a machine that is full tables are slow to come */
 	WARM_UP_STEP_USEC = 10000,
-	ALL_WAITS_ENTRIES = 1 << 17,         /* as many as sampler/collector.c keeps samples; 35 MiB */
+	ALL_WAITS_ENTRIES = 1 << 17,         /* as many as sampler/collector.c keeps samples; they take memory when they are there */
 };
 
 struct once {

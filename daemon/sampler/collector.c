@@ -339,6 +339,17 @@ uint64_t collector_object_memory(const struct bpf_object *object)
 	return bytes;
 }
 
+int collector_set_target(const struct bpf_map *target_pids, uint32_t pid, bool is_target)
+{
+	int r, fd = bpf_map__fd(target_pids);
+	uint8_t one = 1;
+
+	r = is_target ? bpf_map_update_elem(fd, &pid, &one, BPF_NOEXIST) : bpf_map_delete_elem(fd, &pid);
+	if (r == (is_target ? -EEXIST : -ENOENT))
+		return 0;
+	return r < 0 ? r : 1;
+}
+
 uint32_t collector_ring_bytes(int n_cpus)
 {
 	uint32_t bytes = LEAST_RING_BYTES;
@@ -377,17 +388,6 @@ struct collector *collector_free(struct collector *collector)
 static void collector_free_p(struct collector **collector)
 {
 	collector_free(*collector);
-}
-
-int collector_set_target(const struct bpf_map *target_pids, uint32_t pid, bool is_target)
-{
-	int r, fd = bpf_map__fd(target_pids);
-	uint8_t one = 1;
-
-	r = is_target ? bpf_map_update_elem(fd, &pid, &one, BPF_NOEXIST) : bpf_map_delete_elem(fd, &pid);
-	if (r == (is_target ? -EEXIST : -ENOENT))
-		return 0;
-	return r < 0 ? r : 1;
 }
 
 static int make_counts(struct collector *collector, uint32_t epoch, uint32_t *n_entries)
