@@ -128,15 +128,31 @@ def _run_cleanups():
 
 
 def _attempt(function):
-    """Runs a test, and again while it only misses what it measures."""
+    """Runs a test, and again while it only misses what it measures. Another failure gets a second chance, too, but is told:
+    the first line of what was wrong then, or None."""
+    failed = None
     for left in reversed(range(ATTEMPTS)):
         try:
-            return function()
+            function()
+            return failed
         except Missed as why:
             if not left:
                 raise
             note(f"{why}; measured anew")
-            _run_cleanups()
+        except Skip:
+            raise
+        except Exception as why:
+            if failed or not left:
+                raise
+            failed = _one_line(why)
+            note(f"failed: {why}; a second try")
+            _show_logs()
+        _run_cleanups()
+
+
+def _one_line(why):
+    text = str(why) if isinstance(why, Failed) else repr(why)
+    return (text.splitlines() or [""])[0].replace("#", "")[:300]
 
 
 def main():
@@ -155,20 +171,20 @@ def main():
         name = name.replace("#", "")
         start = time.monotonic()
         try:
-            _attempt(function)
-            print(f"ok {number} - {name}")
+            failed_before = _attempt(function)
+            print(f"ok {number} - {name}" + (f" # UNSTEADY {failed_before}" if failed_before else ""))
         except Skip as reason:
             print(f"ok {number} - {name} # SKIP {reason}")
         except Failed as why:
             failed += 1
             note(why)
             _show_logs()
-            print(f"not ok {number} - {name}")
-        except Exception:
+            print(f"not ok {number} - {name} # WHY {_one_line(why)}")
+        except Exception as error:
             failed += 1
             note(traceback.format_exc())
             _show_logs()
-            print(f"not ok {number} - {name}")
+            print(f"not ok {number} - {name} # WHY {_one_line(error)}")
         except SystemExit:
             _run_cleanups()
             raise

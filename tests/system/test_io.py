@@ -139,7 +139,9 @@ def a_disk_that_others_use_too_is_what_diskstats_counts():
         note(f"{name} {o}: counted {ours[o][0]:.0f} requests, {1000 * ours[o][1]:.1f} ms; /proc/diskstats {least[o][0]} to {most[o][0]}, "
              f"{1000 * least[o][1]:.1f} to {1000 * most[o][1]:.1f} ms")
         check_measured(0.99 * least[o][0] <= ours[o][0] <= 1.01 * most[o][0], f"{o}: {ours[o][0]} requests")
-        check_measured(0.9 * least[o][1] - 0.002 <= ours[o][1] <= 1.1 * most[o][1] + 0.002, f"{o}: {ours[o][1]} s")
+        # As above: the kernel's clock of a request stops some microseconds after it was complete.
+        slack = 0.002 + 0.00001 * most[o][0]
+        check_measured(0.9 * least[o][1] - slack <= ours[o][1] <= 1.1 * most[o][1] + slack, f"{o}: {ours[o][1]} s")
     check(ours["read"][0] >= 3000 and ours["flush"][0] >= 100, "the disk had less to do than was asked of it")
 
 

@@ -193,6 +193,10 @@ def deeper_than_is_walked_is_said():
     begin = wait_warm(daemon, {target.pid})
     daemon.wait_window_after(time.time_ns())
     samples = [s for f in daemon.files("c-deep-nofp") if f.begin >= begin for s in f.profile.samples if "descend" in s.names]
+    # A library that it enters late has its table late, whatever the window before had.
+    walked = [s for s in samples if s.broken != NOT_YET]
+    check_measured(total(walked) >= 0.9 * total(samples) > 0, f"{total(samples) - total(walked)} of {total(samples)} samples have no table yet")
+    samples = walked
     check_equal({s.broken for s in samples}, {"too deep"}, "why stacks are broken")
     note(f"{samples[0].n_elided} frames elided, {len(samples[0].locations)} locations")
     check_between(samples[0].n_elided, 8192 - 1024, 8192, "elided")
