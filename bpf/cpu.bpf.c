@@ -16,58 +16,10 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+#include "collect.bpf.h"
 #include "sample.h"
 #include "target.bpf.h"
 #include "unwind.bpf.h"
-
-/* Set before loading. */
-const volatile bool all_processes = false;
-const volatile __u64 salt = 1;
-
-/* Where samples are counted now: written by the daemon at a window's end. */
-volatile __u32 epoch = 0;
-
-struct counters {
-	__u64 at[SAMPLE_N_COUNTERS];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SAMPLE_EPOCHS);
-	__type(key, __u32);
-	__type(value, struct counters);
-} counters SEC(".maps");
-
-/*
- * By epoch; the daemon makes the inner maps, in the size that it wants. (Sizes instead of types: clang 14 leaves a type
- * that is used only here a forward declaration.)
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, SAMPLE_EPOCHS);
-	__type(key, __u32);
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(max_entries, 1);
-		__uint(key_size, sizeof(struct sample_key));
-		__uint(value_size, sizeof(struct sample_value));
-	});
-} counts SEC(".maps");
-
-/* The processes to sample, unless it is all. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u8);
-} target_pids SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096);
-} ring SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -133,13 +85,12 @@ static __always_inline void count_sample(struct bpf_perf_event_data *ctx, struct
 	void *map;
 
 	unwind = bpf_map_lookup_elem(&cpu_scratch, &zero);
-	map = bpf_map_lookup_elem(&counts, &now);
+	map = collect_counts_of(now);
 	if (!unwind || !map) /* cannot be */
 		return;
 
 	key = &unwind->stack.key;
-	target_identify(task, &key->process);
-	if (!all_processes && (!key->process.pid || !bpf_map_lookup_elem(&target_pids, &key->process.pid))) {
+	if (!collect_is_asked_for(task, &key->process)) {
 		counter->at[SAMPLE_NOT_TARGET]++;
 		return;
 	}
@@ -150,7 +101,7 @@ static __always_inline void count_sample(struct bpf_perf_event_data *ctx, struct
 		return;
 	}
 
-	unwind_task(unwind, ctx, &ctx->regs, task, salt);
+	unwind_task(unwind, ctx, &ctx->regs, task, stack_salt);
 	key->stack = unwind->hash;
 	key->other = 0;
 	key->skip = 0;
@@ -177,11 +128,11 @@ int sample_cpu(struct bpf_perf_event_data *ctx)
 	__u64 start_nsec = bpf_ktime_get_ns();
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct counters *counter;
-	__u32 now = epoch & 1;
+	__u32 now = collect_epoch();
 
 	if (!task->pid) /* idle; the event excludes it already */
 		return 0;
-	counter = bpf_map_lookup_elem(&counters, &now);
+	counter = collect_counters_of(now);
 	if (!counter) /* cannot be */
 		return 0;
 	count_sample(ctx, task, now, counter);

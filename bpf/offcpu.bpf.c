@@ -24,19 +24,13 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "collect.bpf.h"
 #include "interrupt.bpf.h"
 #include "offcpu.bpf.h"
 #include "reason.bpf.h"
 #include "sample.h"
 #include "target.bpf.h"
 #include "unwind.bpf.h"
-
-/* Set before loading. */
-const volatile bool all_processes = false;
-const volatile __u64 salt = 1;
-
-/* Written by the daemon at a window's end. */
-volatile __u32 epoch = 0;
 
 /* Waits of this length, and longer ones, all have a stack. */
 volatile __u64 stack_every_nsec = 100000;
@@ -71,44 +65,6 @@ enum {
 /* By the last bits of the number of a process in the initial pid namespace: most that are no target leave here. */
 __u64 target_bits[SAMPLE_TARGET_BITS / 64];
 
-struct counters {
-	__u64 at[SAMPLE_N_COUNTERS];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SAMPLE_EPOCHS);
-	__type(key, __u32);
-	__type(value, struct counters);
-} counters SEC(".maps");
-
-/* As in cpu.bpf.c. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, SAMPLE_EPOCHS);
-	__type(key, __u32);
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(max_entries, 1);
-		__uint(key_size, sizeof(struct sample_key));
-		__uint(value_size, sizeof(struct sample_value));
-	});
-} counts SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u8);
-} target_pids SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096);
-} ring SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -133,24 +89,7 @@ static __always_inline bool is_target(const struct task_struct *task)
 
 static __always_inline bool is_asked_for(struct task_struct *task, struct sample_process *process)
 {
-	if (!is_target(task))
-		return false;
-	target_identify(task, process);
-	return all_processes || (process->pid && bpf_map_lookup_elem(&target_pids, &process->pid));
-}
-
-static __always_inline struct counters *counters_now(void)
-{
-	__u32 now = epoch & 1;
-
-	return bpf_map_lookup_elem(&counters, &now);
-}
-
-static __always_inline void *counts_now(void)
-{
-	__u32 now = epoch & 1;
-
-	return bpf_map_lookup_elem(&counts, &now);
+	return is_target(task) && collect_is_asked_for(task, process);
 }
 
 /* What is known of a thread of a target; NULL: it is none, or cannot be timed, and that is counted. */
@@ -165,7 +104,7 @@ static __always_inline struct offcpu_thread *find_target(struct task_struct *tas
 		return thread;
 	if (!is_asked_for(task, &process))
 		return NULL;
-	counter = counters_now();
+	counter = collect_counters();
 	if (!counter) /* cannot be */
 		return NULL;
 	if (!process.pid) {
@@ -298,7 +237,7 @@ static __always_inline bool is_skipped(const struct task_struct *task, bool is_p
 	pace->pass = (__u16)pass;
 	pace->since_nsec = scheduler_clock(task);
 	if (start_nsec) {
-		struct counters *counter = counters_now();
+		struct counters *counter = collect_counters();
 
 		/* Its end costs about as much. */
 		if (counter)
@@ -313,10 +252,10 @@ static __always_inline bool is_skipped(const struct task_struct *task, bool is_p
  */
 __attribute__((noinline)) int tell_untimed(struct sample_pace *pace, const struct offcpu_thread *thread)
 {
-	struct counters *counter = counters_now();
+	struct counters *counter = collect_counters();
 	struct sample_value first = {}, *value;
 	struct sample_key key = {};
-	void *map = counts_now();
+	void *map = collect_counts();
 
 	if (!pace || !thread || !counter || !map)
 		return 0;
@@ -358,8 +297,8 @@ static const volatile struct sample_value no_value;
 /* The hash of another's stack, with whose it is: a wait's key has only that of who waits. */
 static __always_inline __u64 mix_process(__u64 hash, const struct sample_process *process)
 {
-	hash = unwind_mix(hash, process->start_nsec, salt);
-	hash = unwind_mix(hash, (__u64)process->pid << 32 | process->exec_id, salt);
+	hash = unwind_mix(hash, process->start_nsec, stack_salt);
+	hash = unwind_mix(hash, (__u64)process->pid << 32 | process->exec_id, stack_salt);
 	return hash | SAMPLE_OTHER_INTERRUPT << 1; /* none of those that have a meaning of their own */
 }
 
@@ -375,11 +314,11 @@ static __always_inline __u64 mix_process(__u64 hash, const struct sample_process
 __attribute__((noinline)) __u64 take_stack(__u32 is_other)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct counters *counter = counters_now();
+	struct counters *counter = collect_counters();
 	struct sample_key *marker;
 	struct unwind *unwind;
 	__u32 zero = 0, n;
-	void *map = counts_now();
+	void *map = collect_counts();
 	long r;
 
 	unwind = bpf_map_lookup_elem(&offcpu_scratch, &zero);
@@ -390,7 +329,7 @@ __attribute__((noinline)) __u64 take_stack(__u32 is_other)
 	target_identify(task, &marker->process);
 	if (is_other && !marker->process.pid) /* outside our pid namespace */
 		return 0;
-	unwind_waiting_task(unwind, task, salt);
+	unwind_waiting_task(unwind, task, stack_salt);
 	if (!unwind->n && !is_other)
 		return 0;
 	marker->stack = unwind->hash;
@@ -455,7 +394,7 @@ static __attribute__((noinline)) struct offcpu_thread *begin(struct task_struct 
 	reason_find(task, is_preempted, state, &thread->wait);
 	object_of_fault(&thread->fault, task, &thread->wait);
 	begin_ready(task, thread);
-	counter = thread->measured_nsec ? counters_now() : NULL;
+	counter = thread->measured_nsec ? collect_counters() : NULL;
 	if (counter)
 		counter->at[SAMPLE_NSEC] += OFFCPU_COST_EVERY * (bpf_ktime_get_ns() - thread->measured_nsec);
 	return thread;
@@ -473,7 +412,7 @@ static __always_inline void start(struct offcpu_thread *thread)
 		stack_nsec = bpf_ktime_get_ns();
 		thread->stack = take_stack(false);
 		thread->wait.shift = thread->stack ? shift : 0;
-		counter = counters_now();
+		counter = collect_counters();
 		if (counter)
 			counter->at[SAMPLE_NSEC] += bpf_ktime_get_ns() - stack_nsec;
 	}
@@ -509,7 +448,7 @@ static __attribute__((noinline)) void add(struct counters *counter, const struct
 		.skip = thread->skip, .wait = thread->wait };
 	struct sample_value first = { .count = 1, .nsec = part->nsec, .longest_nsec = part->nsec, .is_open = part->is_open };
 	struct sample_value *value;
-	void *map = counts_now();
+	void *map = collect_counts();
 
 	count(counter, SAMPLE_SEEN, 1, part->is_open);
 	key.wait.reason = (__u16)part->reason;
@@ -555,7 +494,7 @@ static __always_inline void tell(struct offcpu_thread *thread, const char *comm,
 		__u64 by, __u64 by_stack, bool is_open)
 {
 	__u64 total_nsec = end_nsec - since_nsec, blocked_nsec = total_nsec, woken_nsec = thread->woken_nsec;
-	struct counters *counter = counters_now();
+	struct counters *counter = collect_counters();
 	__u64 ready_nsec;
 	__u32 reason = thread->wait.reason;
 	struct part part = { .reason = reason, .is_open = is_open };
@@ -610,7 +549,7 @@ static __always_inline void tell(struct offcpu_thread *thread, const char *comm,
 static __always_inline __u64 take_other(void)
 {
 	__u64 start_nsec = bpf_ktime_get_ns(), other = take_stack(true);
-	struct counters *counter = counters_now();
+	struct counters *counter = collect_counters();
 
 	if (counter)
 		counter->at[SAMPLE_NSEC] += bpf_ktime_get_ns() - start_nsec;
@@ -657,7 +596,7 @@ static __always_inline enum end_of_skipped end_skipped(struct task_struct *task,
 			__sync_fetch_and_add(&pace->untimed_nsec, *nsec);
 			return END_IS_DONE;
 		}
-		counter = counters_now();
+		counter = collect_counters();
 		if (counter) {
 			counter->at[SAMPLE_SHORT] += 1;
 			counter->at[SAMPLE_SHORT_NSEC] += *nsec;
@@ -729,7 +668,7 @@ static __attribute__((noinline)) __u64 end(struct task_struct *task, struct task
 	by = previous->pid ? target_tid(previous->group_leader) : 0;
 	tell(thread, task->comm, since_nsec, since_nsec + nsec, reason_throttled_since(task, &thread->queue), by, by_stack, false);
 	set_pace(thread, pace, (__u32)task->pid, nsec);
-	counter = thread->measured_nsec ? counters_now() : NULL;
+	counter = thread->measured_nsec ? collect_counters() : NULL;
 	if (counter)
 		counter->at[SAMPLE_NSEC] += OFFCPU_COST_EVERY * (bpf_ktime_get_ns() - now_nsec);
 	return now_nsec;
@@ -829,7 +768,7 @@ int BPF_PROG(offcpu_waking, struct task_struct *task)
 	thread->woken_nsec = bpf_ktime_get_ns();
 	if (thread->measured_nsec) {
 		/* What came before costs as much as it does where it is not measured: two clocks and a look-up. */
-		counter = counters_now();
+		counter = collect_counters();
 		end_nsec = bpf_ktime_get_ns();
 		if (counter)
 			counter->at[SAMPLE_NSEC] += OFFCPU_COST_EVERY * (end_nsec - (start_nsec ? start_nsec : thread->woken_nsec));
@@ -876,12 +815,6 @@ int BPF_PROG(offcpu_read_in, struct folio *folio)
 }
 
 /* --- The end of an epoch --- */
-
-/* On a machine with one CPU that is us. */
-static __always_inline bool is_running(const struct task_struct *task)
-{
-	return bpf_core_field_exists(task->on_cpu) && task->on_cpu;
-}
 
 /*
  * A wait that is not timed goes on, and was found: from then on it is timed, and what it took before is known. One that was

@@ -5,6 +5,7 @@
 
 #include <linux/bpf.h>
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
 #include "reason.bpf.h"
@@ -59,6 +60,12 @@ static __always_inline void begin_ready(struct task_struct *task, struct offcpu_
 	thread->queue.address = 0;
 	if (thread->wait.reason == SAMPLE_RUNQUEUE)
 		reason_read_queue(task, &thread->queue);
+}
+
+/* On a machine with one CPU that is us. */
+static __always_inline bool is_running(const struct task_struct *task)
+{
+	return bpf_core_field_exists(task->on_cpu) && task->on_cpu;
 }
 
 struct bpf_iter__task {

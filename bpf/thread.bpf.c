@@ -20,6 +20,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "collect.bpf.h"
 #include "offcpu.bpf.h"
 #include "reason.bpf.h"
 #include "sample.h"
@@ -27,55 +28,12 @@
 #include "thread.h"
 #include "unwind.bpf.h"
 
-/* Set before loading. */
-const volatile bool all_processes = false;
-const volatile __u64 salt = 1;
-
 /* Written by the daemon before a pass. */
-volatile __u32 epoch = 0;
 volatile __u32 pass = 0;                 /* enum thread_pass */
 volatile __u64 attached_nsec = 0;        /* as in offcpu.bpf.c */
 
 /* Grows with each thread of a target: while it does we are not held up. */
 volatile __u64 n_looked = 0;
-
-struct counters {
-	__u64 at[SAMPLE_N_COUNTERS];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SAMPLE_EPOCHS);
-	__type(key, __u32);
-	__type(value, struct counters);
-} counters SEC(".maps");
-
-/* As in cpu.bpf.c. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, SAMPLE_EPOCHS);
-	__type(key, __u32);
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_HASH);
-		__uint(map_flags, BPF_F_NO_PREALLOC);
-		__uint(max_entries, 1);
-		__uint(key_size, sizeof(struct sample_key));
-		__uint(value_size, sizeof(struct sample_value));
-	});
-} counts SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u8);
-} target_pids SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096);
-} ring SEC(".maps");
 
 /* Threads that ran when we came by. */
 struct {
@@ -99,26 +57,13 @@ enum {
 	THREAD_TASK_NEW = 0x800,
 };
 
-static __always_inline bool is_asked_for(struct task_struct *task, struct sample_process *process)
-{
-	target_identify(task, process);
-	return all_processes || (process->pid && bpf_map_lookup_elem(&target_pids, &process->pid));
-}
-
 /* We can be interrupted by other programs that count here. */
 static __always_inline void count(__u32 which)
 {
-	__u32 now = epoch & 1;
-	struct counters *counter = bpf_map_lookup_elem(&counters, &now);
+	struct counters *counter = collect_counters();
 
 	if (counter && which < SAMPLE_N_COUNTERS)
 		__sync_fetch_and_add(&counter->at[which], 1);
-}
-
-/* On a machine with one CPU that is us. */
-static __always_inline bool is_running(const struct task_struct *task)
-{
-	return bpf_core_field_exists(task->on_cpu) && task->on_cpu;
 }
 
 /* It grows when a thread leaves its CPU, before another one can have it. */
@@ -160,7 +105,7 @@ static __attribute__((noinline)) __u64 announce(struct unwind *unwind, void *map
 		return marker->stack;
 	if (r < 0)
 		return THREAD_LOST;
-	unwind->stack.epoch = epoch & 1;
+	unwind->stack.epoch = collect_epoch();
 	unwind->stack.loose = 0;
 	unwind->stack.loose_nsec = 0;
 	if (n > UNWIND_MAX_FRAMES)
@@ -209,14 +154,14 @@ int thread_snapshot(struct bpf_iter__task *context)
 	struct thread_key thread = {};
 	struct sample_wait wait = {};
 	struct unwind *unwind;
-	__u32 zero = 0, now = epoch & 1;
+	__u32 zero = 0;
 	__u64 switches;
 	void *map;
 
-	if (!task || task->__state & REASON_TASK_DEAD || task->flags & PF_KTHREAD || !is_asked_for(task, &thread.process))
+	if (!task || task->__state & REASON_TASK_DEAD || task->flags & PF_KTHREAD || !collect_is_asked_for(task, &thread.process))
 		return 0;
 	unwind = bpf_map_lookup_elem(&thread_scratch, &zero);
-	map = bpf_map_lookup_elem(&counts, &now);
+	map = collect_counts();
 	if (!unwind || !map) /* cannot be */
 		return 0;
 	n_looked++;
@@ -233,7 +178,7 @@ int thread_snapshot(struct bpf_iter__task *context)
 	switches = switches_of(task);
 	if (!is_running(task)) {
 		begin_stack(unwind, &thread.process);
-		unwind_other_task(unwind, task, salt);
+		unwind_other_task(unwind, task, stack_salt);
 		find_reason(task, &wait);
 	}
 	if (is_running(task) || switches_of(task) != switches) {
@@ -265,14 +210,14 @@ int thread_find_waits(struct bpf_iter__task *context)
 	struct sample_wait wait = {};
 	struct unwind *unwind;
 	__u64 since_nsec, now_nsec, switches, stack = 0;
-	__u32 zero = 0, now = epoch & 1;
+	__u32 zero = 0;
 	bool is_known;
 	void *map;
 
-	if (!task || task->__state & REASON_TASK_DEAD || is_running(task) || !is_asked_for(task, &process))
+	if (!task || task->__state & REASON_TASK_DEAD || is_running(task) || !collect_is_asked_for(task, &process))
 		return 0;
 	unwind = bpf_map_lookup_elem(&thread_scratch, &zero);
-	map = bpf_map_lookup_elem(&counts, &now);
+	map = collect_counts();
 	if (!unwind || !map) /* cannot be */
 		return 0;
 	n_looked++;
@@ -294,7 +239,7 @@ int thread_find_waits(struct bpf_iter__task *context)
 		return 0;
 	if (task->mm) {
 		begin_stack(unwind, &process);
-		unwind_waiting_task(unwind, task, salt);
+		unwind_waiting_task(unwind, task, stack_salt);
 		if (is_running(task) || switches_of(task) != switches)
 			return 0;
 		stack = announce(unwind, map);

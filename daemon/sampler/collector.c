@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "sample.h"
 #include "stacks.h"
 #include "stacks_builder.h"
+#include "unwind_maps.h"
 
 enum {
 	/* 99 samples a second for 30 s on 2 CPUs are 6,000 samples: if each were another stack, 12,000 entries. */
@@ -28,6 +30,7 @@ enum {
 	/* While the reader pauses, 999 stacks of 2 KiB a second and CPU want 40 KiB of each CPU. */
 	RING_BYTES_PER_CPU = 64 << 10,
 	BATCH_ENTRIES = 4096,
+	MAX_TARGETS = 16384,
 };
 
 /*
@@ -350,16 +353,18 @@ int collector_set_target(const struct bpf_map *target_pids, uint32_t pid, bool i
 	return r < 0 ? r : 1;
 }
 
-uint32_t collector_ring_bytes(int n_cpus)
+uint32_t collector_ring_bytes(void)
 {
 	uint32_t bytes = LEAST_RING_BYTES;
+	int n_cpus = libbpf_num_possible_cpus();
 
-	while (bytes < MOST_RING_BYTES && bytes < (uint64_t)n_cpus * RING_BYTES_PER_CPU)
+	while (bytes < MOST_RING_BYTES && n_cpus > 0 && bytes < (uint64_t)n_cpus * RING_BYTES_PER_CPU)
 		bytes *= 2;
 	return bytes;
 }
 
-int collector_pid_namespace(uint32_t *ret)
+/* The inode of our pid namespace, or 0 in the initial one: nothing to translate then (bpf/target.bpf.h). */
+static int find_pid_namespace(uint32_t *ret)
 {
 	struct stat st;
 
@@ -367,6 +372,27 @@ int collector_pid_namespace(uint32_t *ret)
 		return -errno;
 	*ret = st.st_ino == initial_pid_namespace ? 0 : (uint32_t)st.st_ino;
 	return 0;
+}
+
+int collector_prepare(const struct collector_programs *programs, const struct sampler_options *options, uint32_t ring_bytes)
+{
+	uint64_t salt;
+	int r;
+
+	r = find_pid_namespace(programs->pid_namespace);
+	if (r < 0)
+		return r;
+	if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt))
+		return -errno;
+	*programs->stack_salt = salt | 1;
+	*programs->all_processes = options->all_processes;
+	*programs->has_tables = !!options->unwind_maps;
+	r = bpf_map__set_max_entries(programs->ring, ring_bytes ? ring_bytes : collector_ring_bytes());
+	if (r >= 0 && !options->all_processes)
+		r = bpf_map__set_max_entries(programs->target_pids, MAX_TARGETS);
+	if (r >= 0 && options->unwind_maps)
+		r = unwind_maps_share(options->unwind_maps, programs->object);
+	return r;
 }
 
 struct collector *collector_free(struct collector *collector)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * What all samplers do alike with their programs' maps (bpf/sample.h): two sets of counts in turns, the ring of stacks,
+ * What all samplers do alike with their programs (bpf/collect.bpf.h) and their maps (bpf/sample.h): how they are set up, two sets of counts in turns, the ring of stacks,
  * the counters, and how a window ends.
  *
  * The programs are told to count in the other set; then we wait until none of those that were running at that moment
  * still does (see fence() in collector.c), and what the first set holds is final.
  */
+#include <linux/types.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
@@ -26,6 +27,29 @@ struct collector_options {
 	sampler_seen_fn seen;                /* may be NULL */
 	void *userdata;
 };
+
+/* What bpf/collect.bpf.h and what it includes want set before programs are loaded; borrowed from their skeleton. */
+struct collector_programs {
+	struct bpf_object *object;
+	struct bpf_map *ring, *target_pids;
+	__u64 *stack_salt;
+	__u32 *pid_namespace;
+	bool *all_processes, *has_tables;
+};
+
+/* Of a skeleton of bpftool's, opened and not loaded yet. */
+#define COLLECTOR_PROGRAMS(skeleton) (struct collector_programs){ \
+	.object = (skeleton)->obj, \
+	.ring = (skeleton)->maps.ring, \
+	.target_pids = (skeleton)->maps.target_pids, \
+	.stack_salt = &(skeleton)->rodata->stack_salt, \
+	.pid_namespace = &(skeleton)->rodata->pid_namespace, \
+	.all_processes = &(skeleton)->rodata->all_processes, \
+	.has_tables = &(skeleton)->rodata->has_tables, \
+}
+
+/* Sets them, and sizes and shares the maps. `ring_bytes`: 0: as many as is usual. 0 or -errno. */
+int collector_prepare(const struct collector_programs *programs, const struct sampler_options *options, uint32_t ring_bytes);
 
 /* The first window begins with collector_begin(). 0 or -errno. */
 int collector_new(sd_event *loop, const struct collector_options *options, struct collector **ret);
@@ -53,8 +77,5 @@ uint64_t collector_object_memory(const struct bpf_object *object);
 /* Adds a process to the map `target_pids` of a sampler's programs, or takes it out. 1, 0 when it was so before, or -errno. */
 int collector_set_target(const struct bpf_map *target_pids, uint32_t pid, bool is_target);
 
-/* Bytes of a ring for these CPUs; a power of two. */
-uint32_t collector_ring_bytes(int n_cpus);
-
-/* The inode of our pid namespace, or 0 in the initial one: nothing to translate then (bpf/target.bpf.h). */
-int collector_pid_namespace(uint32_t *ret);
+/* Bytes of a ring for the CPUs of this machine; a power of two. */
+uint32_t collector_ring_bytes(void);

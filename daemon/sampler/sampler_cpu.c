@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "cleanup.h"
 #include "clock.h"
@@ -16,10 +15,7 @@
 #include "perf_event.h"
 #include "unwind_maps.h"
 
-enum {
-	LEAST_RING_BYTES = 64 << 10,
-	MAX_TARGETS = 16384,
-};
+enum { LEAST_RING_BYTES = 64 << 10 };
 
 /* CPUs come and go by hand or by cloud: a second late is early enough, and the look costs some 10 us. */
 static const uint64_t follow_usec = USEC_PER_SEC;
@@ -120,28 +116,12 @@ static void sampler_cpu_free_p(struct sampler_cpu **cpu)
 
 static int load(struct sampler_cpu *cpu, const struct sampler_options *options, uint32_t ring_bytes)
 {
-	struct cpu_bpf *bpf;
-	uint64_t salt;
-	uint32_t pid_namespace = 0;
+	struct cpu_bpf *bpf = cpu_bpf__open();
 	int r;
 
-	r = collector_pid_namespace(&pid_namespace);
-	if (r < 0)
-		return r;
-	if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt))
-		return -errno;
-	bpf = cpu_bpf__open();
 	if (!bpf)
 		return -errno;
-	bpf->rodata->salt = salt | 1;
-	bpf->rodata->all_processes = options->all_processes;
-	bpf->rodata->pid_namespace = pid_namespace;
-	bpf->rodata->has_tables = !!options->unwind_maps;
-	r = bpf_map__set_max_entries(bpf->maps.ring, ring_bytes);
-	if (r >= 0 && options->unwind_maps)
-		r = unwind_maps_share(options->unwind_maps, bpf->obj);
-	if (r >= 0 && !options->all_processes)
-		r = bpf_map__set_max_entries(bpf->maps.target_pids, MAX_TARGETS);
+	r = collector_prepare(&COLLECTOR_PROGRAMS(bpf), options, ring_bytes);
 	if (r >= 0)
 		r = cpu_bpf__load(bpf);
 	if (r < 0) {
@@ -155,13 +135,10 @@ static int load(struct sampler_cpu *cpu, const struct sampler_options *options, 
 /* Loads with as large a ring as there is memory for. */
 static int load_or_less(struct sampler_cpu *cpu, const struct sampler_options *options)
 {
-	int n_cpus = libbpf_num_possible_cpus();
-	uint32_t ring_bytes = options->ring_bytes;
+	uint32_t ring_bytes = options->ring_bytes ? options->ring_bytes : collector_ring_bytes();
 	libbpf_print_fn_t print;
 	int r;
 
-	if (!ring_bytes)
-		ring_bytes = collector_ring_bytes(n_cpus);
 	while ((r = load(cpu, options, ring_bytes)) == -ENOMEM && ring_bytes > LEAST_RING_BYTES)
 		ring_bytes /= 2;
 	if (r >= 0 || r == -ENOMEM)

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -23,8 +22,6 @@
 #include "thread_iterator.h"
 #include "unwind_maps.h"
 #include "waits.h"
-
-enum { MAX_TARGETS = 16384 };
 
 struct sampler_offcpu {
 	struct sampler sampler; /* first */
@@ -259,34 +256,19 @@ static void prepare_faults(struct offcpu_bpf *bpf)
 
 static int load(struct sampler_offcpu *offcpu, const struct sampler_options *options)
 {
-	int n_cpus = libbpf_num_possible_cpus(), r;
 	struct offcpu_bpf *bpf = offcpu_bpf__open();
-	uint32_t pid_namespace = 0;
-	uint64_t salt;
+	int r;
 
 	if (!bpf)
 		return -errno;
 	offcpu->bpf = bpf;
-	r = collector_pid_namespace(&pid_namespace);
-	if (r < 0)
-		return r;
-	if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt))
-		return -errno;
-	bpf->rodata->salt = salt | 1;
-	bpf->rodata->all_processes = options->all_processes;
-	bpf->rodata->pid_namespace = pid_namespace;
-	bpf->rodata->has_tables = !!options->unwind_maps;
-	/* The bits are of numbers in the initial namespace, which we do not know here. */
-	if (pid_namespace)
-		memset(bpf->bss->target_bits, 0xff, sizeof(bpf->bss->target_bits));
 	bpf_program__set_autoattach(bpf->progs.offcpu_switch, false);
 	bpf_program__set_autoattach(bpf->progs.offcpu_waking, false);
 	prepare_faults(bpf);
-	r = bpf_map__set_max_entries(bpf->maps.ring, options->ring_bytes ? options->ring_bytes : collector_ring_bytes(n_cpus));
-	if (r >= 0)
-		r = bpf_map__set_max_entries(bpf->maps.target_pids, MAX_TARGETS);
-	if (r >= 0 && options->unwind_maps)
-		r = unwind_maps_share(options->unwind_maps, bpf->obj);
+	r = collector_prepare(&COLLECTOR_PROGRAMS(bpf), options, options->ring_bytes);
+	/* The bits are of numbers in the initial namespace, which we do not know here. */
+	if (bpf->rodata->pid_namespace)
+		memset(bpf->bss->target_bits, 0xff, sizeof(bpf->bss->target_bits));
 	if (r >= 0)
 		r = offcpu_bpf__load(bpf);
 	/* The iterators; they do nothing until they are read. */
@@ -317,7 +299,7 @@ static int load_found(struct thread_bpf *found, const struct offcpu_bpf *bpf, co
 {
 	int r;
 
-	found->rodata->salt = bpf->rodata->salt;
+	found->rodata->stack_salt = bpf->rodata->stack_salt;
 	found->rodata->all_processes = bpf->rodata->all_processes;
 	found->rodata->pid_namespace = bpf->rodata->pid_namespace;
 	found->rodata->has_tables = bpf->rodata->has_tables;

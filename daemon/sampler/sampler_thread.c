@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -22,7 +21,6 @@
 #include "unwind_maps.h"
 
 enum {
-	MAX_TARGETS = 16384,
 	MAX_RUNNING = 4096,                  /* no more threads run at a time than there are CPUs; but the passes take a while */
 	ENTRIES = 8192,                      /* of the threads and stacks of in-depth targets; all programs: what is usual */
 	/* Of the burst. At this rate a thread that runs is met within 20 ms for certain if it goes on, and likely if it does half the time. */
@@ -245,33 +243,18 @@ static void sampler_thread_free_p(struct sampler_thread **thread)
 
 static int load(struct sampler_thread *thread, const struct sampler_options *options)
 {
-	uint32_t pid_namespace = 0, ring_bytes = options->ring_bytes;
 	struct thread_bpf *bpf = thread_bpf__open();
-	uint64_t salt;
 	int r;
 
 	if (!bpf)
 		return -errno;
 	thread->bpf = bpf;
-	r = collector_pid_namespace(&pid_namespace);
-	if (r < 0)
-		return r;
-	if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt))
-		return -errno;
-	bpf->rodata->salt = salt | 1;
-	bpf->rodata->all_processes = options->all_processes;
-	bpf->rodata->pid_namespace = pid_namespace;
-	bpf->rodata->has_tables = !!options->unwind_maps;
 	/* Of the off-CPU sampler. */
 	bpf_program__set_autoload(bpf->progs.thread_find_waits, false);
 	bpf_map__set_autocreate(bpf->maps.threads, false);
-	r = bpf_map__set_max_entries(bpf->maps.ring, ring_bytes ? ring_bytes : collector_ring_bytes(libbpf_num_possible_cpus()));
-	if (r >= 0)
-		r = bpf_map__set_max_entries(bpf->maps.target_pids, MAX_TARGETS);
+	r = collector_prepare(&COLLECTOR_PROGRAMS(bpf), options, options->ring_bytes);
 	if (r >= 0)
 		r = bpf_map__set_max_entries(bpf->maps.running, MAX_RUNNING);
-	if (r >= 0 && options->unwind_maps)
-		r = unwind_maps_share(options->unwind_maps, bpf->obj);
 	if (r >= 0)
 		r = thread_bpf__load(bpf);
 	if (r < 0)
