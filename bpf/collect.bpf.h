@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
 /*
- * What the programs of all samplers have alike: whom to sample, and where to count. Of the daemon it is
- * daemon/sampler/collector.h that does the same.
+ * What the programs of all samplers have alike: whom to sample, where to count, and how a stack's
+ * frames are sent. Of the daemon it is daemon/sampler/collector.h that does the same.
  */
 #include "kernel.h"
 
@@ -12,6 +12,7 @@
 
 #include "sample.h"
 #include "target.bpf.h"
+#include "unwind.bpf.h"
 
 /* Set before loading. */
 const volatile bool all_processes = false;
@@ -94,4 +95,32 @@ static __always_inline bool collect_is_asked_for(struct task_struct *task, struc
 {
 	target_identify(task, process);
 	return all_processes || (process->pid && bpf_map_lookup_elem(&target_pids, &process->pid));
+}
+
+/* Of a marker. Not on the stack, of which a walk wants a lot. */
+static const volatile struct sample_value no_value;
+
+/*
+ * Sends the frames of a stack, or that it has none, unless that was done in its epoch, which is that of `map`. 0, or negative:
+ * neither ring nor map has room. Whatever has the stack is counted only after that; so every entry has its frames.
+ */
+static __always_inline long collect_send_stack(void *map, const struct sample_key *marker, struct unwind *unwind)
+{
+	__u32 n = (__u32)unwind->stack.n_kernel + unwind->stack.n_user;
+	long r;
+
+	r = bpf_map_update_elem(map, marker, (const void *)&no_value, BPF_NOEXIST);
+	if (r == -17 /* EEXIST */)
+		return 0;
+	if (r < 0)
+		return r;
+	unwind->stack.loose = 0;
+	unwind->stack.loose_nsec = 0;
+	if (n > UNWIND_MAX_FRAMES)
+		n = UNWIND_MAX_FRAMES;
+	/* Wakes the reader only when it has read all before: at most once for each time that it looks. */
+	r = bpf_ringbuf_output(&ring, &unwind->stack, sizeof(unwind->stack) + n * sizeof(__u64), 0);
+	if (r < 0)
+		bpf_map_delete_elem(map, marker); /* whoever comes next tries again */
+	return r;
 }

@@ -28,52 +28,32 @@ struct {
 	__type(value, struct unwind);
 } cpu_scratch SEC(".maps");
 
-/* With or without its frames. */
-static __always_inline long send(struct unwind *unwind, __u32 n_frames, __u32 loose)
+/* A sample for which the map has no room: the record itself is the sample. `n_frames`: 0: they have been sent. */
+static __always_inline long send_loose(struct unwind *unwind, __u32 n_frames)
 {
 	if (n_frames > UNWIND_MAX_FRAMES)
 		n_frames = UNWIND_MAX_FRAMES;
 	if (!n_frames)
 		unwind->stack.n_kernel = unwind->stack.n_user = 0;
-	unwind->stack.loose = loose;
-	/* Wakes the reader only when it has read all before: at most once for each time that it looks. */
+	unwind->stack.loose = 1;
 	return bpf_ringbuf_output(&ring, &unwind->stack, sizeof(unwind->stack) + n_frames * sizeof(__u64), 0);
-}
-
-/* Sends the frames unless that was done in this epoch. 1: now, 0: before, negative: neither ring nor map has room. */
-static __always_inline int announce(void *map, struct unwind *unwind, const struct sample_key *key)
-{
-	struct sample_key marker = *key;
-	struct sample_value nothing = {};
-	long r;
-
-	marker.tid = 0;
-	r = bpf_map_update_elem(map, &marker, &nothing, BPF_NOEXIST);
-	if (r == -17 /* EEXIST */)
-		return 0;
-	if (r < 0)
-		return -1;
-	if (send(unwind, unwind->stack.n_kernel + unwind->stack.n_user, 0) >= 0)
-		return 1;
-	bpf_map_delete_elem(map, &marker); /* whoever comes next tries again */
-	return -1;
 }
 
 /* True when the sample is accounted for, in the map or in the ring. */
 static __always_inline bool enter(void *map, struct unwind *unwind)
 {
-	struct sample_key *key = &unwind->stack.key;
+	struct sample_key *key = &unwind->stack.key, marker = *key;
 	struct sample_value first = { .count = 1 };
-	int announced;
+	bool is_sent;
 
-	announced = announce(map, unwind, key);
-	if (announced >= 0) {
+	marker.tid = 0;
+	is_sent = collect_send_stack(map, &marker, unwind) >= 0;
+	if (is_sent) {
 		__builtin_memcpy(first.thread, unwind->stack.thread, sizeof(first.thread));
 		if (bpf_map_update_elem(map, key, &first, BPF_NOEXIST) == 0)
 			return true;
 	}
-	/* No room for it: the record itself is the sample. */
-	return send(unwind, announced < 0 ? unwind->stack.n_kernel + unwind->stack.n_user : 0, 1) >= 0;
+	return send_loose(unwind, is_sent ? 0 : (__u32)unwind->stack.n_kernel + unwind->stack.n_user) >= 0;
 }
 
 static __always_inline void count_sample(struct bpf_perf_event_data *ctx, struct task_struct *task, __u32 now, struct counters *counter)

@@ -291,9 +291,6 @@ static __always_inline void leave_pace(struct task_struct *task, const struct of
 
 /* --- The beginning of a wait --- */
 
-/* Of a marker. Not on the stack, of which a walk wants a lot. */
-static const volatile struct sample_value no_value;
-
 /* The hash of another's stack, with whose it is: a wait's key has only that of who waits. */
 static __always_inline __u64 mix_process(__u64 hash, const struct sample_process *process)
 {
@@ -303,9 +300,9 @@ static __always_inline __u64 mix_process(__u64 hash, const struct sample_process
 }
 
 /*
- * Takes the stack of the current thread. The hash that a wait's key has as `stack`, or as `other` when it is another's;
- * its frames have been sent in this epoch. SAMPLE_STACK_LOST, or 0 for another's: there was no room for them; 0: it has none. Another's without frames, that of a
- * thread of the kernel, is sent all the same, with its name.
+ * Takes the stack of the current thread. Returns the hash that a wait's key has as `stack`, or as `other` when it is another's: the
+ * frames have been sent in this epoch. 0: it has none; SAMPLE_STACK_LOST, or 0 for another's: there was no room for them. Another's
+ * without frames, that of a thread of the kernel, is sent all the same, with its name.
  *
  * Not inlined and global, so that the verifier looks at the walk once. Both tracepoints fire with interrupts off (of
  * sched_waking but when a thread wakes itself, which then does not wait), and nobody is woken from an NMI: no walk of this
@@ -314,12 +311,11 @@ static __always_inline __u64 mix_process(__u64 hash, const struct sample_process
 __attribute__((noinline)) __u64 take_stack(__u32 is_other)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct counters *counter = collect_counters();
+	__u32 zero = 0, now = collect_epoch();
+	struct counters *counter = collect_counters_of(now);
+	void *map = collect_counts_of(now);
 	struct sample_key *marker;
 	struct unwind *unwind;
-	__u32 zero = 0, n;
-	void *map = collect_counts();
-	long r;
 
 	unwind = bpf_map_lookup_elem(&offcpu_scratch, &zero);
 	if (!unwind || !map || !counter) /* cannot be */
@@ -339,21 +335,8 @@ __attribute__((noinline)) __u64 take_stack(__u32 is_other)
 	} else if (unwind->verdict < SAMPLE_N_VERDICTS) {
 		counter->at[SAMPLE_VERDICTS + unwind->verdict]++;
 	}
-	r = bpf_map_update_elem(map, marker, (const void *)&no_value, BPF_NOEXIST);
-	if (r == -17 /* EEXIST */)
-		return is_other ? marker->other : marker->stack;
-	if (r >= 0) {
-		unwind->stack.epoch = epoch & 1;
-		unwind->stack.loose = 0;
-		unwind->stack.loose_nsec = 0;
-		n = unwind->stack.n_user;
-		if (n > SAMPLE_MAX_USER_FRAMES)
-			n = SAMPLE_MAX_USER_FRAMES;
-		r = bpf_ringbuf_output(&ring, &unwind->stack, sizeof(unwind->stack) + n * sizeof(__u64), 0);
-		if (r < 0)
-			bpf_map_delete_elem(map, marker);
-	}
-	if (r >= 0)
+	unwind->stack.epoch = now;
+	if (collect_send_stack(map, marker, unwind) >= 0)
 		return is_other ? marker->other : marker->stack;
 	if (is_other)
 		counter->at[SAMPLE_LOST_OTHER]++;

@@ -91,30 +91,14 @@ enum { THREAD_LOST = 1 };
 static __attribute__((noinline)) __u64 announce(struct unwind *unwind, void *map)
 {
 	struct sample_key *marker = &unwind->stack.key;
-	__u32 n = (__u32)unwind->stack.n_kernel + unwind->stack.n_user;
-	struct sample_value nothing = {};
-	long r;
 
 	if (unwind->verdict < SAMPLE_N_VERDICTS)
 		count(SAMPLE_VERDICTS + unwind->verdict);
-	if (!n)
+	if (!unwind->stack.n_kernel && !unwind->stack.n_user)
 		return 0;
 	marker->stack = unwind->hash;
-	r = bpf_map_update_elem(map, marker, &nothing, BPF_NOEXIST);
-	if (r == -17 /* EEXIST */)
-		return marker->stack;
-	if (r < 0)
-		return THREAD_LOST;
 	unwind->stack.epoch = collect_epoch();
-	unwind->stack.loose = 0;
-	unwind->stack.loose_nsec = 0;
-	if (n > UNWIND_MAX_FRAMES)
-		n = UNWIND_MAX_FRAMES;
-	if (bpf_ringbuf_output(&ring, &unwind->stack, sizeof(unwind->stack) + n * sizeof(__u64), 0) < 0) {
-		bpf_map_delete_elem(map, marker);
-		return THREAD_LOST;
-	}
-	return marker->stack;
+	return collect_send_stack(map, marker, unwind) < 0 ? THREAD_LOST : marker->stack;
 }
 
 static __always_inline void begin_stack(struct unwind *unwind, const struct sample_process *process)
