@@ -7,14 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 
 /* Distinct ones that are remembered. */
 static const size_t max_known = 256;
-/* A machine of many containers has thousands of mounts. */
-static const size_t max_mounts = 65536;
 
 void device_names_init(struct device_names *names, int root)
 {
@@ -24,6 +23,7 @@ void device_names_init(struct device_names *names, int root)
 void device_names_deinit(struct device_names *names)
 {
 	vec_deinit(&names->known);
+	mounts_deinit(&names->mounts);
 }
 
 static const char *below_root(const struct device_names *names, const char *path)
@@ -56,38 +56,28 @@ static bool find_disk(const struct device_names *names, uint32_t major, uint32_t
 	return true;
 }
 
-/* "36 35 0:21 / /mnt rw,noatime master:1 - overlay source rw" (proc(5), /proc/pid/mountinfo). */
-static bool is_mount_of(const char *line, uint32_t major, uint32_t minor, char *name)
+static bool find_mount(struct device_names *names, uint32_t major, uint32_t minor, char *name)
 {
-	unsigned int found_major, found_minor;
-	char type[64], source[PATH_MAX];
-	const char *end = strstr(line, " - ");
+	/* Without, devices are numbers. */
+	if (!names->has_mounts)
+		(void)mounts_read(names->root, below_root(names, "/proc/self/mountinfo"), &names->mounts);
+	names->has_mounts = true;
+	for (size_t i = 0; i < names->mounts.all.n; i++) {
+		const struct mount *mount = &names->mounts.all.at[i];
 
-	if (!end || sscanf(line, "%*u %*u %u:%u", &found_major, &found_minor) != 2 || found_major != major || found_minor != minor)
-		return false;
-	if (sscanf(end, " - %63s %4095s", type, source) != 2)
-		return false;
-	if (!strncmp(source, "/dev/", 5))
-		set_name(name, source);
-	else
-		snprintf(name, DEVICE_NAME_LENGTH, "%.*s", DEVICE_NAME_LENGTH - 1, strcmp(source, "none") ? source : type);
-	return true;
-}
-
-static bool find_mount(const struct device_names *names, uint32_t major, uint32_t minor, char *name)
-{
-	int fd = openat(names->root, below_root(names, "/proc/self/mountinfo"), O_RDONLY | O_CLOEXEC);
-	_cleanup_fclose_ FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
-	_cleanup_free_ char *line = NULL;
-	size_t size = 0;
-
-	for (size_t i = 0; f && i < max_mounts && getline(&line, &size, f) > 0; i++)
-		if (is_mount_of(line, major, minor, name))
-			return true;
+		if (mount->device != makedev(major, minor) || !mount->type || !mount->source)
+			continue;
+		if (!strncmp(mount->source, "/dev/", 5))
+			set_name(name, mount->source);
+		else
+			snprintf(name, DEVICE_NAME_LENGTH, "%.*s", DEVICE_NAME_LENGTH - 1,
+					strcmp(mount->source, "none") ? mount->source : mount->type);
+		return true;
+	}
 	return false;
 }
 
-static void find(const struct device_names *names, struct device_name *device)
+static void find(struct device_names *names, struct device_name *device)
 {
 	uint32_t major = device->device >> 20, minor = device->device & ((1U << 20) - 1);
 

@@ -5,8 +5,10 @@
  * have no device of their own (overlay, btrfs, NFS) what they were mounted from. Remembered for as long as the object lives: keep it
  * for one window, as numbers are given anew.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "mounts.h"
 #include "vec.h"
 
 enum { DEVICE_NAME_LENGTH = 64 };
@@ -19,6 +21,8 @@ struct device_name {
 struct device_names {
 	int root;                            /* of /sys and /proc: a directory, or AT_FDCWD for the real one */
 	VEC(struct device_name) known;
+	bool has_mounts;                     /* they were read, when the first device was asked for that has none of its own */
+	struct mounts mounts;
 };
 
 void device_names_init(struct device_names *names, int root);

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -174,7 +175,7 @@ int objects_read(int map_fd, struct stacks *stacks)
 		if (r <= 0)
 			continue;
 		/* Without, paths are those inside of their file systems. */
-		if (!has_mounts && mounts_read("/proc/self/mountinfo", &mounts) == -ENOMEM)
+		if (!has_mounts && mounts_read(AT_FDCWD, "/proc/self/mountinfo", &mounts) == -ENOMEM)
 			r = -ENOMEM;
 		has_mounts = true;
 		if (r >= 0)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mounts.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/sysmacros.h>
 
@@ -52,13 +51,13 @@ static bool is_octal(const uint8_t *c)
 	return c[0] >= '0' && c[0] <= '3' && c[1] >= '0' && c[1] <= '7' && c[2] >= '0' && c[2] <= '7';
 }
 
-/* NULL: not a path, or out of memory (*ret_failed). */
+/* NULL: there is none, or out of memory (*ret_failed). */
 static char *unescape(struct reader field, bool *ret_failed)
 {
 	size_t left, n = 0;
 	char *text;
 
-	if (!reader_ok(&field) || !field.size || field.data[0] != '/')
+	if (!reader_ok(&field) || !field.size)
 		return NULL;
 	text = malloc(field.size + 1);
 	if (!text) {
@@ -79,31 +78,55 @@ static char *unescape(struct reader field, bool *ret_failed)
 	return text;
 }
 
+static bool is_path(struct reader field)
+{
+	return reader_ok(&field) && field.size && field.data[0] == '/';
+}
+
+/* A hyphen ends the fields of which there may be any number. */
+static void pass_optional(struct reader *line)
+{
+	struct reader field;
+
+	do
+		field = next_field(line);
+	while (reader_ok(&field) && !(field.size == 1 && field.data[0] == '-'));
+}
+
+static void mount_deinit(struct mount *mount)
+{
+	free(mount->root);
+	free(mount->point);
+	free(mount->type);
+	free(mount->source);
+}
+
 /* "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw" */
 static int parse_line(struct reader line, struct mounts *mounts)
 {
+	struct reader device, root, point, type, source;
 	struct mount mount = { 0 };
-	struct reader device, root, point;
 	bool failed = false;
-	int r = 0;
+	int r;
 
 	next_field(&line);
 	next_field(&line);
 	device = next_field(&line);
 	root = next_field(&line);
 	point = next_field(&line);
-	if (!reader_ok(&line) || !parse_device(device, &mount.device))
+	if (!reader_ok(&line) || !parse_device(device, &mount.device) || !is_path(root) || !is_path(point))
 		return 0;
+	pass_optional(&line);
+	type = next_field(&line);
+	source = next_field(&line);
 	mount.root = unescape(root, &failed);
 	mount.point = unescape(point, &failed);
-	if (mount.root && mount.point) {
-		r = vec_push(&mounts->all, mount);
-		if (r >= 0)
-			return 0;
-	}
-	free(mount.root);
-	free(mount.point);
-	return failed ? -ENOMEM : r;
+	mount.type = unescape(type, &failed);
+	mount.source = unescape(source, &failed);
+	r = failed ? -ENOMEM : vec_push(&mounts->all, mount);
+	if (r < 0)
+		mount_deinit(&mount);
+	return MIN(r, 0);
 }
 
 int mounts_parse(const char *text, size_t size, struct mounts *ret)
@@ -127,22 +150,20 @@ int mounts_parse(const char *text, size_t size, struct mounts *ret)
 	return r;
 }
 
-int mounts_read(const char *path, struct mounts *ret)
+int mounts_read(int folder, const char *path, struct mounts *ret)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t size;
 	int r;
 
-	r = fs_read(AT_FDCWD, path, MOUNTS_MAX_BYTES, &text, &size);
+	r = fs_read(folder, path, MOUNTS_MAX_BYTES, &text, &size);
 	return r < 0 ? r : mounts_parse(text, size, ret);
 }
 
 void mounts_deinit(struct mounts *mounts)
 {
-	for (size_t i = 0; i < mounts->all.n; i++) {
-		free(mounts->all.at[i].root);
-		free(mounts->all.at[i].point);
-	}
+	for (size_t i = 0; i < mounts->all.n; i++)
+		mount_deinit(&mounts->all.at[i]);
 	vec_deinit(&mounts->all);
 }
 

@@ -18,6 +18,7 @@ struct mount {
 	uint64_t device;                     /* as makedev(3) has it */
 	char *root;                          /* the folder of the file system that is mounted there: "/", mostly */
 	char *point;                         /* where */
+	char *type, *source;                 /* "ext4", "/dev/vda1"; the source is any text, "none" in place of none. NULL: not told */
 };
 
 struct mounts {
@@ -26,8 +27,8 @@ struct mounts {
 
 /* Lines that make no sense, and what is over the bound, are passed over. 0 or -ENOMEM. */
 int mounts_parse(const char *text, size_t size, struct mounts *ret);
-/* The same with a file. -errno; -EFBIG above the bound. */
-int mounts_read(const char *path, struct mounts *ret);
+/* The same with a file, of a folder as openat(2) has it. -errno; -EFBIG above the bound. */
+int mounts_read(int folder, const char *path, struct mounts *ret);
 void mounts_deinit(struct mounts *mounts);
 
 /*

@@ -32,6 +32,8 @@ static void read_mounts(const char *text, size_t size)
 
 		if (strlen(mount->root) > size || strlen(mount->point) > size || mount->root[0] != '/' || mount->point[0] != '/')
 			abort();
+		if ((mount->type && strlen(mount->type) > size) || (mount->source && strlen(mount->source) > size))
+			abort();
 		if (mounts_path(&mounts, mount->device, "/a/b", path, sizeof(path)) && path[0] != '/')
 			abort();
 	}

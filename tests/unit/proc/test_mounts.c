@@ -2,6 +2,7 @@
 #include "mounts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -95,6 +96,30 @@ START_TEST(lines_without_sense_are_passed_over)
 }
 END_TEST
 
+START_TEST(the_type_and_the_source_come_behind_any_number_of_fields)
+{
+	struct mounts mounts = parse("1 2 8:1 / / rw - ext4 /dev/sda1 rw\n"
+				     "1 2 8:2 / /- rw shared:1 master:2 new - fuse.sshfs me@there:/a\\040b rw - x\n"
+				     "1 2 8:3 / / rw - tmpfs  rw\n"
+				     "1 2 8:4 / / rw -\n"
+				     "1 2 8:5 / / rw shared:1");
+
+	ck_assert_uint_eq(mounts.all.n, 5);
+	ck_assert_str_eq(mounts.all.at[0].type, "ext4");
+	ck_assert_str_eq(mounts.all.at[0].source, "/dev/sda1");
+	ck_assert_str_eq(mounts.all.at[1].point, "/-");
+	ck_assert_str_eq(mounts.all.at[1].type, "fuse.sshfs");
+	ck_assert_str_eq(mounts.all.at[1].source, "me@there:/a b");
+	ck_assert_str_eq(mounts.all.at[2].type, "tmpfs");
+	ck_assert_ptr_null(mounts.all.at[2].source);
+	for (size_t i = 3; i < 5; i++) {
+		ck_assert_ptr_null(mounts.all.at[i].type);
+		ck_assert_ptr_null(mounts.all.at[i].source);
+	}
+	mounts_deinit(&mounts);
+}
+END_TEST
+
 START_TEST(a_path_that_is_too_long_is_none)
 {
 	struct mounts mounts = parse("1 2 8:1 / /0123456789012345678901234567890123456789 rw\n");
@@ -127,15 +152,16 @@ START_TEST(our_own_are_read)
 	char path[64];
 	struct stat st;
 
-	ck_assert_int_eq(mounts_read("/proc/self/mountinfo", &mounts), 0);
+	ck_assert_int_eq(mounts_read(AT_FDCWD, "/proc/self/mountinfo", &mounts), 0);
 	ck_assert_int_eq(stat("/proc", &st), 0);
 	ck_assert(mounts_path(&mounts, st.st_dev, "/cpuinfo", path, sizeof(path)));
 	ck_assert_int_eq(access(path, F_OK), 0);
 	mounts_deinit(&mounts);
-	ck_assert_int_eq(mounts_read("/nonexistent", &mounts), -ENOENT);
+	ck_assert_int_eq(mounts_read(AT_FDCWD, "/nonexistent", &mounts), -ENOENT);
 }
 END_TEST
 
 UNIT_TESTS("mounts", a_path_is_that_below_where_its_device_is_mounted, the_root_of_a_bind_mount_is_taken_off,
-	blanks_and_line_ends_in_a_path_forge_no_mount, lines_without_sense_are_passed_over, a_path_that_is_too_long_is_none,
+	blanks_and_line_ends_in_a_path_forge_no_mount, lines_without_sense_are_passed_over,
+	the_type_and_the_source_come_behind_any_number_of_fields, a_path_that_is_too_long_is_none,
 	more_mounts_than_the_bound_are_left_out, our_own_are_read)
