@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bounded_values.h"
 #include "capture.h"
 #include "cleanup.h"
 #include "image.h"
@@ -26,12 +27,11 @@ static const char *const label_keys[] = { NULL, "file", "peer", "lock" };
 
 struct sample_label {
 	uint32_t key;                        /* enum wait_label_key */
-	uint32_t value;                      /* string number */
+	uint32_t value;                      /* of wait_labels.values */
 };
 
 struct wait_labels {
-	struct strtab *strings;
-	uint32_t other;
+	struct bounded_values *values;       /* by service and label */
 	size_t n;
 	struct sample_label *of_sample;
 };
@@ -51,10 +51,11 @@ struct variable {
 	uint32_t source;                     /* of the names cache */
 	uint64_t address;                    /* in the file's own terms */
 	bool is_asked;
-	uint32_t value;                      /* string number */
+	uint32_t name;                       /* string number */
 };
 
 struct variables {
+	struct strtab *names;
 	VEC(struct variable) all;
 	struct map lock_of;                  /* struct lock_key -> index */
 	struct map source_of;                /* serial of a binary -> number of the names cache */
@@ -209,7 +210,7 @@ static int ask(const struct capture *capture, struct names_cache *cache, struct 
 	return r;
 }
 
-static int name_lock(const struct names_cache *cache, struct variable *lock, struct strtab *strings)
+static int name_lock(const struct names_cache *cache, struct variable *lock, struct strtab *names)
 {
 	struct names_cache_name name = { 0 };
 	_cleanup_free_ char *text = NULL;
@@ -229,10 +230,10 @@ static int name_lock(const struct names_cache *cache, struct variable *lock, str
 		text = NULL;
 		return -ENOMEM;
 	}
-	return strtab_add_string(strings, text, &lock->value);
+	return strtab_add_string(names, text, &lock->name);
 }
 
-static int name_locks(const struct capture *capture, struct names_cache *cache, struct variables *locks, struct strtab *strings)
+static int name_locks(const struct capture *capture, struct names_cache *cache, struct variables *locks)
 {
 	int r;
 
@@ -240,14 +241,15 @@ static int name_locks(const struct capture *capture, struct names_cache *cache, 
 	if (r >= 0)
 		r = ask(capture, cache, locks);
 	for (size_t i = 0; i < locks->all.n && r >= 0; i++)
-		r = name_lock(cache, &locks->all.at[i], strings);
+		r = name_lock(cache, &locks->all.at[i], locks->names);
 	return r;
 }
 
 /* --- a label for each sample --- */
 
-static int label_sample(const struct stacks *stacks, const struct variables *locks, struct strtab *strings, const struct stacks_sample *sample,
-		struct sample_label *ret)
+/* What a wait was about; NULL: nothing that has a name. */
+static const char *find_label(const struct stacks *stacks, const struct variables *locks, const struct stacks_sample *sample,
+		enum wait_label_key *ret_key)
 {
 	const struct stacks_object *object;
 
@@ -255,109 +257,38 @@ static int label_sample(const struct stacks *stacks, const struct variables *loc
 		const struct lock_key key = key_of(stacks, sample);
 		const uint32_t *index = map_get(&locks->lock_of, &key);
 
-		ret->key = LABEL_LOCK;
-		ret->value = locks->all.at[*index].value;
-		return 0;
+		*ret_key = LABEL_LOCK;
+		return strtab_get(locks->names, locks->all.at[*index].name, NULL);
 	}
 	object = stacks_object(stacks, &sample->wait);
 	if (!object)
+		return NULL;
+	*ret_key = object->kind == SAMPLE_OBJECT_SOCKET ? LABEL_PEER : LABEL_FILE;
+	return object->name;
+}
+
+static int label_sample(struct wait_labels *labels, const struct stacks *stacks, const struct variables *locks, uint32_t service,
+		size_t i)
+{
+	const struct stacks_sample *sample = &stacks->samples.at[i];
+	enum wait_label_key key;
+	const char *value = find_label(stacks, locks, sample, &key);
+
+	if (!value)
 		return 0;
-	ret->key = object->kind == SAMPLE_OBJECT_SOCKET ? LABEL_PEER : LABEL_FILE;
-	return strtab_add_string(strings, object->name, &ret->value);
-}
-
-/* --- and no more of them than anybody looks at --- */
-
-struct value_key {
-	uint32_t service, key, value;
-};
-
-struct value {
-	struct value_key key;
-	uint64_t nsec;
-	const char *text;                    /* of equal ones the order is that of the text: equal windows give equal files */
-};
-
-static int compare_values(const void *a, const void *b)
-{
-	const struct value *x = a, *y = b;
-
-	if (x->key.service != y->key.service)
-		return x->key.service < y->key.service ? -1 : 1;
-	if (x->key.key != y->key.key)
-		return x->key.key < y->key.key ? -1 : 1;
-	if (x->nsec != y->nsec)
-		return x->nsec < y->nsec ? 1 : -1;
-	return strcmp(x->text, y->text);
-}
-
-/* Ranks the values of each label and service; leaves in the map those that are too many. */
-static void find_excess(const struct wait_labels *labels, struct map *values, struct value *sorted)
-{
-	size_t cursor = 0, n = 0, rank = 0;
-	const void *key;
-	void *nsec;
-
-	while (map_next(values, &cursor, &key, &nsec)) {
-		sorted[n] = (struct value){ .key = *(const struct value_key *)key, .nsec = *(uint64_t *)nsec };
-		sorted[n].text = strtab_get(labels->strings, sorted[n].key.value, NULL);
-		n++;
-	}
-	qsort(sorted, n, sizeof(*sorted), compare_values);
-	for (size_t i = 0; i < n; i++) {
-		bool is_same = i && sorted[i].key.service == sorted[i - 1].key.service && sorted[i].key.key == sorted[i - 1].key.key;
-
-		rank = is_same ? rank + 1 : 0;
-		if (rank < WAIT_LABELS_MAX)
-			map_remove(values, &sorted[i].key);
-	}
-}
-
-static int bound(struct wait_labels *labels, const struct stacks *stacks, const uint32_t *services)
-{
-	_cleanup_free_ struct value *sorted = NULL;
-	struct map values;                   /* struct value_key -> ns */
-	int r = 0;
-
-	map_init(&values, sizeof(struct value_key), sizeof(uint64_t));
-	for (size_t i = 0; i < labels->n && r >= 0; i++) {
-		const struct value_key key = { services[i], labels->of_sample[i].key, labels->of_sample[i].value };
-		void *nsec;
-
-		if (key.key == LABEL_NONE)
-			continue;
-		r = map_put(&values, &key, &nsec);
-		if (r >= 0)
-			*(uint64_t *)nsec += stacks->samples.at[i].nsec;
-	}
-	if (r >= 0) {
-		sorted = calloc(values.n + 1, sizeof(*sorted));
-		r = sorted ? 0 : -ENOMEM;
-	}
-	if (r >= 0)
-		find_excess(labels, &values, sorted);
-	for (size_t i = 0; i < labels->n && r >= 0; i++) {
-		const struct value_key key = { services[i], labels->of_sample[i].key, labels->of_sample[i].value };
-
-		if (map_get(&values, &key))
-			labels->of_sample[i].value = labels->other;
-	}
-	map_deinit(&values);
-	return r;
+	labels->of_sample[i].key = key;
+	return bounded_values_add(labels->values, (uint64_t)service << 32 | key, value, sample->nsec, &labels->of_sample[i].value);
 }
 
 static int fill(struct wait_labels *labels, const struct capture *capture, struct names_cache *cache, const uint32_t *services,
 		struct variables *locks)
 {
-	const struct stacks *stacks = capture->stacks;
 	int r;
 
-	r = strtab_add_string(labels->strings, "other", &labels->other);
-	if (r >= 0)
-		r = name_locks(capture, cache, locks, labels->strings);
+	r = name_locks(capture, cache, locks);
 	for (size_t i = 0; i < labels->n && r >= 0; i++)
-		r = label_sample(stacks, locks, labels->strings, &stacks->samples.at[i], &labels->of_sample[i]);
-	return r < 0 ? r : bound(labels, stacks, services);
+		r = label_sample(labels, capture->stacks, locks, services[i], i);
+	return r < 0 ? r : bounded_values_rank(labels->values);
 }
 
 int wait_labels_new(const struct capture *capture, struct names_cache *cache, const uint32_t *services, struct wait_labels **ret)
@@ -369,13 +300,15 @@ int wait_labels_new(const struct capture *capture, struct names_cache *cache, co
 	if (!labels)
 		return -ENOMEM;
 	labels->n = capture->stacks->samples.n;
-	labels->strings = strtab_new();
+	labels->values = bounded_values_new(WAIT_LABELS_MAX);
 	labels->of_sample = calloc(labels->n + 1, sizeof(*labels->of_sample));
-	if (!labels->strings || !labels->of_sample)
+	if (!labels->values || !labels->of_sample)
 		return -ENOMEM;
 	map_init(&locks.lock_of, sizeof(struct lock_key), sizeof(uint32_t));
 	map_init(&locks.source_of, sizeof(uint64_t), sizeof(uint32_t));
-	r = fill(labels, capture, cache, services, &locks);
+	locks.names = strtab_new();
+	r = locks.names ? fill(labels, capture, cache, services, &locks) : -ENOMEM;
+	strtab_free(locks.names);
 	map_deinit(&locks.lock_of);
 	map_deinit(&locks.source_of);
 	vec_deinit(&locks.all);
@@ -389,7 +322,7 @@ struct wait_labels *wait_labels_free(struct wait_labels *labels)
 {
 	if (!labels)
 		return NULL;
-	strtab_free(labels->strings);
+	bounded_values_free(labels->values);
 	free(labels->of_sample);
 	free(labels);
 	return NULL;
@@ -399,5 +332,5 @@ struct wait_label wait_labels_get(const struct wait_labels *labels, size_t sampl
 {
 	const struct sample_label *label = &labels->of_sample[sample];
 
-	return (struct wait_label){ .key = label_keys[label->key], .value = label->key ? strtab_get(labels->strings, label->value, NULL) : NULL };
+	return (struct wait_label){ .key = label_keys[label->key], .value = label->key ? bounded_values_get(labels->values, label->value) : NULL };
 }
