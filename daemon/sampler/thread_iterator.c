@@ -4,11 +4,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -33,56 +28,36 @@ static _Noreturn void read_all(int fd)
 	_exit(n < 0 ? errno : 0);
 }
 
-static int reap(pid_t pid, bool was_killed)
-{
-	int status;
-
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	if (WIFEXITED(status))
-		return -WEXITSTATUS(status);
-	return was_killed ? -ETIMEDOUT : -EIO;
-}
-
-static int wait_for(const struct thread_iterator *iterator, pid_t pid, int pid_fd)
+static int wait_for(const struct thread_iterator *iterator, struct helper *helper)
 {
 	uint64_t start_nsec = clock_monotonic_nsec(), moved_nsec = start_nsec, n_looked = 0;
-	struct pollfd ended = { .fd = pid_fd, .events = POLLIN };
 
-	while (poll(&ended, 1, STEP_MSEC) != 1) {
+	while (!helper_has_ended(helper, STEP_MSEC)) {
 		uint64_t now_nsec = clock_monotonic_nsec(), n = *iterator->n_looked;
 
 		iterator->meanwhile(iterator->userdata);
 		if (n != n_looked)
 			moved_nsec = now_nsec;
 		n_looked = n;
-		if (now_nsec - moved_nsec > held_up_nsec || now_nsec - start_nsec > most_nsec) {
-			kill(pid, SIGKILL);
-			return reap(pid, true);
-		}
+		if (now_nsec - moved_nsec > held_up_nsec || now_nsec - start_nsec > most_nsec)
+			break;
 	}
-	return reap(pid, false);
+	return helper_finish(helper);
 }
 
 int thread_iterator_run(const struct thread_iterator *iterator)
 {
-	_cleanup_close_ int fd = -1, pid_fd = -1;
+	_cleanup_(helper_deinit) struct helper helper = HELPER_NONE;
+	_cleanup_close_ int fd = -1;
 	pid_t pid;
+	int r;
 
 	fd = bpf_iter_create(bpf_link__fd(iterator->link));
 	if (fd < 0)
 		return -errno;
 	pid = fork();
-	if (pid < 0)
-		return -errno;
 	if (!pid)
 		read_all(fd);
-	pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (pid_fd < 0) {
-		kill(pid, SIGKILL);
-		reap(pid, true);
-		return -EMFILE;
-	}
-	return wait_for(iterator, pid, pid_fd);
+	r = helper_watch(&helper, pid);
+	return r < 0 ? r : wait_for(iterator, &helper);
 }

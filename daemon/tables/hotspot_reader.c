@@ -3,13 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -29,8 +26,7 @@ struct report {
 struct hotspot_reader {
 	hotspot_reader_fn done;
 	void *userdata;
-	pid_t helper;                        /* 0: none any more */
-	int helper_fd;                       /* its pidfd */
+	struct helper helper;
 	int pipe;
 	sd_event_source *exit_source;
 };
@@ -68,16 +64,6 @@ static _Noreturn void help(pid_t pid, uint64_t base, int pipe)
 
 /* ---- the daemon's side ---- */
 
-/* One that hangs in the kernel, which even a signal does not end, is a zombie later, until our own end. */
-static void end_helper(struct hotspot_reader *reader)
-{
-	if (!reader->helper)
-		return;
-	syscall(SYS_pidfd_send_signal, reader->helper_fd, SIGKILL, NULL, 0);
-	waitpid(reader->helper, NULL, WNOHANG);
-	reader->helper = 0;
-}
-
 static int on_exit_of_helper(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct hotspot_reader *reader = userdata;
@@ -87,8 +73,7 @@ static int on_exit_of_helper(sd_event_source *source, int fd, uint32_t events, v
 	sd_event_source_set_enabled(reader->exit_source, SD_EVENT_OFF);
 	if (read(reader->pipe, &report, sizeof(report)) == (ssize_t)sizeof(report) && report.outcome <= HOTSPOT_READER_FAILED)
 		outcome = (enum hotspot_reader_outcome)report.outcome;
-	waitpid(reader->helper, NULL, WNOHANG);
-	reader->helper = 0;
+	helper_leave(&reader->helper);
 	if (outcome == HOTSPOT_READER_KNOWN && unwind_hotspot_check(&report.hotspot))
 		outcome = HOTSPOT_READER_UNKNOWN;
 	reader->done(outcome, &report.hotspot, reader->userdata);
@@ -106,13 +91,9 @@ static int start(struct hotspot_reader *reader, uint32_t pid, uint64_t base)
 	reader->pipe = fds[0];
 	writer = fds[1];
 	helper = fork();
-	if (helper < 0)
-		return -errno;
 	if (helper == 0)
 		help((pid_t)pid, base, writer);
-	reader->helper = helper;
-	reader->helper_fd = (int)syscall(SYS_pidfd_open, helper, 0);
-	return reader->helper_fd < 0 ? -errno : 0;
+	return helper_watch(&reader->helper, helper);
 }
 
 DEFINE_CLEANUP(struct hotspot_reader, hotspot_reader_free);
@@ -127,10 +108,11 @@ int hotspot_reader_new(sd_event *loop, uint32_t pid, uint64_t base, hotspot_read
 		return -ENOMEM;
 	reader->done = done;
 	reader->userdata = userdata;
-	reader->helper_fd = reader->pipe = -1;
+	reader->helper = HELPER_NONE;
+	reader->pipe = -1;
 	r = start(reader, pid, base);
 	if (r >= 0)
-		r = sd_event_add_io(loop, &reader->exit_source, reader->helper_fd, EPOLLIN, on_exit_of_helper, reader);
+		r = sd_event_add_io(loop, &reader->exit_source, reader->helper.fd, EPOLLIN, on_exit_of_helper, reader);
 	if (r < 0)
 		return r;
 	*ret = TAKE(reader);
@@ -142,8 +124,8 @@ struct hotspot_reader *hotspot_reader_free(struct hotspot_reader *reader)
 	if (!reader)
 		return NULL;
 	sd_event_source_disable_unref(reader->exit_source);
-	end_helper(reader);
-	close_fd(reader->helper_fd);
+	helper_kill(&reader->helper);
+	helper_deinit(&reader->helper);
 	close_fd(reader->pipe);
 	free(reader);
 	return NULL;

@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -65,8 +64,7 @@ struct java_attach {
 	java_attach_fn done;
 	void *userdata;
 	struct java_attach_result result;
-	pid_t helper;                        /* 0: none, the outcome is known */
-	int helper_fd;                       /* its pidfd */
+	struct helper helper;                /* none: the outcome is known */
 	int report;
 	sd_event_source *exit_source, *timer;
 };
@@ -303,14 +301,6 @@ static _Noreturn void help(const struct errand *errand)
 
 /* ---- the daemon's side ---- */
 
-/* One that hangs in the kernel stays until it does not, and is then the zombie that our own end removes. */
-static void reap(struct java_attach *attach)
-{
-	if (attach->helper)
-		waitpid(attach->helper, NULL, WNOHANG);
-	attach->helper = 0;
-}
-
 static void finish(struct java_attach *attach)
 {
 	struct java_attach_result result;
@@ -318,7 +308,7 @@ static void finish(struct java_attach *attach)
 
 	sd_event_source_set_enabled(attach->exit_source, SD_EVENT_OFF);
 	sd_event_source_set_enabled(attach->timer, SD_EVENT_OFF);
-	if (attach->helper) {
+	if (attach->helper.pid) {
 		attach->result.outcome = JAVA_ATTACH_FAILED;
 		if (read(attach->report, &report, sizeof(report)) == (ssize_t)sizeof(report) &&
 		    report.outcome < JAVA_ATTACH_N_OUTCOMES) {
@@ -328,7 +318,8 @@ static void finish(struct java_attach *attach)
 			attach->result.was_signalled = report.was_signalled;
 			attach->result.answer_nsec = report.answer_nsec;
 		}
-		reap(attach);
+		/* One that hangs in the kernel stays until it does not. */
+		helper_leave(&attach->helper);
 	}
 	/* It may be freed there. */
 	result = attach->result;
@@ -385,6 +376,7 @@ static int start(struct java_attach *attach, const struct java_attach_query *que
 	struct errand errand = { .pid = query->pid, .pid_fd = query->pid_fd, .may_signal = query->may_signal };
 	_cleanup_close_ int root = -1, status = -1, writer = -1;
 	int r, fds[2];
+	pid_t helper;
 
 	attach->result.outcome = JAVA_ATTACH_WRITTEN;
 	r = look(query, &errand, &attach->result);
@@ -407,15 +399,10 @@ static int start(struct java_attach *attach, const struct java_attach_query *que
 	snprintf(errand.socket_name, sizeof(errand.socket_name), ".java_pid%" PRIu32, errand.namespace_pid);
 	snprintf(errand.trigger_name, sizeof(errand.trigger_name), ".attach_pid%" PRIu32, errand.namespace_pid);
 	snprintf(errand.map_name, sizeof(errand.map_name), "perf-%" PRIu32 ".map", errand.namespace_pid);
-	attach->helper = fork();
-	if (attach->helper < 0) {
-		attach->helper = 0;
-		return -errno;
-	}
-	if (attach->helper == 0)
+	helper = fork();
+	if (helper == 0)
 		help(&errand);
-	attach->helper_fd = (int)syscall(SYS_pidfd_open, attach->helper, 0);
-	return attach->helper_fd < 0 ? -errno : 0;
+	return helper_watch(&attach->helper, helper);
 }
 
 DEFINE_CLEANUP(struct java_attach, java_attach_free);
@@ -430,18 +417,19 @@ int java_attach_new(sd_event *loop, const struct java_attach_query *query, java_
 		return -ENOMEM;
 	attach->done = done;
 	attach->userdata = userdata;
-	attach->helper_fd = attach->report = -1;
+	attach->helper = HELPER_NONE;
+	attach->report = -1;
 	r = start(attach, query);
 	/* One that has ended takes nothing more, but java_attach_wait() does not need it. */
 	if (r >= 0 && sd_event_get_state(loop) == SD_EVENT_FINISHED) {
 		*ret = TAKE(attach);
 		return 0;
 	}
-	if (r >= 0 && attach->helper)
-		r = sd_event_add_io(loop, &attach->exit_source, attach->helper_fd, EPOLLIN, on_helper_exit, attach);
+	if (r >= 0 && attach->helper.pid)
+		r = sd_event_add_io(loop, &attach->exit_source, attach->helper.fd, EPOLLIN, on_helper_exit, attach);
 	if (r >= 0)
 		r = sd_event_add_time_relative(loop, &attach->timer, CLOCK_MONOTONIC,
-				attach->helper ? GIVE_UP_MSEC * 1000 : 0, 1000, on_timer, attach);
+				attach->helper.pid ? GIVE_UP_MSEC * 1000 : 0, 1000, on_timer, attach);
 	if (r < 0)
 		return r;
 	*ret = TAKE(attach);
@@ -454,8 +442,7 @@ struct java_attach *java_attach_free(struct java_attach *attach)
 		return NULL;
 	sd_event_source_disable_unref(attach->exit_source);
 	sd_event_source_disable_unref(attach->timer);
-	reap(attach);
-	close_fd(attach->helper_fd);
+	helper_deinit(&attach->helper);
 	close_fd(attach->report);
 	free(attach);
 	return NULL;
@@ -463,10 +450,8 @@ struct java_attach *java_attach_free(struct java_attach *attach)
 
 void java_attach_wait(struct java_attach *attach)
 {
-	struct pollfd poll_fd = { .fd = attach->helper_fd, .events = POLLIN };
-
-	if (attach->helper)
-		poll(&poll_fd, 1, GIVE_UP_MSEC);
+	if (attach->helper.pid)
+		helper_has_ended(&attach->helper, GIVE_UP_MSEC);
 	finish(attach);
 }
 

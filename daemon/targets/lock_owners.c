@@ -2,12 +2,7 @@
 #include "lock_owners.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -42,40 +37,26 @@ static _Noreturn void help(uint32_t pid, const uint64_t *locks, size_t n, struct
 	_exit(r < 0 ? -r : 0);
 }
 
-/* Its exit status; -ETIMEDOUT when it had to be ended. */
-static int wait_for_end(pid_t helper, int most_msec)
-{
-	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, helper, 0);
-	struct pollfd ended = { .fd = fd, .events = POLLIN };
-	bool is_late = fd < 0 || poll(&ended, 1, most_msec) <= 0;
-	int status;
-
-	if (is_late)
-		kill(helper, SIGKILL);
-	/* Whoever waits for a page can be killed. */
-	while (waitpid(helper, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	if (is_late || !WIFEXITED(status))
-		return -ETIMEDOUT;
-	return -WEXITSTATUS(status);
-}
-
 int lock_owners_read(uint32_t pid, const uint64_t *locks, size_t n, int most_msec, uint32_t *ret_owners)
 {
+	_cleanup_(helper_deinit) struct helper helper = HELPER_NONE;
 	struct report *report;
 	uint32_t n_read;
-	pid_t helper;
+	pid_t child;
 	int r;
 
 	n = MIN(n, (size_t)LOCK_OWNERS_MAX);
 	report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (report == MAP_FAILED)
 		return -errno;
-	helper = fork();
-	if (helper == 0)
+	child = fork();
+	if (child == 0)
 		help(pid, locks, n, report);
-	r = helper < 0 ? -errno : wait_for_end(helper, most_msec);
+	r = helper_watch(&helper, child);
+	if (r >= 0) {
+		helper_has_ended(&helper, most_msec);
+		r = helper_finish(&helper);
+	}
 	n_read = MIN(__atomic_load_n(&report->n, __ATOMIC_ACQUIRE), (uint32_t)n);
 	for (size_t i = 0; i < n; i++)
 		ret_owners[i] = i < n_read ? report->owners[i] : 0;
