@@ -384,6 +384,27 @@ int gopclntab_function(const struct gopclntab *tab, size_t i, struct gopclntab_f
 	return 0;
 }
 
+int gopclntab_depth(const struct gopclntab *tab, uint64_t address, struct gopclntab_function *ret, int32_t *ret_depth)
+{
+	uint32_t steps = GOPCLNTAB_MAX_STEPS, pc, i;
+	struct function f;
+	int32_t depth;
+	int r;
+
+	if (address < tab->text || address - tab->text < tab->start || address - tab->text >= tab->end)
+		return GOPCLNTAB_E_UNKNOWN;
+	pc = address - tab->text;
+	i = function_index(tab, pc);
+	r = function_read(tab, i, &f) ? gopclntab_function(tab, i, ret) : GOPCLNTAB_E_CORRUPT;
+	if (r)
+		return r;
+	depth = value_at(tab, &f, f.depth_values, pc, &steps);
+	if (depth < 0)
+		return GOPCLNTAB_E_UNKNOWN;
+	*ret_depth = depth;
+	return 0;
+}
+
 void gopclntab_walk_depths(const struct gopclntab *tab, const struct gopclntab_function *function,
 		bool (*add)(void *userdata, uint64_t start, uint64_t end, int32_t depth), void *userdata)
 {

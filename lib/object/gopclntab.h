@@ -78,6 +78,12 @@ size_t gopclntab_n_functions(const struct gopclntab *tab);
 int gopclntab_function(const struct gopclntab *tab, size_t i, struct gopclntab_function *ret);
 
 /*
+ * The function that an address is in, and how far rsp is there below what it was at the function's entry. 0;
+ * GOPCLNTAB_E_UNKNOWN outside of the range, or where the table does not say; GOPCLNTAB_E_CORRUPT.
+ */
+int gopclntab_depth(const struct gopclntab *tab, uint64_t address, struct gopclntab_function *ret, int32_t *ret_depth);
+
+/*
  * How far rsp is below what it was at a function's entry, for each of its instructions from the start on (pcsp,
  * runtime/symtab.go funcspdelta): calls `add` for each stretch of code, and stops when it returns false. What is behind the
  * last stretch is padding. No stretch at all: code that the Go linker knows nothing of (C that it linked in).
