@@ -145,6 +145,11 @@ struct go_process *go_process_free(struct go_process *process)
 	return NULL;
 }
 
+struct go_version go_process_version(const struct go_process *process)
+{
+	return go_program_version(process->options.program);
+}
+
 const struct go_layout *go_process_layout(const struct go_process *process)
 {
 	return process->layout;

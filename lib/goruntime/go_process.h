@@ -32,6 +32,7 @@ struct go_process_options {
 int go_process_new(const struct go_process_options *options, struct go_process **ret);
 struct go_process *go_process_free(struct go_process *process);
 
+struct go_version go_process_version(const struct go_process *process);
 const struct go_layout *go_process_layout(const struct go_process *process);
 struct go_memory *go_process_memory(const struct go_process *process);
 /* In the process's memory; false: not known. */
