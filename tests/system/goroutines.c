@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * goroutines [-s] PID...: what lib/goruntime reads of each process, as net/http/pprof's goroutine?debug=2 would print it; on standard error
+ * a line of what it took. With -s the symbols of the program are not used, as if it were stripped.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "elf_image.h"
+#include "go_goroutines.h"
+#include "go_process.h"
+#include "go_text.h"
+
+#define MAX_BYTES (UINT64_C(8) << 30)
+
+/* How far a position independent program was moved: its first mapping is the first byte of the file. */
+static uint64_t bias_of(const struct elf_image *image, const char *pid)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	unsigned long start = 0;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%s/maps", pid);
+	f = fopen(path, "re");
+	if (elf_image_type(image) != 3 /* ET_DYN */ || !f || fscanf(f, "%lx", &start) != 1)
+		return 0;
+	return start;
+}
+
+static int print_goroutines(const struct elf_image *image, const struct go_program *program, const char *pid)
+{
+	struct go_goroutines goroutines = { 0 };
+	struct go_process *process;
+	struct go_memory memory;
+	const char *why = "";
+	_cleanup_close_ int fd = -1;
+	char path[64];
+	uint64_t start = clock_monotonic_nsec(), end;
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%s/mem", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	memory = go_memory_of_file(&fd, MAX_BYTES);
+	r = go_process_new(&(struct go_process_options){ .program = program, .memory = &memory, .bias = bias_of(image, pid), .why = &why },
+			&process);
+	if (!r) {
+		r = go_goroutines_read(process, &(struct go_goroutines_options){ .why = &why }, &goroutines);
+		end = clock_monotonic_nsec();
+		if (!r) {
+			go_text_write(process, &goroutines, end, stdout);
+			fprintf(stderr, "%s: %zu goroutines in %.1f ms, %llu KiB read: seen %llu, dead %llu, retried %llu, restless %llu, unread %llu, "
+				"broken %llu\n", go_program_version_text(program), goroutines.all.n, (double)(end - start) / 1e6,
+				(unsigned long long)((MAX_BYTES - memory.left_bytes) >> 10), (unsigned long long)goroutines.n_seen,
+				(unsigned long long)goroutines.n_dead, (unsigned long long)goroutines.n_retried,
+				(unsigned long long)goroutines.n_restless, (unsigned long long)goroutines.n_unread,
+				(unsigned long long)goroutines.n_broken);
+		}
+		go_goroutines_deinit(&goroutines);
+		go_process_free(process);
+	}
+	if (r)
+		fprintf(stderr, "go: runtime layout of %s not understood: %s (%d)\n", go_program_version_text(program), why, r);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct go_program_options options = { .without_symbols = argc > 1 && !strcmp(argv[1], "-s") };
+	int failed = 0;
+
+	for (int i = 1 + options.without_symbols; i < argc; i++) {
+		_cleanup_close_ int fd = -1;
+		struct elf_image *image;
+		struct go_program *program;
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/%s/exe", argv[i]);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || elf_image_open(fd, &image))
+			return EXIT_FAILURE;
+		failed |= go_program_open(image, &options, &program) || print_goroutines(image, program, argv[i]);
+		elf_image_free(image);
+	}
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Goroutines in every state that they can be in for longer than a moment. Listens on the address that is its first argument for
+// net/http/pprof; its second is how many more goroutines there shall be of each sort (1 without).
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	_ "net/http/pprof"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/pprof"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+var (
+	never     = make(chan int)
+	full      = make(chan int, 1)
+	mutex     sync.Mutex
+	rwmutex   sync.RWMutex
+	group     sync.WaitGroup
+	condition = sync.NewCond(&sync.Mutex{})
+	spins     int
+)
+
+type receiver struct{ from chan int }
+
+func (r *receiver) Receive() int { return <-r.from }
+
+type source interface{ Receive() int }
+
+func generic[T any](from chan T) T { return <-from }
+
+//go:noinline
+func deep(n int) int {
+	if n == 0 {
+		return <-never
+	}
+	return deep(n-1) + 1
+}
+
+func inlined() int { return twice() }
+func twice() int   { return <-never }
+
+func recovers() {
+	defer func() {
+		recover()
+		<-never
+	}()
+	var p *int
+	*p = 1
+}
+
+func readsPipe() {
+	var fds [2]int
+	syscall.Pipe(fds[:])
+	syscall.Read(fds[0], make([]byte, 1)) // not os.File: the poller is not asked, the thread blocks
+}
+
+func listens() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	connection, _ := net.Dial("tcp", listener.Addr().String())
+	bufio.NewReader(connection).ReadByte()
+}
+
+func main() {
+	n := 1
+	if len(os.Args) > 2 {
+		n, _ = strconv.Atoi(os.Args[2])
+	}
+	full <- 1
+	mutex.Lock()
+	rwmutex.Lock()
+	group.Add(1)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	for i := 0; i < n; i++ {
+		go func() { <-never }()
+		go func() { full <- 2 }()
+		go func() { var none chan int; <-none }()
+		go func() { var none chan int; none <- 1 }()
+		go func() { select {} }()
+		go func() {
+			select {
+			case <-never:
+			case full <- 3:
+			case <-time.After(24 * time.Hour):
+			}
+		}()
+		go mutex.Lock()
+		go func() { rwmutex.RLock() }()
+		go group.Wait()
+		go func() { condition.L.Lock(); condition.Wait() }()
+		go func() { time.Sleep(24 * time.Hour) }()
+		go func() { <-signals }()
+		go func() { runtime.LockOSThread(); <-never }()
+		go deep(20)
+		go deep(150)
+		go inlined()
+		go recovers()
+		go generic[string](make(chan string))
+		go source(&receiver{never}).Receive()
+		go (&receiver{never}).Receive()
+		go pprof.Do(context.Background(), pprof.Labels("request", "slow", "tenant", strconv.Itoa(i%7)), func(context.Context) { <-never })
+		if i < 8 {
+			go readsPipe()
+			go listens()
+		}
+	}
+	server := &http.Server{Addr: os.Args[1]}
+	time.AfterFunc(100*time.Millisecond, func() { fmt.Println("ready"); os.Stdout.Sync() })
+	if err := server.ListenAndServe(); err != nil {
+		panic(err)
+	}
+}
