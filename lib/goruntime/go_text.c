@@ -10,7 +10,7 @@
 
 enum {
 	MAX_INLINED = 64,                    /* calls in one frame */
-	MAX_PRINTED_UNTIL_120 = 100,         /* _TracebackMaxFrames */
+	MAX_FRAMES_UNTIL_120 = 100,          /* _TracebackMaxFrames: of the stack, whether they are shown or not */
 	INNER_FRAMES = 50, OUTER_FRAMES = 50, /* since 1.21: tracebackInnerFrames, tracebackOuterFrames */
 };
 
@@ -168,7 +168,7 @@ static void write_frames(struct writing *w, const struct go_goroutine *goroutine
 {
 	w->n_printed = 0;
 	w->callee = NULL;
-	for (size_t i = 0; i < goroutine->n_frames; i++) {
+	for (size_t i = 0; i < goroutine->n_frames && (w->version.minor >= 21 || i < MAX_FRAMES_UNTIL_120); i++) {
 		uint64_t word = w->goroutines->frames.at[goroutine->first_frame + i], pc = word & ~GO_STACK_EXACT, address;
 		const struct gopclntab *functions = go_process_functions_at(w->process, pc, &address);
 		struct gopclntab_frame frames[MAX_INLINED];
@@ -212,11 +212,10 @@ static void write_stack(struct writing *w, const struct go_goroutine *goroutine)
 	if (w->version.minor >= 21 && n > INNER_FRAMES + OUTER_FRAMES) {
 		w->n_skipped = INNER_FRAMES;
 		w->n_elided = n - INNER_FRAMES - OUTER_FRAMES;
-	} else if (w->version.minor < 21 && n > MAX_PRINTED_UNTIL_120) {
-		w->n_skipped = MAX_PRINTED_UNTIL_120;
-		w->n_elided = n - MAX_PRINTED_UNTIL_120;
 	}
 	write_frames(w, goroutine);
+	if (w->version.minor < 21 && n == MAX_FRAMES_UNTIL_120)
+		fputs("...additional frames elided...\n", w->out);
 }
 
 static void write_creator(struct writing *w, const struct go_goroutine *goroutine)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "clock.h"
@@ -18,18 +19,25 @@
 
 #define MAX_BYTES (UINT64_C(8) << 30)
 
-/* How far a position independent program was moved: its first mapping is the first byte of the file. */
+/* How far the kernel moved the program: from where its file's first byte should be to where it is. */
 static uint64_t bias_of(const struct elf_image *image, const char *pid)
 {
 	_cleanup_fclose_ FILE *f = NULL;
-	unsigned long start = 0;
-	char path[64];
+	char path[64], line[4096], exe[4096] = "";
+	uint64_t address;
 
+	snprintf(path, sizeof(path), "/proc/%s/exe", pid);
+	if (!elf_image_address_of_offset(image, 0, &address) || readlink(path, exe, sizeof(exe) - 1) < 0)
+		return 0;
 	snprintf(path, sizeof(path), "/proc/%s/maps", pid);
 	f = fopen(path, "re");
-	if (elf_image_type(image) != 3 /* ET_DYN */ || !f || fscanf(f, "%lx", &start) != 1)
-		return 0;
-	return start;
+	while (f && fgets(line, sizeof(line), f)) {
+		unsigned long start, offset;
+
+		if (sscanf(line, "%lx-%*x %*s %lx", &start, &offset) == 2 && !offset && strstr(line, exe))
+			return start - address;
+	}
+	return 0;
 }
 
 static int print_goroutines(const struct elf_image *image, const struct go_program *program, const char *pid)
