@@ -47,7 +47,7 @@ static int push_module(struct go_process *process, const struct module *module)
 static int add_program(struct go_process *process, const uint64_t *words)
 {
 	const struct go_process_options *options = &process->options;
-	const struct gopclntab *functions = go_program_functions(options->program);
+	const struct gopclntab *functions = go_binary_functions(options->program);
 	struct module module = { .bias = options->bias };
 	uint64_t start, end;
 
@@ -122,7 +122,7 @@ int go_process_new(const struct go_process_options *options, struct go_process *
 	if (!process)
 		return -ENOMEM;
 	process->options = *options;
-	process->layout = go_layout_of(go_program_version(options->program), &is_guess);
+	process->layout = go_layout_of(go_binary_version(options->program), &is_guess);
 	if (!process->layout)
 		return unknown(options, "its version is not known");
 	r = find_modules(process);
@@ -147,7 +147,7 @@ struct go_process *go_process_free(struct go_process *process)
 
 struct go_version go_process_version(const struct go_process *process)
 {
-	return go_program_version(process->options.program);
+	return go_binary_version(process->options.program);
 }
 
 const struct go_layout *go_process_layout(const struct go_process *process)
@@ -162,7 +162,7 @@ struct go_memory *go_process_memory(const struct go_process *process)
 
 bool go_process_variable(const struct go_process *process, enum go_variable which, uint64_t *ret_address)
 {
-	if (!go_program_variable(process->options.program, which, ret_address))
+	if (!go_binary_variable(process->options.program, which, ret_address))
 		return false;
 	*ret_address += process->options.bias;
 	return true;
@@ -176,7 +176,7 @@ const struct gopclntab *go_process_functions_at(const struct go_process *process
 		if (address < module->start || address >= module->end)
 			continue;
 		*ret_address = address - module->bias;
-		return module->functions ? module->functions : go_program_functions(process->options.program);
+		return module->functions ? module->functions : go_binary_functions(process->options.program);
 	}
 	return NULL;
 }

@@ -12,7 +12,7 @@
 
 #include "go_layout.h"
 #include "go_memory.h"
-#include "go_program.h"
+#include "go_binary.h"
 #include "gopclntab.h"
 
 struct go_process;
@@ -23,7 +23,7 @@ enum {
 };
 
 struct go_process_options {
-	const struct go_program *program;    /* borrowed for life */
+	const struct go_binary *program;    /* borrowed for life */
 	struct go_memory *memory;            /* likewise */
 	uint64_t bias;                       /* what is to be added to addresses of the file */
 	const char **why;                    /* may be NULL; of GO_PROCESS_E_UNKNOWN: static, a few words */

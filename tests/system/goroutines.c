@@ -40,7 +40,7 @@ static uint64_t bias_of(const struct elf_image *image, const char *pid)
 	return 0;
 }
 
-static int print_goroutines(const struct elf_image *image, const struct go_program *program, const char *pid)
+static int print_goroutines(const struct elf_image *image, const struct go_binary *program, const char *pid)
 {
 	struct go_goroutines goroutines = { 0 };
 	struct go_process *process;
@@ -62,7 +62,7 @@ static int print_goroutines(const struct elf_image *image, const struct go_progr
 		if (!r) {
 			go_text_write(process, &goroutines, end, stdout);
 			fprintf(stderr, "%s: %zu goroutines in %.1f ms, %llu KiB read: seen %llu, dead %llu, retried %llu, restless %llu, unread %llu, "
-				"broken %llu\n", go_program_version_text(program), goroutines.all.n, (double)(end - start) / 1e6,
+				"broken %llu\n", go_binary_version_text(program), goroutines.all.n, (double)(end - start) / 1e6,
 				(unsigned long long)((MAX_BYTES - memory.left_bytes) >> 10), (unsigned long long)goroutines.n_seen,
 				(unsigned long long)goroutines.n_dead, (unsigned long long)goroutines.n_retried,
 				(unsigned long long)goroutines.n_restless, (unsigned long long)goroutines.n_unread,
@@ -72,26 +72,26 @@ static int print_goroutines(const struct elf_image *image, const struct go_progr
 		go_process_free(process);
 	}
 	if (r)
-		fprintf(stderr, "go: runtime layout of %s not understood: %s (%d)\n", go_program_version_text(program), why, r);
+		fprintf(stderr, "go: runtime layout of %s not understood: %s (%d)\n", go_binary_version_text(program), why, r);
 	return r;
 }
 
 int main(int argc, char **argv)
 {
-	struct go_program_options options = { .without_symbols = argc > 1 && !strcmp(argv[1], "-s") };
+	struct go_binary_options options = { .without_symbols = argc > 1 && !strcmp(argv[1], "-s") };
 	int failed = 0;
 
 	for (int i = 1 + options.without_symbols; i < argc; i++) {
 		_cleanup_close_ int fd = -1;
 		struct elf_image *image;
-		struct go_program *program;
+		struct go_binary *program;
 		char path[64];
 
 		snprintf(path, sizeof(path), "/proc/%s/exe", argv[i]);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0 || elf_image_open(fd, &image))
 			return EXIT_FAILURE;
-		failed |= go_program_open(image, &options, &program) || print_goroutines(image, program, argv[i]);
+		failed |= go_binary_open(image, &options, &program) || print_goroutines(image, program, argv[i]);
 		elf_image_free(image);
 	}
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;

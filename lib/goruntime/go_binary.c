@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "go_program.h"
+#include "go_binary.h"
 
 #include <Zydis/Zydis.h>
 #include <elf.h>
@@ -18,7 +18,7 @@ enum {
 	MAX_CODE = 64 << 10,                 /* of one function: runtime.semacquire1 has 2 KiB */
 };
 
-struct go_program {
+struct go_binary {
 	const struct elf_image *image;
 	struct gopclntab *functions;
 	char version_text[MAX_VERSION];
@@ -27,7 +27,7 @@ struct go_program {
 	uint64_t variables[GO_N_VARIABLES];  /* 0: not found */
 };
 
-DEFINE_CLEANUP(struct go_program, go_program_free);
+DEFINE_CLEANUP(struct go_binary, go_binary_free);
 
 static const char *const names[GO_N_VARIABLES] = {
 	[GO_ALLGS] = "runtime.allgs",
@@ -89,7 +89,7 @@ const char *go_variable_name(enum go_variable which)
  * .go.buildinfo (cmd/link/internal/ld/data.go buildinfo(), debug/buildinfo): 16 bytes, of which the last two are the size of
  * a pointer and flags; since 1.18 flag 2 says that the version follows at 32 with its length in front.
  */
-static bool read_version(struct go_program *program)
+static bool read_version(struct go_binary *program)
 {
 	static const uint8_t magic[] = "\xff Go buildinf:";
 	const struct elf_section *section = elf_image_section(program->image, ".go.buildinfo");
@@ -115,7 +115,7 @@ static bool read_version(struct go_program *program)
 
 /* --- variables by symbols ------------------------------------------------------------------------------------- */
 
-static void find_by_symbols(struct go_program *program)
+static void find_by_symbols(struct go_binary *program)
 {
 	const struct elf_section *symbols = elf_image_section(program->image, ".symtab"), *sections;
 	struct reader r, strings;
@@ -149,7 +149,7 @@ static void find_by_symbols(struct go_program *program)
 
 /* --- variables by code ---------------------------------------------------------------------------------------- */
 
-static bool is_data(const struct go_program *program, uint64_t address)
+static bool is_data(const struct go_binary *program, uint64_t address)
 {
 	return address >= program->data_start && address < program->data_end;
 }
@@ -169,7 +169,7 @@ static uint64_t target_of(const ZydisDecodedInstruction *instruction, const Zydi
 }
 
 /* The n-th operand of a function that lies in the data segment; 0: there are not so many. */
-static uint64_t operand_of(const struct go_program *program, const struct gopclntab_function *function, uint32_t n)
+static uint64_t operand_of(const struct go_binary *program, const struct gopclntab_function *function, uint32_t n)
 {
 	uint64_t size = MIN(function->end - function->start, (uint64_t)MAX_CODE), at = 0;
 	struct reader code = elf_image_bytes_at(program->image, function->start, size);
@@ -200,7 +200,7 @@ static bool is_function(const struct gopclntab_function *function, const char *n
 	return !strcmp(function->name, name);
 }
 
-static void find_by_code(struct go_program *program)
+static void find_by_code(struct go_binary *program)
 {
 	size_t n = gopclntab_n_functions(program->functions);
 
@@ -218,7 +218,7 @@ static void find_by_code(struct go_program *program)
 /* --- life ----------------------------------------------------------------------------------------------------- */
 
 /* By its sections: the runtime's own variables have four, and 1.26 a fifth for moduledata; else the whole segment. */
-static void find_data(struct go_program *program)
+static void find_data(struct go_binary *program)
 {
 	static const char *const data_sections[] = { ".go.module", ".noptrdata", ".data", ".bss", ".noptrbss" };
 	const struct elf_segment *segments;
@@ -244,9 +244,9 @@ static void find_data(struct go_program *program)
 	}
 }
 
-int go_program_open(const struct elf_image *image, const struct go_program_options *options, struct go_program **ret)
+int go_binary_open(const struct elf_image *image, const struct go_binary_options *options, struct go_binary **ret)
 {
-	_cleanup_(go_program_free_p) struct go_program *program = calloc(1, sizeof(*program));
+	_cleanup_(go_binary_free_p) struct go_binary *program = calloc(1, sizeof(*program));
 	bool is_guess;
 	int r;
 
@@ -255,9 +255,9 @@ int go_program_open(const struct elf_image *image, const struct go_program_optio
 	program->image = image;
 	r = gopclntab_open(image, &program->functions);
 	if (r)
-		return r < 0 ? r : GO_PROGRAM_E_NONE;
+		return r < 0 ? r : GO_BINARY_E_NONE;
 	if (!read_version(program) || !go_layout_of(program->version, &is_guess))
-		return GO_PROGRAM_E_VERSION;
+		return GO_BINARY_E_VERSION;
 	find_data(program);
 	if (!options->without_symbols)
 		find_by_symbols(program);
@@ -266,7 +266,7 @@ int go_program_open(const struct elf_image *image, const struct go_program_optio
 	return 0;
 }
 
-struct go_program *go_program_free(struct go_program *program)
+struct go_binary *go_binary_free(struct go_binary *program)
 {
 	if (!program)
 		return NULL;
@@ -275,22 +275,22 @@ struct go_program *go_program_free(struct go_program *program)
 	return NULL;
 }
 
-const char *go_program_version_text(const struct go_program *program)
+const char *go_binary_version_text(const struct go_binary *program)
 {
 	return program->version_text;
 }
 
-struct go_version go_program_version(const struct go_program *program)
+struct go_version go_binary_version(const struct go_binary *program)
 {
 	return program->version;
 }
 
-const struct gopclntab *go_program_functions(const struct go_program *program)
+const struct gopclntab *go_binary_functions(const struct go_binary *program)
 {
 	return program->functions;
 }
 
-bool go_program_variable(const struct go_program *program, enum go_variable which, uint64_t *ret_address)
+bool go_binary_variable(const struct go_binary *program, enum go_variable which, uint64_t *ret_address)
 {
 	if (!program->variables[which])
 		return false;
@@ -298,7 +298,7 @@ bool go_program_variable(const struct go_program *program, enum go_variable whic
 	return true;
 }
 
-void go_program_data(const struct go_program *program, uint64_t *ret_start, uint64_t *ret_end)
+void go_binary_data(const struct go_binary *program, uint64_t *ret_start, uint64_t *ret_end)
 {
 	*ret_start = program->data_start;
 	*ret_end = program->data_end;

@@ -3,7 +3,7 @@
 /*
  * What the file of a Go program says of its runtime: the version, the functions, and where the runtime's variables lie.
  * Without symbols these are found in the code of functions that use them: Go's own function table, which every program has,
- * tells where runtime.forEachG is, and its second operand in the data segment is runtime.allgs (go_program.c has the list).
+ * tells where runtime.forEachG is, and its second operand in the data segment is runtime.allgs (go_binary.c has the list).
  *
  * Foreign input. Addresses are those of the file; in a position independent program the kernel moves all by one distance.
  */
@@ -14,11 +14,11 @@
 
 struct elf_image;
 struct gopclntab;
-struct go_program;
+struct go_binary;
 
 enum {
-	GO_PROGRAM_E_NONE = 1,               /* no Go program, or its function table is not understood (gopclntab.h) */
-	GO_PROGRAM_E_VERSION = 2,            /* one before 1.18, or of no version that it tells */
+	GO_BINARY_E_NONE = 1,               /* no Go program, or its function table is not understood (gopclntab.h) */
+	GO_BINARY_E_VERSION = 2,            /* one before 1.18, or of no version that it tells */
 };
 
 enum go_variable {
@@ -36,22 +36,22 @@ enum go_variable {
 	GO_N_VARIABLES,
 };
 
-struct go_program_options {
+struct go_binary_options {
 	bool without_symbols;                /* as if there were none: for tests */
 };
 
-/* `image` must outlive it. 0, GO_PROGRAM_E_*, -errno. */
-int go_program_open(const struct elf_image *image, const struct go_program_options *options, struct go_program **ret);
-struct go_program *go_program_free(struct go_program *program);
+/* `image` must outlive it. 0, GO_BINARY_E_*, -errno. */
+int go_binary_open(const struct elf_image *image, const struct go_binary_options *options, struct go_binary **ret);
+struct go_binary *go_binary_free(struct go_binary *program);
 
-const char *go_program_version_text(const struct go_program *program); /* "go1.26.8" */
-struct go_version go_program_version(const struct go_program *program);
-const struct gopclntab *go_program_functions(const struct go_program *program);
+const char *go_binary_version_text(const struct go_binary *program); /* "go1.26.8" */
+struct go_version go_binary_version(const struct go_binary *program);
+const struct gopclntab *go_binary_functions(const struct go_binary *program);
 
 /* False: the program does not have it, or it was not found. */
-bool go_program_variable(const struct go_program *program, enum go_variable which, uint64_t *ret_address);
+bool go_binary_variable(const struct go_binary *program, enum go_variable which, uint64_t *ret_address);
 /* As the runtime calls it: "runtime.allgs". Static. */
 const char *go_variable_name(enum go_variable which);
 
 /* The writable data, [start, end), in which all variables lie. */
-void go_program_data(const struct go_program *program, uint64_t *ret_start, uint64_t *ret_end);
+void go_binary_data(const struct go_binary *program, uint64_t *ret_start, uint64_t *ret_end);
