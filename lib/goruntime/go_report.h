@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * What one look at a Go process brought, and its form as bytes: a confined helper reads the process (goreader.h in daemon/)
+ * and sends a report, the core takes it apart again and believes nothing: each count, index and length is checked.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "go_buckets.h"
+#include "go_goroutines.h"
+#include "go_stats.h"
+
+enum go_report_part {
+	GO_REPORT_GOROUTINES, GO_REPORT_MEMORY, GO_REPORT_BLOCK, GO_REPORT_MUTEX, GO_REPORT_STATS,
+	GO_REPORT_N_PARTS,
+};
+
+struct go_report {
+	char version[48];                    /* "go1.26.8"; "" when it is not known */
+	/* Why nothing, or a part of it, was read, in words: "runtime layout of go1.31 not understood: allgs"; "": all is well. */
+	char refusal[160];
+	uint32_t asked, has;                 /* bits of parts: what was to be read, and what is here */
+	int32_t status[GO_REPORT_N_PARTS];   /* of what was asked for and is not here: GO_*_E_* of its room, or -errno */
+	uint64_t taken_nsec;                 /* CLOCK_MONOTONIC, when reading began */
+	uint64_t took_nsec;                  /* and how long it took */
+	double cycles_per_second;            /* of the runtime's clock (runtime.cputicks), for block and mutex; 0: not known */
+	struct go_goroutines goroutines;
+	struct go_buckets memory, block, mutex;
+	struct go_stats stats;
+};
+
+void go_report_deinit(struct go_report *report);
+
+/* Whether it could be written, `out` tells. */
+void go_report_write(const struct go_report *report, FILE *out);
+
+enum { GO_REPORT_E_MALFORMED = 1 };
+/* Of most: 2 million goroutines of 4 frames. */
+#define GO_REPORT_MAX_SIZE (UINT64_C(512) << 20)
+/* Zero-initialise `ret`. 0, GO_REPORT_E_MALFORMED, -ENOMEM. */
+int go_report_read(const void *bytes, size_t size, struct go_report *ret);
