@@ -22,6 +22,7 @@
 #include "config.h"
 #include "deadlock_news.h"
 #include "diag.h"
+#include "go_watch.h"
 #include "governor.h"
 #include "java_maps.h"
 #include "log.h"
@@ -60,6 +61,7 @@ struct manager {
 	struct sampling *samplings[SAMPLING_N_KINDS];
 	struct map in_depth;                 /* pids of in-depth targets */
 	struct java_maps *java_maps;
+	struct go_watch *go_watch;
 	struct press *press;
 	struct metrics *metrics;
 	struct block_io *block_io;           /* NULL: not wanted, or not to be had */
@@ -170,12 +172,23 @@ static void submit(struct capture *capture, void *userdata)
 }
 
 /* Java processes are asked for names first, if that is wanted. */
-static void hand_over_take(struct manager *manager, struct capture *capture)
+static void ask_java(struct capture *capture, void *userdata)
 {
+	struct manager *manager = userdata;
+
 	if (manager->config->jit.perf_map && manager->config->jit.java_perfmap)
 		java_maps_add_take(manager->java_maps, capture);
 	else
 		submit(capture, manager);
+}
+
+/* The runtimes of Go processes know of waits that the kernel does not see. */
+static void hand_over_take(struct manager *manager, struct capture *capture)
+{
+	if (capture->kinds & (capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX)))
+		go_watch_add_take(manager->go_watch, capture);
+	else
+		ask_java(capture, manager);
 }
 
 /* From now on, or no more. */
@@ -229,6 +242,7 @@ static int turn_samplings(struct manager *manager, turn_fn turn_one, uint64_t du
 {
 	struct capture *captures[SAMPLING_N_KINDS] = { NULL };
 	struct sampling_turn turn = { .config = manager->config, .now = { clock_wall_nsec(), clock_monotonic_nsec() } };
+	bool waited = sampling_rate(manager->samplings[SAMPLING_OFFCPU]);
 	int r, failed = 0;
 
 	for (size_t i = 0; i < SAMPLING_N_KINDS; i++) {
@@ -244,6 +258,9 @@ static int turn_samplings(struct manager *manager, turn_fn turn_one, uint64_t du
 	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
 		if (captures[i])
 			hand_over_take(manager, captures[i]);
+	/* What ends one window begins the next one, too. */
+	if (!waited && sampling_rate(manager->samplings[SAMPLING_OFFCPU]))
+		go_watch_begin(manager->go_watch);
 	return failed;
 }
 
@@ -446,6 +463,7 @@ static void write_metrics(struct manager *manager)
 	now.sampler_memory_bytes += now.block_io.memory_bytes;
 	metrics_print(manager->metrics, &now, f);
 	block_io_stats_deinit(&now.block_io);
+	go_watch_print(manager->go_watch, f);
 	if (fclose(f) != 0)
 		return;
 	r = runtime_write(manager->runtime, "metrics.prom", text, size);
@@ -546,6 +564,9 @@ static int reload(struct manager *manager)
 	manager->config = config;
 	set_governor_options(manager, governor_set_options);
 	fit_block_io(manager);
+	r = go_watch_set_config(manager->go_watch, config);
+	if (r < 0)
+		log_print(LOG_WARNING, "Snapshots of Go processes are not taken: %s.", strerror(-r));
 	if (old != manager->first_config)
 		config_free(old);
 	/* The symbolizer was started with those of the start. */
@@ -584,6 +605,8 @@ static void on_target_change(uint32_t pid, bool is_target, void *userdata)
 		log_print(LOG_WARNING, "Out of memory; process %u is not a target.", pid);
 	if (!is_target)
 		map_remove(&manager->in_depth, &pid);
+	if (go_watch_set_target(manager->go_watch, pid, is_target) < 0)
+		log_print(LOG_WARNING, "Out of memory; what process %u knows, if it is a Go program, is left out.", pid);
 	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
 		if (manager->samplings[i])
 			sampling_set_target(manager->samplings[i], pid, is_target);
@@ -682,9 +705,15 @@ static int start(struct manager *manager)
 	r = targets_new(manager->loop, manager->config, on_target_change, manager, &manager->targets);
 	if (r < 0)
 		return explain(r, "follow processes");
+	r = go_watch_new(manager->loop, manager->targets, ask_java, manager, &manager->go_watch);
+	if (r < 0)
+		return explain(r, "look at Go processes");
 	r = java_maps_new(manager->loop, manager->targets, submit, manager, &manager->java_maps);
 	if (r < 0)
 		return explain(r, "ask Java processes");
+	r = go_watch_set_config(manager->go_watch, manager->config);
+	if (r < 0)
+		return explain(r, "look at Go processes");
 	r = open_tables(manager);
 	if (r < 0)
 		return explain(r, "keep unwind tables");
@@ -731,6 +760,7 @@ struct manager *manager_free(struct manager *manager)
 	for (size_t i = 0; i < SAMPLING_N_KINDS; i++)
 		sampling_free(manager->samplings[i]);
 	block_io_free(manager->block_io);
+	go_watch_free(manager->go_watch);
 	java_maps_free(manager->java_maps);
 	press_free(manager->press);
 	tables_free(manager->tables);
@@ -763,7 +793,9 @@ int manager_run(struct manager *manager)
 	r = sd_event_loop(manager->loop);
 	sd_notify(0, "STOPPING=1");
 	/* What was sampled until now is not thrown away. */
+	go_watch_leave_loop(manager->go_watch);
 	turn_samplings(manager, sampling_finish, UINT64_MAX - 1);
+	go_watch_finish(manager->go_watch);
 	java_maps_finish(manager->java_maps);
 	press_finish(manager->press);
 	if (manager->n_unsaved)

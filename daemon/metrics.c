@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "map.h"
 #include "sample.h"
+#include "prometheus.h"
 #include "stacks.h"
 #include "strtab.h"
 #include "vec.h"
@@ -355,69 +356,37 @@ uint64_t metrics_storage_bytes(const struct metrics *metrics)
 
 /* Text */
 
-static void family(FILE *f, const char *name, const char *type, const char *help)
-{
-	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void number(FILE *f, const char *name, double value)
-{
-	fprintf(f, "%s %.17g\n", name, value);
-}
-
-__attribute__((format(printf, 4, 5))) static void labelled(FILE *f, const char *name, double value, const char *labels, ...)
-{
-	va_list arguments;
-
-	fprintf(f, "%s{", name);
-	va_start(arguments, labels);
-	vfprintf(f, labels, arguments);
-	va_end(arguments);
-	fprintf(f, "} %.17g\n", value);
-}
-
-/* A label value: backslash, quote and newline are escaped; the format says nothing of other bytes, so they become '?'. */
-static void label_value(FILE *f, const char *value)
-{
-	for (; *value; value++) {
-		if (*value == '\\' || *value == '"')
-			fprintf(f, "\\%c", *value);
-		else
-			fputc((unsigned char)*value < ' ' || (unsigned char)*value >= 127 ? '?' : *value, f);
-	}
-}
-
 static void print_kinds(const struct metrics *metrics, FILE *f)
 {
-	family(f, "tsprofd_samples_total", "counter", "Events seen by the samplers; those lost included.");
+	prometheus_family(f, "tsprofd_samples_total", "counter", "Events seen by the samplers; those lost included.");
 	for (size_t i = 0; i < PROFILE_N_KINDS; i++)
 		if (metrics->kinds[i].seen)
-			labelled(f, "tsprofd_samples_total", metrics->kinds[i].seen, "kind=\"%s\"", profile_kind_info(i)->name);
-	family(f, "tsprofd_samples_lost_total", "counter", "Events that are in no profile.");
+			prometheus_labelled(f, "tsprofd_samples_total", metrics->kinds[i].seen, "kind=\"%s\"", profile_kind_info(i)->name);
+	prometheus_family(f, "tsprofd_samples_lost_total", "counter", "Events that are in no profile.");
 	for (size_t i = 0; i < PROFILE_N_KINDS; i++) {
 		const struct kind_totals *kind = &metrics->kinds[i];
 		const char *name = profile_kind_info(i)->name;
 
 		if (!kind->seen)
 			continue;
-		labelled(f, "tsprofd_samples_lost_total", kind->lost_ring, "kind=\"%s\",reason=\"ring_full\"", name);
-		labelled(f, "tsprofd_samples_lost_total", kind->lost_namespace, "kind=\"%s\",reason=\"pid_namespace\"", name);
+		prometheus_labelled(f, "tsprofd_samples_lost_total", kind->lost_ring, "kind=\"%s\",reason=\"ring_full\"", name);
+		prometheus_labelled(f, "tsprofd_samples_lost_total", kind->lost_namespace, "kind=\"%s\",reason=\"pid_namespace\"", name);
 		if (i != PROFILE_CPU)
-			labelled(f, "tsprofd_samples_lost_total", kind->lost_storage, "kind=\"%s\",reason=\"no_storage\"", name);
-		labelled(f, "tsprofd_samples_lost_total", kind->lost_frames, "kind=\"%s\",reason=\"frames_lost\"", name);
-		labelled(f, "tsprofd_samples_lost_total", kind->lost_windows, "kind=\"%s\",reason=\"window_lost\"", name);
-		labelled(f, "tsprofd_samples_lost_total", metrics->last.discarded_samples[i],
+			prometheus_labelled(f, "tsprofd_samples_lost_total", kind->lost_storage, "kind=\"%s\",reason=\"no_storage\"", name);
+		prometheus_labelled(f, "tsprofd_samples_lost_total", kind->lost_frames, "kind=\"%s\",reason=\"frames_lost\"", name);
+		prometheus_labelled(f, "tsprofd_samples_lost_total", kind->lost_windows, "kind=\"%s\",reason=\"window_lost\"", name);
+		prometheus_labelled(f, "tsprofd_samples_lost_total", metrics->last.discarded_samples[i],
 				"kind=\"%s\",reason=\"profile_discarded\"", name);
 	}
-	family(f, "tsprofd_profiles_written_total", "counter", "Profiles on disk.");
+	prometheus_family(f, "tsprofd_profiles_written_total", "counter", "Profiles on disk.");
 	for (size_t i = 0; i < PROFILE_N_KINDS; i++) {
 		const struct kind_totals *kind = &metrics->kinds[i];
 		const char *name = profile_kind_info(i)->name;
 
 		if (!kind->seen && !kind->written_schedule && !kind->written_background)
 			continue;
-		labelled(f, "tsprofd_profiles_written_total", kind->written_schedule, "kind=\"%s\",trigger=\"schedule\"", name);
-		labelled(f, "tsprofd_profiles_written_total", kind->written_background, "kind=\"%s\",trigger=\"background\"",
+		prometheus_labelled(f, "tsprofd_profiles_written_total", kind->written_schedule, "kind=\"%s\",trigger=\"schedule\"", name);
+		prometheus_labelled(f, "tsprofd_profiles_written_total", kind->written_background, "kind=\"%s\",trigger=\"background\"",
 				name);
 	}
 }
@@ -439,40 +408,40 @@ static void print_stacks(const struct metrics *metrics, FILE *f)
 		[SAMPLE_VERDICT_COMPAT] = "compat",
 	};
 
-	family(f, "tsprofd_unwind_stacks_total", "counter", "User stacks by how their walk ended.");
+	prometheus_family(f, "tsprofd_unwind_stacks_total", "counter", "User stacks by how their walk ended.");
 	for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
-		labelled(f, "tsprofd_unwind_stacks_total", metrics->verdicts[i], "result=\"%s\"", verdicts[i]);
-	family(f, "tsprofd_frames_total", "counter", "Frames of samples by whether they have a name.");
-	labelled(f, "tsprofd_frames_total", metrics->n_frames - metrics->n_unnamed, "named=\"true\"");
-	labelled(f, "tsprofd_frames_total", metrics->n_unnamed, "named=\"false\"");
-	family(f, "tsprofd_frames_without_mapping_total", "counter", "Frames of samples where nothing known is mapped.");
-	number(f, "tsprofd_frames_without_mapping_total", metrics->n_unmapped);
+		prometheus_labelled(f, "tsprofd_unwind_stacks_total", metrics->verdicts[i], "result=\"%s\"", verdicts[i]);
+	prometheus_family(f, "tsprofd_frames_total", "counter", "Frames of samples by whether they have a name.");
+	prometheus_labelled(f, "tsprofd_frames_total", metrics->n_frames - metrics->n_unnamed, "named=\"true\"");
+	prometheus_labelled(f, "tsprofd_frames_total", metrics->n_unnamed, "named=\"false\"");
+	prometheus_family(f, "tsprofd_frames_without_mapping_total", "counter", "Frames of samples where nothing known is mapped.");
+	prometheus_number(f, "tsprofd_frames_without_mapping_total", metrics->n_unmapped);
 }
 
 static void print_waits(const struct metrics *metrics, FILE *f)
 {
 	if (!metrics->kinds[PROFILE_BLOCK].seen)
 		return;
-	family(f, "tsprofd_waits_seconds_total", "counter", "Time that threads of targets were seen waiting, and is in profiles.");
-	number(f, "tsprofd_waits_seconds_total", (double)metrics->waited_nsec / NSEC_PER_SEC);
-	family(f, "tsprofd_waits_estimated_seconds_total", "counter", "The part of it that was not timed, but estimated from waits that were.");
-	number(f, "tsprofd_waits_estimated_seconds_total", (double)metrics->estimated_nsec / NSEC_PER_SEC);
-	family(f, "tsprofd_waits_lost_seconds_total", "counter", "Time of waits that were timed and are in no profile.");
-	number(f, "tsprofd_waits_lost_seconds_total", (double)metrics->waits_lost_nsec / NSEC_PER_SEC);
-	family(f, "tsprofd_waits_short_total", "counter", "Waits below block.min_delay, which are in no profile.");
-	number(f, "tsprofd_waits_short_total", metrics->short_waits);
-	family(f, "tsprofd_waits_others_lost_total", "counter", "Waits of which it is not told who ended them, for want of room.");
-	number(f, "tsprofd_waits_others_lost_total", metrics->lost_others);
+	prometheus_family(f, "tsprofd_waits_seconds_total", "counter", "Time that threads of targets were seen waiting, and is in profiles.");
+	prometheus_number(f, "tsprofd_waits_seconds_total", (double)metrics->waited_nsec / NSEC_PER_SEC);
+	prometheus_family(f, "tsprofd_waits_estimated_seconds_total", "counter", "The part of it that was not timed, but estimated from waits that were.");
+	prometheus_number(f, "tsprofd_waits_estimated_seconds_total", (double)metrics->estimated_nsec / NSEC_PER_SEC);
+	prometheus_family(f, "tsprofd_waits_lost_seconds_total", "counter", "Time of waits that were timed and are in no profile.");
+	prometheus_number(f, "tsprofd_waits_lost_seconds_total", (double)metrics->waits_lost_nsec / NSEC_PER_SEC);
+	prometheus_family(f, "tsprofd_waits_short_total", "counter", "Waits below block.min_delay, which are in no profile.");
+	prometheus_number(f, "tsprofd_waits_short_total", metrics->short_waits);
+	prometheus_family(f, "tsprofd_waits_others_lost_total", "counter", "Waits of which it is not told who ended them, for want of room.");
+	prometheus_number(f, "tsprofd_waits_others_lost_total", metrics->lost_others);
 }
 
 /* A line of a service; key NULL: without another label. */
 static void waited(FILE *f, const char *name, const struct service_wait *wait, const char *key, const char *value, uint64_t nsec)
 {
 	fprintf(f, "%s{service=\"", name);
-	label_value(f, wait->service);
+	prometheus_label_value(f, wait->service);
 	if (key) {
 		fprintf(f, "\",%s=\"", key);
-		label_value(f, value);
+		prometheus_label_value(f, value);
 	}
 	fprintf(f, "\"} %.17g\n", (double)nsec / NSEC_PER_SEC);
 }
@@ -481,17 +450,17 @@ static void print_waiters(const struct metrics *metrics, FILE *f)
 {
 	if (!metrics->waiters.n)
 		return;
-	family(f, "tsiot_wait_observed_seconds_total", "counter", "Length of the windows in which waits of a service were seen.");
+	prometheus_family(f, "tsiot_wait_observed_seconds_total", "counter", "Length of the windows in which waits of a service were seen.");
 	for (size_t i = 0; i < metrics->waiters.n; i++)
 		waited(f, "tsiot_wait_observed_seconds_total", &metrics->waiters.at[i].sum, NULL, NULL,
 				metrics->waiters.at[i].sum.observed_nsec);
-	family(f, "tsiot_wait_seconds_total", "counter", "Time that threads of a service waited in these windows.");
+	prometheus_family(f, "tsiot_wait_seconds_total", "counter", "Time that threads of a service waited in these windows.");
 	for (size_t i = 0; i < metrics->waiters.n; i++)
 		for (uint32_t reason = SAMPLE_RAN + 1; reason < SAMPLE_N_REASONS; reason++)
 			if (metrics->waiters.at[i].sum.nsec[reason])
 				waited(f, "tsiot_wait_seconds_total", &metrics->waiters.at[i].sum, "reason", stacks_reason(reason),
 						metrics->waiters.at[i].sum.nsec[reason]);
-	family(f, "tsiot_io_wait_seconds_total", "counter", "Of these, for disks and page faults, by device.");
+	prometheus_family(f, "tsiot_io_wait_seconds_total", "counter", "Of these, for disks and page faults, by device.");
 	for (size_t i = 0; i < metrics->waiters.n; i++) {
 		const struct service_wait *sum = &metrics->waiters.at[i].sum;
 
@@ -502,10 +471,10 @@ static void print_waiters(const struct metrics *metrics, FILE *f)
 
 static void print_deadlocks(const struct metrics *metrics, FILE *f)
 {
-	family(f, "tsprofd_deadlocks", "gauge", "Circles of threads that wait for each other, at the end of the last window of waits.");
+	prometheus_family(f, "tsprofd_deadlocks", "gauge", "Circles of threads that wait for each other, at the end of the last window of waits.");
 	for (size_t i = 0; i < metrics->deadlocked.n; i++) {
 		fputs("tsprofd_deadlocks{service=\"", f);
-		label_value(f, metrics->deadlocked.at[i].service);
+		prometheus_label_value(f, metrics->deadlocked.at[i].service);
 		fprintf(f, "\"} %llu\n", (unsigned long long)metrics->deadlocked.at[i].n);
 	}
 }
@@ -515,124 +484,124 @@ static void print_symbols(const struct metrics *metrics, FILE *f)
 	const struct symbolizer_stats *symbolizer = &metrics->last.symbolizer;
 	uint64_t count = 0;
 
-	family(f, "tsprofd_symbolize_seconds", "histogram", "Time to name and build the profiles of a window.");
+	prometheus_family(f, "tsprofd_symbolize_seconds", "histogram", "Time to name and build the profiles of a window.");
 	for (size_t i = 0; i < N_SYMBOLIZE_BOUNDS; i++) {
 		count += metrics->symbolize_counts[i];
-		labelled(f, "tsprofd_symbolize_seconds_bucket", count, "le=\"%g\"", symbolize_bounds[i]);
+		prometheus_labelled(f, "tsprofd_symbolize_seconds_bucket", count, "le=\"%g\"", symbolize_bounds[i]);
 	}
 	count += metrics->symbolize_counts[N_SYMBOLIZE_BOUNDS];
-	labelled(f, "tsprofd_symbolize_seconds_bucket", count, "le=\"+Inf\"");
-	number(f, "tsprofd_symbolize_seconds_sum", metrics->symbolize_sum);
-	number(f, "tsprofd_symbolize_seconds_count", count);
-	family(f, "tsprofd_symbolizer_deaths_total", "counter", "Times the symbolizer process died or was ended.");
-	labelled(f, "tsprofd_symbolizer_deaths_total", symbolizer->deaths, "reason=\"died\"");
-	labelled(f, "tsprofd_symbolizer_deaths_total", symbolizer->timeouts, "reason=\"timeout\"");
-	family(f, "tsprofd_symbolizer_refused_total", "counter", "Questions about files known to be hopeless.");
-	number(f, "tsprofd_symbolizer_refused_total", symbolizer->files_refused);
-	family(f, "tsprofd_names_cache_total", "counter", "Distinct places of windows by whether their name was known.");
-	labelled(f, "tsprofd_names_cache_total", metrics->last.names.hits, "result=\"hit\"");
-	labelled(f, "tsprofd_names_cache_total", metrics->last.names.misses, "result=\"miss\"");
+	prometheus_labelled(f, "tsprofd_symbolize_seconds_bucket", count, "le=\"+Inf\"");
+	prometheus_number(f, "tsprofd_symbolize_seconds_sum", metrics->symbolize_sum);
+	prometheus_number(f, "tsprofd_symbolize_seconds_count", count);
+	prometheus_family(f, "tsprofd_symbolizer_deaths_total", "counter", "Times the symbolizer process died or was ended.");
+	prometheus_labelled(f, "tsprofd_symbolizer_deaths_total", symbolizer->deaths, "reason=\"died\"");
+	prometheus_labelled(f, "tsprofd_symbolizer_deaths_total", symbolizer->timeouts, "reason=\"timeout\"");
+	prometheus_family(f, "tsprofd_symbolizer_refused_total", "counter", "Questions about files known to be hopeless.");
+	prometheus_number(f, "tsprofd_symbolizer_refused_total", symbolizer->files_refused);
+	prometheus_family(f, "tsprofd_names_cache_total", "counter", "Distinct places of windows by whether their name was known.");
+	prometheus_labelled(f, "tsprofd_names_cache_total", metrics->last.names.hits, "result=\"hit\"");
+	prometheus_labelled(f, "tsprofd_names_cache_total", metrics->last.names.misses, "result=\"miss\"");
 }
 
 static void print_storage(const struct metrics *metrics, FILE *f)
 {
 	const struct store_vacuum *vacuum = &metrics->last.vacuum;
 
-	family(f, "tsprofd_profile_bytes_total", "counter", "Bytes of profiles written.");
-	number(f, "tsprofd_profile_bytes_total", metrics->profile_bytes);
-	family(f, "tsprofd_storage_bytes", "gauge", "Bytes of our files in the output directory.");
-	number(f, "tsprofd_storage_bytes", vacuum->bytes);
-	family(f, "tsprofd_storage_oldest_profile_timestamp_seconds", "gauge", "Start of the oldest profile.");
-	number(f, "tsprofd_storage_oldest_profile_timestamp_seconds", (double)vacuum->oldest_wall_nsec / NSEC_PER_SEC);
-	family(f, "tsprofd_retention_deleted_total", "counter", "Files removed by retention.");
-	labelled(f, "tsprofd_retention_deleted_total", vacuum->deleted_age, "reason=\"age\"");
-	labelled(f, "tsprofd_retention_deleted_total", vacuum->deleted_size, "reason=\"size\"");
-	labelled(f, "tsprofd_retention_deleted_total", vacuum->deleted_free, "reason=\"free\"");
-	family(f, "tsprofd_write_errors_total", "counter", "Failed attempts to write a profile.");
-	number(f, "tsprofd_write_errors_total", metrics->last.store.failed);
-	family(f, "tsprofd_profiles_unsaved", "gauge", "Profiles that wait for the disk.");
-	number(f, "tsprofd_profiles_unsaved", metrics->last.n_unsaved);
-	family(f, "tsprofd_profiles_discarded_total", "counter", "Profiles given up: the disk failed for too long.");
-	number(f, "tsprofd_profiles_discarded_total", metrics->last.n_discarded);
-	family(f, "tsprofd_windows_lost_total", "counter", "Windows whose samples came to nothing.");
-	labelled(f, "tsprofd_windows_lost_total", metrics->lost_windows[METRICS_LOSS_DRAIN], "reason=\"drain\"");
-	labelled(f, "tsprofd_windows_lost_total", metrics->lost_windows[METRICS_LOSS_PRESS], "reason=\"press\"");
-	labelled(f, "tsprofd_windows_lost_total", metrics->lost_windows[METRICS_LOSS_BUILD], "reason=\"build\"");
-	family(f, "tsprofd_window_latency_seconds", "gauge", "From the end of the last window to its last file.");
-	number(f, "tsprofd_window_latency_seconds", metrics->latency_seconds);
+	prometheus_family(f, "tsprofd_profile_bytes_total", "counter", "Bytes of profiles written.");
+	prometheus_number(f, "tsprofd_profile_bytes_total", metrics->profile_bytes);
+	prometheus_family(f, "tsprofd_storage_bytes", "gauge", "Bytes of our files in the output directory.");
+	prometheus_number(f, "tsprofd_storage_bytes", vacuum->bytes);
+	prometheus_family(f, "tsprofd_storage_oldest_profile_timestamp_seconds", "gauge", "Start of the oldest profile.");
+	prometheus_number(f, "tsprofd_storage_oldest_profile_timestamp_seconds", (double)vacuum->oldest_wall_nsec / NSEC_PER_SEC);
+	prometheus_family(f, "tsprofd_retention_deleted_total", "counter", "Files removed by retention.");
+	prometheus_labelled(f, "tsprofd_retention_deleted_total", vacuum->deleted_age, "reason=\"age\"");
+	prometheus_labelled(f, "tsprofd_retention_deleted_total", vacuum->deleted_size, "reason=\"size\"");
+	prometheus_labelled(f, "tsprofd_retention_deleted_total", vacuum->deleted_free, "reason=\"free\"");
+	prometheus_family(f, "tsprofd_write_errors_total", "counter", "Failed attempts to write a profile.");
+	prometheus_number(f, "tsprofd_write_errors_total", metrics->last.store.failed);
+	prometheus_family(f, "tsprofd_profiles_unsaved", "gauge", "Profiles that wait for the disk.");
+	prometheus_number(f, "tsprofd_profiles_unsaved", metrics->last.n_unsaved);
+	prometheus_family(f, "tsprofd_profiles_discarded_total", "counter", "Profiles given up: the disk failed for too long.");
+	prometheus_number(f, "tsprofd_profiles_discarded_total", metrics->last.n_discarded);
+	prometheus_family(f, "tsprofd_windows_lost_total", "counter", "Windows whose samples came to nothing.");
+	prometheus_labelled(f, "tsprofd_windows_lost_total", metrics->lost_windows[METRICS_LOSS_DRAIN], "reason=\"drain\"");
+	prometheus_labelled(f, "tsprofd_windows_lost_total", metrics->lost_windows[METRICS_LOSS_PRESS], "reason=\"press\"");
+	prometheus_labelled(f, "tsprofd_windows_lost_total", metrics->lost_windows[METRICS_LOSS_BUILD], "reason=\"build\"");
+	prometheus_family(f, "tsprofd_window_latency_seconds", "gauge", "From the end of the last window to its last file.");
+	prometheus_number(f, "tsprofd_window_latency_seconds", metrics->latency_seconds);
 }
 
 static void print_targets(const struct targets_stats *targets, FILE *f)
 {
-	family(f, "tsprofd_processes", "gauge", "Programs that are known.");
-	number(f, "tsprofd_processes", targets->n_processes);
-	family(f, "tsprofd_binaries", "gauge", "Executable files that are held open.");
-	number(f, "tsprofd_binaries", targets->n_binaries);
-	family(f, "tsprofd_process_events_total", "counter", "What happened to processes.");
-	labelled(f, "tsprofd_process_events_total", targets->forks, "event=\"fork\"");
-	labelled(f, "tsprofd_process_events_total", targets->execs, "event=\"exec\"");
-	labelled(f, "tsprofd_process_events_total", targets->exits, "event=\"exit\"");
-	labelled(f, "tsprofd_process_events_total", targets->mappings, "event=\"mmap\"");
-	family(f, "tsprofd_process_events_lost_total", "counter", "Events that the kernel had no room for.");
-	labelled(f, "tsprofd_process_events_lost_total", targets->lost_life, "event=\"life\"");
-	labelled(f, "tsprofd_process_events_lost_total", targets->lost_mappings, "event=\"mmap\"");
-	family(f, "tsprofd_binaries_unavailable_total", "counter", "Files that could not be opened, or had changed.");
-	number(f, "tsprofd_binaries_unavailable_total", targets->binaries_unavailable);
-	family(f, "tsprofd_perf_maps_refused_total", "counter", "Perf maps that are no plain file of their process.");
-	number(f, "tsprofd_perf_maps_refused_total", targets->perf_maps_refused);
+	prometheus_family(f, "tsprofd_processes", "gauge", "Programs that are known.");
+	prometheus_number(f, "tsprofd_processes", targets->n_processes);
+	prometheus_family(f, "tsprofd_binaries", "gauge", "Executable files that are held open.");
+	prometheus_number(f, "tsprofd_binaries", targets->n_binaries);
+	prometheus_family(f, "tsprofd_process_events_total", "counter", "What happened to processes.");
+	prometheus_labelled(f, "tsprofd_process_events_total", targets->forks, "event=\"fork\"");
+	prometheus_labelled(f, "tsprofd_process_events_total", targets->execs, "event=\"exec\"");
+	prometheus_labelled(f, "tsprofd_process_events_total", targets->exits, "event=\"exit\"");
+	prometheus_labelled(f, "tsprofd_process_events_total", targets->mappings, "event=\"mmap\"");
+	prometheus_family(f, "tsprofd_process_events_lost_total", "counter", "Events that the kernel had no room for.");
+	prometheus_labelled(f, "tsprofd_process_events_lost_total", targets->lost_life, "event=\"life\"");
+	prometheus_labelled(f, "tsprofd_process_events_lost_total", targets->lost_mappings, "event=\"mmap\"");
+	prometheus_family(f, "tsprofd_binaries_unavailable_total", "counter", "Files that could not be opened, or had changed.");
+	prometheus_number(f, "tsprofd_binaries_unavailable_total", targets->binaries_unavailable);
+	prometheus_family(f, "tsprofd_perf_maps_refused_total", "counter", "Perf maps that are no plain file of their process.");
+	prometheus_number(f, "tsprofd_perf_maps_refused_total", targets->perf_maps_refused);
 }
 
 static void print_java_maps(const struct java_maps_stats *maps, FILE *f)
 {
-	family(f, "tsprofd_java_perf_maps_total", "counter", "Perf maps that Java processes were asked for.");
-	labelled(f, "tsprofd_java_perf_maps_total", maps->written, "result=\"written\"");
-	labelled(f, "tsprofd_java_perf_maps_total", maps->failed, "result=\"failed\"");
-	family(f, "tsprofd_java_perf_maps_seconds_total", "counter", "Time that Java processes took to write them.");
-	number(f, "tsprofd_java_perf_maps_seconds_total", (double)maps->answer_nsec / NSEC_PER_SEC);
+	prometheus_family(f, "tsprofd_java_perf_maps_total", "counter", "Perf maps that Java processes were asked for.");
+	prometheus_labelled(f, "tsprofd_java_perf_maps_total", maps->written, "result=\"written\"");
+	prometheus_labelled(f, "tsprofd_java_perf_maps_total", maps->failed, "result=\"failed\"");
+	prometheus_family(f, "tsprofd_java_perf_maps_seconds_total", "counter", "Time that Java processes took to write them.");
+	prometheus_number(f, "tsprofd_java_perf_maps_seconds_total", (double)maps->answer_nsec / NSEC_PER_SEC);
 }
 
 static void print_tables(const struct tables_stats *tables, const struct unwind_maps_stats *maps, FILE *f)
 {
-	family(f, "tsprofd_unwind_tables", "gauge", "Unwind tables in the kernel.");
-	number(f, "tsprofd_unwind_tables", maps->n_tables);
-	family(f, "tsprofd_unwind_files", "gauge", "Files that the kernel side has a table for, or knows to have none.");
-	number(f, "tsprofd_unwind_files", maps->n_files);
-	family(f, "tsprofd_unwind_rows", "gauge", "Rows of the tables.");
-	number(f, "tsprofd_unwind_rows", tables->n_rows);
-	family(f, "tsprofd_unwind_tables_wanted_total", "counter", "Files met without a table.");
-	number(f, "tsprofd_unwind_tables_wanted_total", tables->wanted);
-	family(f, "tsprofd_unwind_tables_total", "counter", "What came of it.");
-	labelled(f, "tsprofd_unwind_tables_total", tables->made, "result=\"made\"");
-	labelled(f, "tsprofd_unwind_tables_total", tables->cached, "result=\"cached\"");
-	labelled(f, "tsprofd_unwind_tables_total", tables->failed, "result=\"failed\"");
-	labelled(f, "tsprofd_unwind_tables_total", tables->evicted, "result=\"evicted\"");
-	family(f, "tsprofd_unwind_tables_waiting", "gauge", "Tables that are still to be made.");
-	number(f, "tsprofd_unwind_tables_waiting", tables->n_waiting);
-	family(f, "tsprofd_unwind_jvms", "gauge", "Java processes whose code heaps the kernel side knows.");
-	number(f, "tsprofd_unwind_jvms", tables->n_hotspots);
-	family(f, "tsprofd_unwind_jvms_failed_total", "counter", "Looks at Java processes that came to nothing.");
-	number(f, "tsprofd_unwind_jvms_failed_total", tables->hotspots_failed);
-	family(f, "tsprofd_unwind_tables_seconds_total", "counter", "Time that making tables took.");
-	number(f, "tsprofd_unwind_tables_seconds_total", (double)tables->make_nsec / NSEC_PER_SEC);
+	prometheus_family(f, "tsprofd_unwind_tables", "gauge", "Unwind tables in the kernel.");
+	prometheus_number(f, "tsprofd_unwind_tables", maps->n_tables);
+	prometheus_family(f, "tsprofd_unwind_files", "gauge", "Files that the kernel side has a table for, or knows to have none.");
+	prometheus_number(f, "tsprofd_unwind_files", maps->n_files);
+	prometheus_family(f, "tsprofd_unwind_rows", "gauge", "Rows of the tables.");
+	prometheus_number(f, "tsprofd_unwind_rows", tables->n_rows);
+	prometheus_family(f, "tsprofd_unwind_tables_wanted_total", "counter", "Files met without a table.");
+	prometheus_number(f, "tsprofd_unwind_tables_wanted_total", tables->wanted);
+	prometheus_family(f, "tsprofd_unwind_tables_total", "counter", "What came of it.");
+	prometheus_labelled(f, "tsprofd_unwind_tables_total", tables->made, "result=\"made\"");
+	prometheus_labelled(f, "tsprofd_unwind_tables_total", tables->cached, "result=\"cached\"");
+	prometheus_labelled(f, "tsprofd_unwind_tables_total", tables->failed, "result=\"failed\"");
+	prometheus_labelled(f, "tsprofd_unwind_tables_total", tables->evicted, "result=\"evicted\"");
+	prometheus_family(f, "tsprofd_unwind_tables_waiting", "gauge", "Tables that are still to be made.");
+	prometheus_number(f, "tsprofd_unwind_tables_waiting", tables->n_waiting);
+	prometheus_family(f, "tsprofd_unwind_jvms", "gauge", "Java processes whose code heaps the kernel side knows.");
+	prometheus_number(f, "tsprofd_unwind_jvms", tables->n_hotspots);
+	prometheus_family(f, "tsprofd_unwind_jvms_failed_total", "counter", "Looks at Java processes that came to nothing.");
+	prometheus_number(f, "tsprofd_unwind_jvms_failed_total", tables->hotspots_failed);
+	prometheus_family(f, "tsprofd_unwind_tables_seconds_total", "counter", "Time that making tables took.");
+	prometheus_number(f, "tsprofd_unwind_tables_seconds_total", (double)tables->make_nsec / NSEC_PER_SEC);
 }
 
 static void print_cost(const struct metrics *metrics, const struct metrics_now *now, FILE *f)
 {
-	family(f, "tsprofd_cpu_seconds_total", "counter", "CPU time of the daemon's processes.");
-	labelled(f, "tsprofd_cpu_seconds_total", (double)now->core_cpu_nsec / NSEC_PER_SEC, "process=\"core\"");
-	labelled(f, "tsprofd_cpu_seconds_total", (double)metrics->last.symbolizer.cpu_nsec / NSEC_PER_SEC,
+	prometheus_family(f, "tsprofd_cpu_seconds_total", "counter", "CPU time of the daemon's processes.");
+	prometheus_labelled(f, "tsprofd_cpu_seconds_total", (double)now->core_cpu_nsec / NSEC_PER_SEC, "process=\"core\"");
+	prometheus_labelled(f, "tsprofd_cpu_seconds_total", (double)metrics->last.symbolizer.cpu_nsec / NSEC_PER_SEC,
 			"process=\"symbolizer\"");
-	labelled(f, "tsprofd_cpu_seconds_total", (double)now->tables.cpu_nsec / NSEC_PER_SEC, "process=\"tables\"");
-	labelled(f, "tsprofd_cpu_seconds_total", (double)now->bpf_cpu_nsec / NSEC_PER_SEC, "process=\"bpf\"");
-	family(f, "tsprofd_budget_level", "gauge", "How often the rates are halved to stay in budget.cpu.");
-	number(f, "tsprofd_budget_level", now->budget_level);
-	family(f, "tsprofd_memory_bytes", "gauge", "Memory by who holds it.");
-	labelled(f, "tsprofd_memory_bytes", now->core_memory_bytes, "part=\"core\"");
-	labelled(f, "tsprofd_memory_bytes", metrics->last.symbolizer.memory_bytes, "part=\"symbolizer\"");
-	labelled(f, "tsprofd_memory_bytes", now->sampler_memory_bytes + now->targets.memory_bytes, "part=\"bpf\"");
-	labelled(f, "tsprofd_memory_bytes", now->unwind_maps.memory_bytes, "part=\"unwind\"");
-	labelled(f, "tsprofd_memory_bytes", now->tables.helper_memory_bytes, "part=\"tables\"");
-	labelled(f, "tsprofd_memory_bytes", metrics->last.names.bytes, "part=\"names\"");
+	prometheus_labelled(f, "tsprofd_cpu_seconds_total", (double)now->tables.cpu_nsec / NSEC_PER_SEC, "process=\"tables\"");
+	prometheus_labelled(f, "tsprofd_cpu_seconds_total", (double)now->bpf_cpu_nsec / NSEC_PER_SEC, "process=\"bpf\"");
+	prometheus_family(f, "tsprofd_budget_level", "gauge", "How often the rates are halved to stay in budget.cpu.");
+	prometheus_number(f, "tsprofd_budget_level", now->budget_level);
+	prometheus_family(f, "tsprofd_memory_bytes", "gauge", "Memory by who holds it.");
+	prometheus_labelled(f, "tsprofd_memory_bytes", now->core_memory_bytes, "part=\"core\"");
+	prometheus_labelled(f, "tsprofd_memory_bytes", metrics->last.symbolizer.memory_bytes, "part=\"symbolizer\"");
+	prometheus_labelled(f, "tsprofd_memory_bytes", now->sampler_memory_bytes + now->targets.memory_bytes, "part=\"bpf\"");
+	prometheus_labelled(f, "tsprofd_memory_bytes", now->unwind_maps.memory_bytes, "part=\"unwind\"");
+	prometheus_labelled(f, "tsprofd_memory_bytes", now->tables.helper_memory_bytes, "part=\"tables\"");
+	prometheus_labelled(f, "tsprofd_memory_bytes", metrics->last.names.bytes, "part=\"names\"");
 }
 
 /* Names of disks are the kernel's own: letters and digits, and '!' for a slash; anything else is not printed. */
@@ -656,26 +625,26 @@ static void print_latencies(const struct block_io_series *series, const char *la
 
 	for (uint32_t i = 0; i < BLOCK_IO_N_BOUNDS; i++) {
 		count += value->buckets[i];
-		labelled(f, "tsprofd_block_io_seconds_bucket", count, "%s,le=\"%.9g\"", labels,
+		prometheus_labelled(f, "tsprofd_block_io_seconds_bucket", count, "%s,le=\"%.9g\"", labels,
 				(double)((uint64_t)BLOCK_IO_FIRST_BOUND_NSEC << i) / NSEC_PER_SEC);
 	}
 	count += value->buckets[BLOCK_IO_N_BOUNDS];
-	labelled(f, "tsprofd_block_io_seconds_bucket", count, "%s,le=\"+Inf\"", labels);
-	labelled(f, "tsprofd_block_io_seconds_sum", (double)value->nsec / NSEC_PER_SEC, "%s", labels);
-	labelled(f, "tsprofd_block_io_seconds_count", count, "%s", labels);
+	prometheus_labelled(f, "tsprofd_block_io_seconds_bucket", count, "%s,le=\"+Inf\"", labels);
+	prometheus_labelled(f, "tsprofd_block_io_seconds_sum", (double)value->nsec / NSEC_PER_SEC, "%s", labels);
+	prometheus_labelled(f, "tsprofd_block_io_seconds_count", count, "%s", labels);
 }
 
 static void print_block_counter(const struct block_io_stats *stats, const char *name, const char *help, size_t member, double unit, FILE *f)
 {
 	char labels[128];
 
-	family(f, name, "counter", help);
+	prometheus_family(f, name, "counter", help);
 	for (size_t i = 0; i < stats->series.n; i++) {
 		const struct block_io_series *series = &stats->series.at[i];
 		uint64_t value;
 
 		memcpy(&value, (const char *)&series->value + member, sizeof(value));
-		labelled(f, name, (double)value / unit, "%s", block_labels(series, labels, sizeof(labels)));
+		prometheus_labelled(f, name, (double)value / unit, "%s", block_labels(series, labels, sizeof(labels)));
 	}
 }
 
@@ -685,7 +654,7 @@ static void print_block_io(const struct block_io_stats *stats, FILE *f)
 
 	if (!stats->series.n)
 		return;
-	family(f, "tsprofd_block_io_seconds", "histogram", "Requests to block devices by how long they took, queues included.");
+	prometheus_family(f, "tsprofd_block_io_seconds", "histogram", "Requests to block devices by how long they took, queues included.");
 	for (size_t i = 0; i < stats->series.n; i++)
 		print_latencies(&stats->series.at[i], block_labels(&stats->series.at[i], labels, sizeof(labels)), f);
 	print_block_counter(stats, "tsprofd_block_io_queued_seconds_total", "Until the device was given them, where that is known.",
@@ -695,15 +664,15 @@ static void print_block_io(const struct block_io_stats *stats, FILE *f)
 	print_block_counter(stats, "tsprofd_block_io_untimed_total", "Requests that the kernel put no time on: not in the histogram.",
 			offsetof(struct block_io_value, n_untimed), 1, f);
 	print_block_counter(stats, "tsprofd_block_io_bytes_total", "Bytes of requests.", offsetof(struct block_io_value, bytes), 1, f);
-	family(f, "tsprofd_block_io_lost_total", "counter", "Ends of requests that are in no histogram.");
-	labelled(f, "tsprofd_block_io_lost_total", stats->n_elsewhere, "reason=\"too_many_devices\"");
-	labelled(f, "tsprofd_block_io_lost_total", stats->n_missed, "reason=\"nested\"");
+	prometheus_family(f, "tsprofd_block_io_lost_total", "counter", "Ends of requests that are in no histogram.");
+	prometheus_labelled(f, "tsprofd_block_io_lost_total", stats->n_elsewhere, "reason=\"too_many_devices\"");
+	prometheus_labelled(f, "tsprofd_block_io_lost_total", stats->n_missed, "reason=\"nested\"");
 }
 
 static void print_stolen(uint64_t nsec, FILE *f)
 {
-	family(f, "tsprofd_stolen_cpu_seconds_total", "counter", "Time since boot that the hypervisor kept CPUs from this machine that it wanted.");
-	number(f, "tsprofd_stolen_cpu_seconds_total", (double)nsec / NSEC_PER_SEC);
+	prometheus_family(f, "tsprofd_stolen_cpu_seconds_total", "counter", "Time since boot that the hypervisor kept CPUs from this machine that it wanted.");
+	prometheus_number(f, "tsprofd_stolen_cpu_seconds_total", (double)nsec / NSEC_PER_SEC);
 }
 
 static void print_services(const struct metrics *metrics, FILE *f)
@@ -712,22 +681,22 @@ static void print_services(const struct metrics *metrics, FILE *f)
 	const void *key;
 	void *value;
 
-	family(f, "tsiot_cpu_usage_percent", "gauge", "CPU time of a service in the last window; 100 is one CPU.");
+	prometheus_family(f, "tsiot_cpu_usage_percent", "gauge", "CPU time of a service in the last window; 100 is one CPU.");
 	while (map_next(&metrics->services, &cursor, &key, &value)) {
 		const struct service *service = value;
 
 		fputs("tsiot_cpu_usage_percent{service=\"", f);
-		label_value(f, strtab_get(metrics->service_names, *(const uint32_t *)key, NULL));
+		prometheus_label_value(f, strtab_get(metrics->service_names, *(const uint32_t *)key, NULL));
 		fprintf(f, "\"} %.17g\n", service->cpu_percent);
 	}
 }
 
 void metrics_print(const struct metrics *metrics, const struct metrics_now *now, FILE *f)
 {
-	family(f, "tsprofd_build_info", "gauge", "Always 1; what was built is in the labels.");
-	labelled(f, "tsprofd_build_info", 1, "version=\"%s\"", TSPROFD_VERSION);
-	family(f, "tsprofd_config_last_reload_successful", "gauge", "1 when the configuration in use is the one on disk.");
-	number(f, "tsprofd_config_last_reload_successful", metrics->reload_successful);
+	prometheus_family(f, "tsprofd_build_info", "gauge", "Always 1; what was built is in the labels.");
+	prometheus_labelled(f, "tsprofd_build_info", 1, "version=\"%s\"", TSPROFD_VERSION);
+	prometheus_family(f, "tsprofd_config_last_reload_successful", "gauge", "1 when the configuration in use is the one on disk.");
+	prometheus_number(f, "tsprofd_config_last_reload_successful", metrics->reload_successful);
 	print_kinds(metrics, f);
 	print_stacks(metrics, f);
 	print_waits(metrics, f);

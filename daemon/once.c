@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "once.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #include "command.h"
 #include "config.h"
 #include "image.h"
+#include "go_watch.h"
 #include "java_maps.h"
 #include "log.h"
 #include "options.h"
@@ -49,12 +51,14 @@ struct once {
 	struct tables *tables;
 	uint32_t kinds;                      /* of files: capture_kind_bit() */
 	struct sampler *cpu, *offcpu, *thread; /* NULL: no kind wants it */
+	struct go_watch *go;                 /* what Go processes know */
 	struct java_maps *java_maps;         /* NULL unless the configuration wants it */
 	struct press *press;
 	struct command *command;
 	int command_code;                    /* exit code of the command, -1 while it runs */
 	int n_signals;                       /* that asked for the end */
 	int pid_fd;                          /* of the process asked for */
+	bool go_kinds_seen;                  /* a Go process was read */
 	bool has_ended;                      /* the window */
 	bool failed;                         /* a file could not be written */
 	bool wakers;                         /* of the configuration */
@@ -68,6 +72,9 @@ static void on_seen(const struct process_id *process, void *userdata)
 	targets_seen(once->targets, process);
 }
 
+/* Those that only the runtime of a Go process knows. */
+#define GO_KINDS (capture_kind_bit(PROFILE_GOROUTINE) | capture_kind_bit(PROFILE_HEAP) | capture_kind_bit(PROFILE_ALLOCS))
+
 /* Those of the off-CPU sampler. */
 static uint32_t waiting_kinds(const struct once *once)
 {
@@ -75,9 +82,11 @@ static uint32_t waiting_kinds(const struct once *once)
 }
 
 /* Files that were asked for and are not there have a reason, too. */
-static void tell_missing(const struct once *once, const struct press_result *result)
+static void tell_missing(struct once *once, const struct press_result *result)
 {
 	uint32_t missing = result->kind == PROFILE_BLOCK ? waiting_kinds(once) : 0;
+
+	once->go_kinds_seen |= result->kind == PROFILE_GOROUTINE || result->kind == PROFILE_HEAP;
 
 	for (size_t i = 0; i < result->files.n; i++)
 		missing &= ~capture_kind_bit(result->files.at[i].kind);
@@ -171,7 +180,7 @@ static int start_loop(struct once *once)
 /* Nobody has to wait for what is there. */
 static bool is_snapshot(const struct once *once)
 {
-	return once->kinds == capture_kind_bit(PROFILE_THREAD) && !once->command;
+	return !(once->kinds & ~(capture_kind_bit(PROFILE_THREAD) | GO_KINDS)) && !once->command;
 }
 
 /* The window ends with the time asked for, and with what it is about. */
@@ -389,12 +398,60 @@ static void submit(struct capture *capture, void *userdata)
 	}
 }
 
-static void hand_over_take(struct once *once, struct capture *capture)
+static void ask_java(struct capture *capture, void *userdata)
 {
+	struct once *once = userdata;
+
 	if (once->java_maps)
 		java_maps_add_take(once->java_maps, capture);
 	else
 		submit(capture, once);
+}
+
+static void hand_over_take(struct once *once, struct capture *capture)
+{
+	if (capture->kinds & (capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX)))
+		go_watch_add_take(once->go, capture);
+	else
+		ask_java(capture, once);
+}
+
+/* Go processes among those that are wanted. */
+static int find_go_processes(struct once *once)
+{
+	struct dirent *entry;
+	DIR *proc;
+	int r = 0;
+
+	if (once->wanted->pid)
+		return go_watch_set_target(once->go, once->wanted->pid, true);
+	proc = opendir("/proc");
+	if (!proc)
+		return -errno;
+	while (r >= 0 && (entry = readdir(proc))) {
+		char *end;
+		unsigned long pid = strtoul(entry->d_name, &end, 10);
+		struct image *image;
+
+		if (!pid || *end || targets_image_of(once->targets, (uint32_t)pid, &image) != 0)
+			continue;
+		if (is_wanted(image, once->wanted))
+			r = go_watch_set_target(once->go, (uint32_t)pid, true);
+		image_free(image);
+	}
+	closedir(proc);
+	return r;
+}
+
+/* What the runtimes know; with the waits of a window, if there is one, or by itself. */
+static int look_at_go(struct once *once)
+{
+	uint32_t kinds = once->kinds & GO_KINDS;
+	int r;
+
+	go_watch_leave_loop(once->go);
+	r = find_go_processes(once);
+	return r >= 0 && kinds ? go_watch_look(once->go, kinds, "") : r;
 }
 
 static int end_window(struct once *once, struct sampler *sampler, const struct capture_request *request, struct capture **ret)
@@ -438,6 +495,8 @@ static int finish(struct once *once)
 		request.ran = NULL;
 		r = end_window(once, once->thread, &request, &thread);
 	}
+	if (r >= 0)
+		r = look_at_go(once);
 	if (r < 0)
 		return r;
 	if (cpu && !stacks_kept(cpu->stacks))
@@ -452,9 +511,12 @@ static int finish(struct once *once)
 		log_print(LOG_WARNING, "No thread was seen: what was asked for has ended.");
 	if (thread)
 		hand_over_take(once, TAKE(thread));
+	go_watch_finish(once->go);
 	if (once->java_maps)
 		java_maps_finish(once->java_maps);
 	press_finish(once->press);
+	if (once->kinds & GO_KINDS && !once->go_kinds_seen)
+		log_print(LOG_WARNING, "No Go process was seen: there is no goroutine or heap profile.");
 	return 0;
 }
 
@@ -496,12 +558,20 @@ static int run(struct once *once, const struct config *config)
 	r = start_tables(once, config);
 	if (r < 0)
 		return explain(r, "keep unwind tables");
+	r = go_watch_new(once->loop, once->targets, ask_java, once, &once->go);
+	if (r < 0)
+		return explain(r, "look at Go processes");
 	r = start_samplers(once);
 	if (r < 0)
 		return explain(r, "sample CPUs");
 	r = watch_pid(once);
 	if (r >= 0 && !once->command)
 		r = warm_up(once);
+	if (r >= 0 && once->wanted->pid && waiting_kinds(once)) {
+		/* What its runtime has recorded of waits until now is not of the window. */
+		r = go_watch_set_target(once->go, once->wanted->pid, true);
+		go_watch_begin(once->go);
+	}
 	/* What was asked for may have ended meanwhile. */
 	if (r >= 0 && sd_event_get_state(once->loop) != SD_EVENT_FINISHED)
 		r = set_end(once);
@@ -543,6 +613,7 @@ int once_run(const struct options *options, const struct config *config)
 		once.offcpu->ops->free(once.offcpu);
 	if (once.thread)
 		once.thread->ops->free(once.thread);
+	go_watch_free(once.go);
 	java_maps_free(once.java_maps);
 	press_free(once.press);
 	tables_free(once.tables);

@@ -71,7 +71,7 @@ static const struct option long_options[] = {
 static const char *const known_kinds[] = {
 	"cpu", "block", "mutex", "wall", "heap", "allocs", "growth", "goroutine", "thread",
 };
-static const char *const working_kinds[] = { "cpu", "block", "mutex", "wall", "thread" };
+static const char *const working_kinds[] = { "cpu", "block", "mutex", "wall", "goroutine", "heap", "allocs", "thread" };
 
 /* `--once` without a command and a duration. */
 static const uint64_t default_once_usec = UINT64_C(10000000);
@@ -451,7 +451,8 @@ void options_print_help(FILE *f)
 	      "  --service S                            the processes of this service\n"
 	      "  -- COMMAND ARG...                      started (as who typed sudo) and profiled until it exits\n"
 	      "and\n"
-	      "  --kind K,K                             kinds of profile: cpu, block, mutex, wall, thread\n"
+	      "  --kind K,K                             kinds of profile: cpu, block, mutex, wall, goroutine,\n"
+	      "                                         heap, allocs, thread\n"
 	      "  --duration 10s                         how long\n"
 	      "  --rate 99                              samples a second and CPU\n"
 	      "  --output FILE|FOLDER                   where to; several files want a folder\n"

@@ -28,11 +28,13 @@ struct go_request {
 typedef void (*go_reader_fn)(struct go_report *report, int error, void *userdata);
 
 /*
- * Begins to read the process of the image, which need not outlive the call. `done` is called from `loop`, once; go_reader_free()
- * may be called there. 0; -ENOEXEC: it is no Go program; -errno.
+ * Begins to read the process of the image, which need not outlive the call. `done` is called from `loop`, once, or from
+ * go_reader_wait(), without which nothing comes where `loop` is NULL; go_reader_free() may be called there. 0; -ENOEXEC: it is no Go program; -errno.
  */
 int go_reader_new(sd_event *loop, const struct image *image, const struct go_request *request, go_reader_fn done, void *userdata,
 		struct go_reader **ret);
+/* Waits until it is done, however long that is allowed to take, without the loop. */
+void go_reader_wait(struct go_reader *reader);
 /* A helper still at work is ended. */
 struct go_reader *go_reader_free(struct go_reader *reader);
 

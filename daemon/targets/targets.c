@@ -310,26 +310,46 @@ int targets_catch_up(struct targets *targets)
 	return 0;
 }
 
-int targets_image(struct targets *targets, const struct process_id *id, struct image **ret)
+static int make_image(struct targets *targets, struct program *program, struct image **ret)
 {
-	struct program *program = programs_find(&targets->programs, id);
-	int r;
+	int r = inspector_complete(targets->inspector, program);
 
-	if (!program)
-		return TARGETS_E_UNKNOWN;
-	r = inspector_complete(targets->inspector, program);
 	if (r < 0)
 		return r;
 	inspector_look_for_perf_map(targets->inspector, program);
 	return image_make(&targets->programs, program, targets->config->jit.perf_map, ret);
 }
 
-int targets_service(struct targets *targets, uint32_t pid, char **ret)
+int targets_image(struct targets *targets, const struct process_id *id, struct image **ret)
+{
+	struct program *program = programs_find(&targets->programs, id);
+
+	return program ? make_image(targets, program, ret) : TARGETS_E_UNKNOWN;
+}
+
+/* The newest one of that pid, looked at now if it must be; NULL: there is no trace of it. */
+static struct program *find_program(struct targets *targets, uint32_t pid)
 {
 	struct program *program = programs_newest(&targets->programs, pid);
-	int r;
 
 	if (!program && inspector_read_process(targets->inspector, pid, NULL, &program) != 0)
+		return NULL;
+	return program;
+}
+
+int targets_image_of(struct targets *targets, uint32_t pid, struct image **ret)
+{
+	struct program *program = find_program(targets, pid);
+
+	return program ? make_image(targets, program, ret) : TARGETS_E_UNKNOWN;
+}
+
+int targets_service(struct targets *targets, uint32_t pid, char **ret)
+{
+	struct program *program = find_program(targets, pid);
+	int r;
+
+	if (!program)
 		return TARGETS_E_UNKNOWN;
 	r = inspector_complete(targets->inspector, program);
 	if (r < 0)

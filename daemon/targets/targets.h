@@ -54,6 +54,9 @@ int targets_catch_up(struct targets *targets);
 int targets_image(struct targets *targets, const struct process_id *process, struct image **ret);
 enum { TARGETS_E_UNKNOWN = 1 };
 
+/* The same of the process that has a pid now; of one that nobody asked about before, too. */
+int targets_image_of(struct targets *targets, uint32_t pid, struct image **ret);
+
 /*
  * The service of the process that has a pid, or had it last; of one that nobody asked about before, too. The string is the
  * caller's. TARGETS_E_UNKNOWN when there is no trace of it.

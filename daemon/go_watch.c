@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "go_watch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "capture.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "config.h"
+#include "go_findings.h"
+#include "go_history.h"
+#include "go_metrics.h"
+#include "go_program.h"
+#include "go_reader.h"
+#include "go_report.h"
+#include "image.h"
+#include "log.h"
+#include "map.h"
+#include "schedule.h"
+#include "stacks.h"
+#include "targets.h"
+
+enum { READERS_MAX = 2 };
+
+enum {
+	WAITS_PARTS = 1 << GO_REPORT_BLOCK | 1 << GO_REPORT_MUTEX,
+};
+
+/* What is remembered of a process. */
+struct past {
+	uint32_t pid;
+	uint64_t start_nsec;                 /* another one of this number has another past */
+	bool is_go, is_known;                /* is_go is known */
+	bool has_refused;                    /* and that was told */
+	struct go_history *history;
+	bool has_facts;
+	char *service;
+	struct go_process_facts facts;       /* as it was seen last; of goroutines when they were read last */
+	struct go_report *waits;             /* what was recorded of waits at the beginning of the window; NULL: not known */
+};
+
+/* A capture that waits, or none: a window begins. */
+struct round {
+	TAILQ_ENTRY(round) link;
+	struct capture *capture;
+	uint32_t parts;
+	size_t n_open;                       /* readings that are not done */
+};
+
+struct reading {
+	TAILQ_ENTRY(reading) link;
+	struct go_watch *watch;
+	struct round *round;
+	struct image *image;
+	struct go_reader *reader;            /* NULL: it has its turn yet */
+};
+
+struct go_watch {
+	sd_event *loop;                      /* NULL: it has ended, whoever is waited for is waited for */
+	struct targets *targets;
+	go_watch_ready_fn ready;
+	void *userdata;
+	struct map pasts;                    /* pid -> struct past * */
+	TAILQ_HEAD(, round) rounds;
+	TAILQ_HEAD(, reading) readings;      /* those that are read come first */
+	size_t n_readers;
+	struct go_metrics metrics;           /* its processes are put in when they are printed */
+	const struct config *config;         /* NULL: snapshots are asked for */
+	uint64_t due_nsec[2];                /* CLOCK_MONOTONIC: goroutines, memory; UINT64_MAX: not wanted */
+	sd_event_source *timer;              /* NULL likewise */
+};
+
+/* 0 would mean 250 ms. */
+static const uint64_t timer_accuracy_usec = 1000;
+
+/* --- Pasts --- */
+
+static void forget(struct past *past)
+{
+	go_history_free(past->history);
+	if (past->waits)
+		go_report_deinit(past->waits);
+	free(past->waits);
+	free(past->service);
+}
+
+static void past_free(struct past *past)
+{
+	forget(past);
+	free(past);
+}
+
+/* Another process has the number now. */
+static void begin_past(struct past *past, uint64_t start_nsec)
+{
+	if (past->start_nsec == start_nsec)
+		return;
+	forget(past);
+	*past = (struct past){ .pid = past->pid, .start_nsec = start_nsec };
+}
+
+static bool is_go_program(const struct image *image)
+{
+	for (size_t i = 0; image->exe && i < image->mappings.n; i++) {
+		const struct binary *binary = image->mappings.at[i].binary;
+
+		if (binary && binary->fd >= 0 && !strcmp(binary->path, image->exe))
+			return go_program_is(binary->fd);
+	}
+	return false;
+}
+
+/* NULL: it is no Go program, or nothing is known of it any more. */
+static struct image *find_go(struct go_watch *watch, struct past *past)
+{
+	struct image *image;
+
+	if (targets_image_of(watch->targets, past->pid, &image) != 0)
+		return NULL;
+	if (past->is_known && past->start_nsec == image->id.start_nsec && !past->is_go)
+		return image_free(image);
+	begin_past(past, image->id.start_nsec);
+	if (!past->is_known)
+		past->is_go = is_go_program(image);
+	past->is_known = image->mappings.n > 0;
+	return past->is_go ? image : image_free(image);
+}
+
+static struct past *past_of(const struct go_watch *watch, const struct image *image)
+{
+	struct past **past = map_get(&watch->pasts, &image->id.pid);
+
+	return past && (*past)->start_nsec == image->id.start_nsec ? *past : NULL;
+}
+
+/* --- What a process said --- */
+
+static int add_process(struct capture *capture, struct image *image)
+{
+	/* The same process may have samples in it. */
+	while (capture->images.n < capture->stacks->processes.n) {
+		int r = vec_push(&capture->images, image);
+
+		if (r < 0) {
+			image_free(image);
+			return r;
+		}
+		image = NULL;
+	}
+	image_free(image);
+	return 0;
+}
+
+static void tell_refusal(struct past *past, const struct image *image, const struct go_report *report)
+{
+	if (!past || past->has_refused || !report->refusal[0])
+		return;
+	past->has_refused = true;
+	log_event(LOG_WARNING, "go-runtime", image->service, NULL, "Process %u (%s): go: %s.", past->pid, image->service, report->refusal);
+}
+
+/* For metrics. */
+static void keep_facts(struct past *past, const struct image *image, const struct go_findings *findings)
+{
+	const struct go_process_facts *facts = &findings->processes.at[findings->processes.n - 1];
+	struct go_process_facts before = past->facts;
+
+	if (!past->service)
+		past->service = strdup(image->service);
+	past->has_facts = past->service;
+	past->facts = *facts;
+	if (facts->has_goroutines)
+		return;
+	past->facts.has_goroutines = before.has_goroutines;
+	past->facts.n_goroutines = before.n_goroutines;
+	memcpy(past->facts.n_by_status, before.n_by_status, sizeof(before.n_by_status));
+}
+
+/* What was recorded until now is what the next window begins with. */
+static void keep_waits(struct past *past, struct go_report *report)
+{
+	struct go_report *kept;
+
+	if ((report->has & WAITS_PARTS) != WAITS_PARTS)
+		return;
+	kept = calloc(1, sizeof(*kept));
+	if (!kept)
+		return;
+	/* Its own now: the caller's report lives on without them. */
+	kept->has = WAITS_PARTS;
+	kept->block = report->block;
+	kept->mutex = report->mutex;
+	report->block = report->mutex = (struct go_buckets){ 0 };
+	if (past->waits)
+		go_report_deinit(past->waits);
+	free(past->waits);
+	past->waits = kept;
+}
+
+static int add_report(struct reading *reading, struct go_report *report)
+{
+	struct capture *capture = reading->round->capture;
+	struct past *past = past_of(reading->watch, reading->image);
+	_cleanup_free_ uint64_t *waited_nsec = NULL;
+	struct go_addition addition = {
+		.process = &reading->image->id,
+		.report = report,
+		.before = past ? past->waits : NULL,
+		.parts = reading->round->parts,
+	};
+	int r = 0;
+
+	if (past && report->has & 1U << GO_REPORT_GOROUTINES) {
+		const struct go_history_moment moment = {
+			report->taken_nsec, report->has & 1U << GO_REPORT_STATS ? report->stats.n_gc : 0 };
+
+		if (!past->history)
+			past->history = go_history_new();
+		r = past->history ? go_history_add(past->history, &report->goroutines, &moment, &waited_nsec) : -ENOMEM;
+		addition.waited_nsec = waited_nsec;
+	}
+	tell_refusal(past, reading->image, report);
+	if (r >= 0 && capture)
+		r = go_findings_add(capture->go, capture->stacks, &addition);
+	if (r >= 0 && capture && past)
+		keep_facts(past, reading->image, capture->go);
+	if (r >= 0 && capture)
+		r = add_process(capture, TAKE(reading->image));
+	if (past)
+		keep_waits(past, report);
+	return r;
+}
+
+/* --- Rounds --- */
+
+static void end_round(struct go_watch *watch, struct round *round)
+{
+	struct capture *capture = round->capture;
+
+	TAILQ_REMOVE(&watch->rounds, round, link);
+	free(round);
+	/* Of nothing but Go there is nothing to be said without one. */
+	if (capture && capture->stacks->processes.n)
+		watch->ready(capture, watch->userdata);
+	else
+		capture_free(capture);
+}
+
+static void reading_free(struct reading *reading)
+{
+	struct go_watch *watch = reading->watch;
+
+	TAILQ_REMOVE(&watch->readings, reading, link);
+	if (reading->reader) {
+		go_reader_free(reading->reader);
+		watch->n_readers--;
+	}
+	image_free(reading->image);
+	free(reading);
+}
+
+static void start_readers(struct go_watch *watch);
+
+static const char *why_not(int error)
+{
+	switch (error) {
+	case -ESRCH:
+		return "it has ended";
+	case -ETIMEDOUT:
+		return "reading it took too long";
+	case -EACCES:
+		return "its memory may not be read";
+	default:
+		return strerror(-error);
+	}
+}
+
+static void end_reading(struct reading *reading, struct go_report *report, int error)
+{
+	struct go_watch *watch = reading->watch;
+	struct round *round = reading->round;
+	struct go_report none = { 0 };
+	int r;
+
+	if (!report) {
+		report = &none;
+		snprintf(none.refusal, sizeof(none.refusal), "%s", why_not(error));
+	}
+	watch->metrics.n_reads++;
+	watch->metrics.n_failed += !report->has;
+	r = add_report(reading, report);
+	if (r < 0)
+		log_print(LOG_WARNING, "What a Go process says is lost: %s.", strerror(-r));
+	reading_free(reading);
+	if (!--round->n_open)
+		end_round(watch, round);
+}
+
+static void on_read(struct go_report *report, int error, void *userdata)
+{
+	struct reading *reading = userdata;
+	struct go_watch *watch = reading->watch;
+
+	end_reading(reading, report, error);
+	start_readers(watch);
+}
+
+static void start_readers(struct go_watch *watch)
+{
+	struct reading *reading, *next;
+
+	for (reading = TAILQ_FIRST(&watch->readings); reading && watch->n_readers < READERS_MAX; reading = next) {
+		const struct go_request request = { .parts = reading->round->parts };
+		int r;
+
+		next = TAILQ_NEXT(reading, link);
+		if (reading->reader)
+			continue;
+		r = go_reader_new(watch->loop, reading->image, &request, on_read, reading, &reading->reader);
+		if (r >= 0)
+			watch->n_readers++;
+		else
+			end_reading(reading, NULL, r);
+	}
+}
+
+static int add_reading(struct go_watch *watch, struct round *round, struct image *image)
+{
+	struct reading *reading = calloc(1, sizeof(*reading));
+
+	if (!reading) {
+		image_free(image);
+		return -ENOMEM;
+	}
+	*reading = (struct reading){ .watch = watch, .round = round, .image = image };
+	TAILQ_INSERT_TAIL(&watch->readings, reading, link);
+	round->n_open++;
+	return 0;
+}
+
+/* All Go processes; `ready` gets the capture, if there is one, when they have been read. */
+static void begin_round(struct go_watch *watch, struct capture *capture, uint32_t parts)
+{
+	struct round *round = calloc(1, sizeof(*round));
+	size_t cursor = 0;
+	const void *pid;
+	void *value;
+
+	if (!round) {
+		if (capture)
+			watch->ready(capture, watch->userdata);
+		return;
+	}
+	*round = (struct round){ .capture = capture, .parts = parts | 1U << GO_REPORT_STATS };
+	TAILQ_INSERT_TAIL(&watch->rounds, round, link);
+	while (map_next(&watch->pasts, &cursor, &pid, &value)) {
+		struct image *image = find_go(watch, *(struct past **)value);
+
+		if (image && add_reading(watch, round, image) < 0)
+			log_print(LOG_WARNING, "Out of memory: process %u is not looked at.", *(const uint32_t *)pid);
+	}
+	if (round->n_open)
+		start_readers(watch);
+	else
+		end_round(watch, round);
+}
+
+void go_watch_begin(struct go_watch *watch)
+{
+	begin_round(watch, NULL, WAITS_PARTS);
+}
+
+static bool has_findings(struct capture *capture)
+{
+	if (!capture->go)
+		capture->go = go_findings_new();
+	return capture->go;
+}
+
+void go_watch_add_take(struct go_watch *watch, struct capture *capture)
+{
+	if (has_findings(capture))
+		begin_round(watch, capture, WAITS_PARTS);
+	else
+		watch->ready(capture, watch->userdata);
+}
+
+static uint32_t parts_of(uint32_t kinds)
+{
+	uint32_t parts = 0;
+
+	if (kinds & capture_kind_bit(PROFILE_GOROUTINE))
+		parts |= 1U << GO_REPORT_GOROUTINES;
+	if (kinds & (capture_kind_bit(PROFILE_HEAP) | capture_kind_bit(PROFILE_ALLOCS)))
+		parts |= 1U << GO_REPORT_MEMORY;
+	return parts;
+}
+
+int go_watch_look(struct go_watch *watch, uint32_t kinds, const char *trigger)
+{
+	_cleanup_(capture_free_p) struct capture *capture = calloc(1, sizeof(*capture));
+
+	if (!capture)
+		return -ENOMEM;
+	capture->kind = kinds & capture_kind_bit(PROFILE_GOROUTINE) ? PROFILE_GOROUTINE : PROFILE_HEAP;
+	capture->kinds = kinds;
+	capture->trigger = trigger;
+	capture->stacks = stacks_new();
+	if (!capture->stacks || !has_findings(capture))
+		return -ENOMEM;
+	capture->stacks->start_wall_nsec = clock_wall_nsec();
+	capture->stacks->period_nsec = 1;
+	capture->begun_nsec = capture->end_nsec = clock_monotonic_nsec();
+	begin_round(watch, TAKE(capture), parts_of(kinds));
+	return 0;
+}
+
+void go_watch_finish(struct go_watch *watch)
+{
+	struct reading *reading;
+
+	/* Those that are read come first; each one's end starts another. */
+	while ((reading = TAILQ_FIRST(&watch->readings)))
+		go_reader_wait(reading->reader);
+}
+
+void go_watch_leave_loop(struct go_watch *watch)
+{
+	watch->loop = NULL;
+	watch->timer = sd_event_source_disable_unref(watch->timer);
+}
+
+/* --- When --- */
+
+static uint32_t interval_kinds(const struct config *config, bool is_memory)
+{
+	if (!config->enabled)
+		return 0;
+	if (is_memory)
+		return config->memory.enabled && config->memory.mode != CONFIG_MEMORY_OFF ? capture_kind_bit(PROFILE_HEAP) : 0;
+	return config->goroutine.enabled ? capture_kind_bit(PROFILE_GOROUTINE) : 0;
+}
+
+/* The next boundary of each. */
+static void find_due(struct go_watch *watch, const struct config *config, bool is_memory)
+{
+	const struct schedule schedule = {
+		.interval_nsec = (is_memory ? config->memory.snapshot_interval_usec : config->goroutine.snapshot_interval_usec) * NSEC_PER_USEC,
+		.duration_nsec = UINT64_MAX,
+		.rate = 1,
+	};
+
+	watch->due_nsec[is_memory] = interval_kinds(config, is_memory)
+			? schedule_window(&schedule, clock_wall_nsec(), clock_monotonic_nsec()).end_nsec : UINT64_MAX;
+}
+
+static int arm(struct go_watch *watch)
+{
+	uint64_t due_nsec = MIN(watch->due_nsec[0], watch->due_nsec[1]);
+	int r;
+
+	if (due_nsec == UINT64_MAX)
+		return sd_event_source_set_enabled(watch->timer, SD_EVENT_OFF);
+	r = sd_event_source_set_time(watch->timer, due_nsec / NSEC_PER_USEC);
+	return r < 0 ? r : sd_event_source_set_enabled(watch->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct go_watch *watch = userdata;
+	uint64_t now_nsec = clock_monotonic_nsec() + timer_accuracy_usec * NSEC_PER_USEC;
+	uint32_t kinds = 0;
+
+	for (int i = 0; i < 2; i++) {
+		if (watch->due_nsec[i] > now_nsec)
+			continue;
+		kinds |= interval_kinds(watch->config, i);
+		find_due(watch, watch->config, i);
+	}
+	if (kinds && go_watch_look(watch, kinds, "") < 0)
+		log_print(LOG_WARNING, "Out of memory: a snapshot of Go processes is left out.");
+	return arm(watch);
+}
+
+int go_watch_set_config(struct go_watch *watch, const struct config *config)
+{
+	int r = 0;
+
+	watch->config = config;
+	find_due(watch, config, false);
+	find_due(watch, config, true);
+	if (!watch->timer)
+		r = sd_event_add_time(watch->loop, &watch->timer, CLOCK_MONOTONIC, 0, timer_accuracy_usec, on_timer, watch);
+	return r < 0 ? r : arm(watch);
+}
+
+/* --- Targets --- */
+
+int go_watch_set_target(struct go_watch *watch, uint32_t pid, bool is_target)
+{
+	struct past **past = map_get(&watch->pasts, &pid);
+	void *value;
+	int r;
+
+	if (!is_target) {
+		if (past)
+			past_free(*past);
+		map_remove(&watch->pasts, &pid);
+		return 0;
+	}
+	if (past)
+		return 0;
+	r = map_put(&watch->pasts, &pid, &value);
+	if (r < 0)
+		return r;
+	*(struct past **)value = calloc(1, sizeof(struct past));
+	if (!*(struct past **)value) {
+		map_remove(&watch->pasts, &pid);
+		return -ENOMEM;
+	}
+	(*(struct past **)value)->pid = pid;
+	return 0;
+}
+
+void go_watch_print(struct go_watch *watch, FILE *f)
+{
+	size_t cursor = 0;
+	const void *pid;
+	void *value;
+
+	while (map_next(&watch->pasts, &cursor, &pid, &value)) {
+		const struct past *past = *(struct past **)value;
+
+		if (past->has_facts && vec_push(&watch->metrics.processes, ((struct go_metrics_process){ past->service, &past->facts })) < 0)
+			break;
+	}
+	go_metrics_print(&watch->metrics, f);
+	watch->metrics.processes.n = 0;
+}
+
+/* --- Life --- */
+
+int go_watch_new(sd_event *loop, struct targets *targets, go_watch_ready_fn ready, void *userdata, struct go_watch **ret)
+{
+	struct go_watch *watch = calloc(1, sizeof(*watch));
+
+	if (!watch)
+		return -ENOMEM;
+	watch->loop = loop;
+	watch->targets = targets;
+	watch->ready = ready;
+	watch->userdata = userdata;
+	map_init(&watch->pasts, sizeof(uint32_t), sizeof(struct past *));
+	TAILQ_INIT(&watch->rounds);
+	TAILQ_INIT(&watch->readings);
+	*ret = watch;
+	return 0;
+}
+
+struct go_watch *go_watch_free(struct go_watch *watch)
+{
+	struct reading *reading;
+	struct round *round;
+	size_t cursor = 0;
+	const void *pid;
+	void *value;
+
+	if (!watch)
+		return NULL;
+	sd_event_source_disable_unref(watch->timer);
+	while ((reading = TAILQ_FIRST(&watch->readings)))
+		reading_free(reading);
+	while ((round = TAILQ_FIRST(&watch->rounds))) {
+		TAILQ_REMOVE(&watch->rounds, round, link);
+		capture_free(round->capture);
+		free(round);
+	}
+	while (map_next(&watch->pasts, &cursor, &pid, &value))
+		past_free(*(struct past **)value);
+	map_deinit(&watch->pasts);
+	vec_deinit(&watch->metrics.processes);
+	free(watch);
+	return NULL;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Looks at the Go processes among the targets. A capture that is to have what Go knows waits here until its processes have been
+ * read, by helpers (go/go_reader.h), two at a time; one that cannot be read costs the capture what it would have said, and says
+ * so there. What has to be remembered from one look to the next is kept here: since when goroutines wait, and what the runtime's
+ * cumulative records of waits were at the beginning of a window.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <systemd/sd-event.h>
+
+struct capture;
+struct config;
+struct go_watch;
+struct targets;
+
+/* Consumes the capture. */
+typedef void (*go_watch_ready_fn)(struct capture *capture, void *userdata);
+
+/* `targets` must live as long as it. 0 or -errno. */
+int go_watch_new(sd_event *loop, struct targets *targets, go_watch_ready_fn ready, void *userdata, struct go_watch **ret);
+/* Captures that wait are lost: call go_watch_finish() first. */
+struct go_watch *go_watch_free(struct go_watch *watch);
+
+/* This process is to be looked at, or no more. One that is no Go program is left alone. 0 or -ENOMEM. */
+int go_watch_set_target(struct go_watch *watch, uint32_t pid, bool is_target);
+
+/* A window of waits begins: what the runtimes have recorded until now is not of it. */
+void go_watch_begin(struct go_watch *watch);
+/* Adds to a window of waits what the runtimes recorded in it. `ready` gets the capture, perhaps at once, at the latest after some seconds. */
+void go_watch_add_take(struct go_watch *watch, struct capture *capture);
+/*
+ * Takes a snapshot: `ready` gets a capture of these kinds (bits, capture_kind_bit()): goroutine, heap, allocs. None when there is no
+ * Go process. 0 or -ENOMEM.
+ */
+int go_watch_look(struct go_watch *watch, uint32_t kinds, const char *trigger);
+
+/* Snapshots are taken as the configuration says from now on. It must outlive the watch, or the next call. 0 or -errno. */
+int go_watch_set_config(struct go_watch *watch, const struct config *config);
+
+/* The loop ends: what is asked for from now on is there after go_watch_finish(). */
+void go_watch_leave_loop(struct go_watch *watch);
+/* Waits for all that are being read, without the loop; `ready` gets all captures. */
+void go_watch_finish(struct go_watch *watch);
+
+/* What was seen last, by service, as Prometheus text. */
+void go_watch_print(struct go_watch *watch, FILE *f);
