@@ -57,7 +57,7 @@ struct config_memory {
 	bool jvm_jfr;
 };
 
-/* Snapshots of what in-depth targets do: in this version of the threads of those that are no Go programs. */
+/* Snapshots of what in-depth targets do: goroutines of Go programs, threads of all others. */
 struct config_goroutine {
 	bool enabled;
 	uint64_t snapshot_interval_usec;

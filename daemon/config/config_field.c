@@ -226,11 +226,11 @@ static const struct config_field memory_fields[] = {
 	{ "enabled", CONFIG_BOOL, AT(enabled), .standard = "true" },
 	{ "snapshot_interval", CONFIG_DURATION, AT(snapshot_interval_usec), .min = SECOND, .max = DAY,
 		.standard = "1m" },
-	{ "mode", CONFIG_CHOICE, AT(mode), .choices = memory_modes, .standard = "auto" },
-	{ "sample_size", CONFIG_SIZE, AT(sample_size_bytes), .min = KIB, .max = GIB, .standard = "512KiB" },
+	{ "mode", CONFIG_CHOICE, .no_effect = true, AT(mode), .choices = memory_modes, .standard = "auto" },
+	{ "sample_size", CONFIG_SIZE, .no_effect = true, AT(sample_size_bytes), .min = KIB, .max = GIB, .standard = "512KiB" },
 	/* Not structs of their own: their offsets are those of struct config_memory. */
-	{ "go", CONFIG_SECTION, .section = &memory_go_section },
-	{ "jvm", CONFIG_SECTION, .section = &memory_jvm_section },
+	{ "go", CONFIG_SECTION, .no_effect = true, .section = &memory_go_section },
+	{ "jvm", CONFIG_SECTION, .no_effect = true, .section = &memory_jvm_section },
 };
 static const struct config_section memory_section = { FIELDS(memory_fields), sizeof(OF) };
 
@@ -384,7 +384,7 @@ static const struct config_field profiling_fields[] = {
 	{ "targets", CONFIG_RECORDS, AT(targets), .max = 1000, .section = &target_section },
 	{ "host", CONFIG_SECTION, AT(host), .section = &host_section },
 	{ "cpu", CONFIG_SECTION, AT(cpu), .section = &cpu_section },
-	{ "memory", CONFIG_SECTION, .no_effect = true, AT(memory), .section = &memory_section },
+	{ "memory", CONFIG_SECTION, AT(memory), .section = &memory_section },
 	{ "goroutine", CONFIG_SECTION, AT(goroutine), .section = &goroutine_section },
 	{ "block", CONFIG_SECTION, AT(block), .section = &block_section },
 	{ "mutex", CONFIG_SECTION, AT(mutex), .section = &mutex_section },
