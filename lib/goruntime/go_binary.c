@@ -44,6 +44,8 @@ static const char *const names[GO_N_VARIABLES] = {
 	[GO_MUTEX_RATE] = "runtime.mutexprofilerate",
 	[GO_STATS] = "runtime.memstats",
 	[GO_GC] = "runtime.gcController",
+	[GO_SEMAPHORES] = "runtime.semtable",
+	[GO_TICKS] = "runtime.ticks",
 };
 
 /*
@@ -75,7 +77,11 @@ static const struct use {
 	{ GO_MUTEX_RATE, 21, 0, 3, "runtime.semacquire1" },
 	{ GO_MUTEX_RATE, 18, 20, 1, "runtime.semacquire1" },
 	{ GO_STATS, 0, 0, 0, "runtime.readmemstats_m" },
-	{ GO_GC, 0, 0, 1, "runtime.setGCPercent.func1" },
+	{ GO_GC, 0, 0, 2, "runtime.gcPaceSweeper" }, /* its heapLive */
+	{ GO_SEMAPHORES, 21, 0, 0, "runtime.semacquire1" },
+	{ GO_SEMAPHORES, 18, 20, 2, "runtime.semacquire1" },
+	{ GO_TICKS, 22, 0, 1, "runtime.ticksPerSecond" },
+	{ GO_TICKS, 18, 21, 1, "runtime.tickspersecond" },
 };
 
 const char *go_variable_name(enum go_variable which)
@@ -200,6 +206,14 @@ static bool is_function(const struct gopclntab_function *function, const char *n
 	return !strcmp(function->name, name);
 }
 
+/* Where the variable begins whose operand was found: of one it is a member. */
+static uint64_t start_of(const struct go_binary *program, enum go_variable which, uint64_t operand)
+{
+	bool is_guess;
+
+	return which == GO_GC && operand ? operand - go_layout_of(program->version, &is_guess)->gc.live : operand;
+}
+
 static void find_by_code(struct go_binary *program)
 {
 	size_t n = gopclntab_n_functions(program->functions);
@@ -211,7 +225,8 @@ static void find_by_code(struct go_binary *program)
 			continue;
 		for (size_t j = 0; j < ARRAY_SIZE(uses); j++)
 			if (holds_for(&uses[j], program->version) && is_function(&function, uses[j].function) && !program->variables[uses[j].which])
-				program->variables[uses[j].which] = operand_of(program, &function, uses[j].operand);
+				program->variables[uses[j].which] =
+					start_of(program, uses[j].which, operand_of(program, &function, uses[j].operand));
 	}
 }
 

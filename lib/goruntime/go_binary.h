@@ -33,6 +33,8 @@ enum go_variable {
 	GO_BLOCK_RATE, GO_MUTEX_RATE,        /* uint64: blockprofilerate, mutexprofilerate */
 	GO_STATS,                            /* mstats: memstats */
 	GO_GC,                               /* gcControllerState */
+	GO_SEMAPHORES,                       /* semTable: semtable */
+	GO_TICKS,                            /* ticksType: ticks */
 	GO_N_VARIABLES,
 };
 

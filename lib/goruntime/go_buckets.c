@@ -21,6 +21,7 @@ enum {
 	TRIES = 8,
 	MAX_INLINED = 64,
 };
+static const uint64_t max_cycles_per_second = UINT64_C(1) << 40;
 
 /* In front of a stack whose inlined calls have entries of their own already (runtime/mprof.go logicalStackSentinel). */
 static const uint64_t logical_stack_sentinel = UINT64_MAX;
@@ -244,6 +245,16 @@ int go_buckets_read(struct go_process *process, enum go_buckets_kind kind, struc
 	if (r)
 		go_buckets_deinit(ret);
 	return r;
+}
+
+double go_buckets_cycles_per_second(struct go_process *process)
+{
+	uint64_t variable, value;
+
+	if (!go_process_variable(process, GO_TICKS, &variable) ||
+	    go_memory_u64(go_process_memory(process), variable + go_process_layout(process)->ticks_value, &value) < 0 || value > max_cycles_per_second)
+		return 0;
+	return (double)value;
 }
 
 void go_buckets_deinit(struct go_buckets *buckets)

@@ -43,6 +43,11 @@ enum {
 
 /* Zero-initialise `ret`. 0, GO_BUCKETS_E_*, -errno. */
 int go_buckets_read(struct go_process *process, enum go_buckets_kind kind, struct go_buckets *ret);
+/*
+ * What the runtime found out of its clock, as runtime/pprof writes it on top of these profiles. 0: it never had to (it does for blockprofilerate of
+ * more than 1, and when it writes such a profile), or it is not known; the clock is the processor's time stamp counter.
+ */
+double go_buckets_cycles_per_second(struct go_process *process);
 void go_buckets_deinit(struct go_buckets *buckets);
 
 /*

@@ -7,6 +7,7 @@
 
 #include "cleanup.h"
 #include "go_process.h"
+#include "gopclntab.h"
 #include "hash.h"
 #include "map.h"
 
@@ -19,6 +20,7 @@ enum {
 	TRIES = 8,                           /* for one that moves: the first stand still, by far */
 	MIN_COMPLETE_PERCENT = 95,           /* of the stacks: else this is no runtime as we know it */
 	SCAN = 0x1000,                       /* runtime/runtime2.go _Gscan */
+	TABLE_SPARE = 4096,                  /* sudogs in the runtime's table beyond those of our goroutines */
 };
 
 /* A goroutine as its g has it. */
@@ -36,11 +38,13 @@ struct reading {
 	struct go_stack *stack;
 	struct go_stack_frames frames;       /* of the walk just done */
 	struct map known_stacks;             /* hash of the frames -> index of the first frame */
+	struct map label_sets;               /* address -> struct told: those that were read since the g of a batch were */
 	uint64_t *addresses;                 /* of all g, in the order of the runtime */
 	size_t n;
 	uint8_t *run, *stack_bytes;          /* MAX_RUN, MAX_STACK */
 	uint64_t n_stacks, n_complete;
 	bool has_first;                      /* goroutine 1 was there */
+	uint32_t condition_reason;           /* index of the text of sync.Cond.Wait(); 0: there is none */
 	const char *why;
 };
 
@@ -87,7 +91,7 @@ static struct snapshot snapshot_of(const struct reading *reading, const uint8_t 
 static bool is_same(const struct snapshot *a, const struct snapshot *b)
 {
 	return a->status == b->status && a->id == b->id && a->pc == b->pc && a->sp == b->sp && a->stack_low == b->stack_low &&
-	       a->wait_reason == b->wait_reason;
+	       a->wait_reason == b->wait_reason && a->waiting == b->waiting && a->labels == b->labels;
 }
 
 static bool is_dead(const struct snapshot *s)
@@ -163,17 +167,69 @@ static uint32_t thread_of(struct reading *reading, uint64_t m, uint64_t g)
 	return (uint32_t)thread;
 }
 
-/* g.waiting is a list of sudogs in the order of the channels' addresses; more than one is a select. */
-static uint64_t channel_of(struct reading *reading, uint64_t waiting)
+static bool waits(const struct snapshot *s)
 {
-	uint64_t channel;
-
-	if (!waiting || go_memory_u64(reading->memory, waiting + reading->layout->sudog.channel, &channel) < 0)
-		return 0;
-	return channel;
+	return s->status == GO_WAITING || s->status == GO_LEAKED;
 }
 
-static int add(struct reading *reading, uint64_t address, const struct snapshot *s, uint32_t verdict)
+/* What was read between two looks at a g, and is true if they are the same. */
+struct told {
+	uint32_t verdict;
+	size_t first_label, n_labels, first_wait, n_waits;
+	bool has_unknown_labels;
+};
+
+/* A set of labels never changes while it is a goroutine's: who has the same one before and after has had it meanwhile. */
+static int read_labels(struct reading *reading, uint64_t address, struct told *told)
+{
+	struct told *known = map_get(&reading->label_sets, &address);
+	void *value;
+	int r;
+
+	if (!known) {
+		struct told it = { 0 };
+
+		r = go_labels_read(reading->process, address, &reading->ret->labels, &it.first_label, &it.n_labels);
+		if (r < 0)
+			return r;
+		it.has_unknown_labels = r == GO_LABELS_E_UNKNOWN;
+		r = map_put(&reading->label_sets, &address, &value);
+		if (r < 0)
+			return r;
+		known = value;
+		*known = it;
+	}
+	told->first_label = known->first_label;
+	told->n_labels = known->n_labels;
+	told->has_unknown_labels = known->has_unknown_labels;
+	return 0;
+}
+
+static int read_belongings(struct reading *reading, uint64_t g, const struct snapshot *s, struct told *told)
+{
+	struct go_waits_of of = { .goroutine = g, .sudog = s->waiting,
+		.is_condition = reading->condition_reason && s->wait_reason == reading->condition_reason };
+	int r = 0;
+
+	if (s->labels)
+		r = read_labels(reading, s->labels, told);
+	if (r >= 0 && s->waiting && waits(s))
+		r = go_waits_read(reading->process, &of, &reading->ret->waits, &told->first_wait, &told->n_waits);
+	return r;
+}
+
+/* Of one that waits for a single channel. */
+static uint64_t channel_of(const struct reading *reading, const struct told *told)
+{
+	const struct go_wait *wait;
+
+	if (told->n_waits != 1)
+		return 0;
+	wait = &reading->ret->waits.all.at[told->first_wait];
+	return wait->kind <= GO_WAIT_SEND ? wait->address : 0;
+}
+
+static int add(struct reading *reading, uint64_t address, const struct snapshot *s, const struct told *told)
 {
 	struct go_goroutine goroutine = {
 		.id = s->id,
@@ -182,23 +238,27 @@ static int add(struct reading *reading, uint64_t address, const struct snapshot 
 		.go_pc = s->go_pc,
 		.start_pc = s->start_pc,
 		.sp = has_stack(s) ? s->sp : 0,
-		.wait_since_nsec = s->status == GO_WAITING || s->status == GO_LEAKED ? s->wait_since : 0,
-		.labels = s->labels,
+		.wait_since_nsec = waits(s) ? s->wait_since : 0,
+		.channel = channel_of(reading, told),
+		.label_set = s->labels,
 		.status = s->status,
 		.wait_reason = s->wait_reason,
-		.verdict = verdict,
+		.verdict = told->verdict,
 		.is_locked = s->locked_m != 0,
+		.first_label = told->first_label,
+		.n_labels = told->n_labels,
+		.first_wait = told->first_wait,
+		.n_waits = told->n_waits,
 	};
 	int r;
 
 	if (s->status == GO_RUNNING || s->status == GO_SYSCALL)
 		goroutine.thread = thread_of(reading, s->m, address);
-	if (goroutine.wait_since_nsec || s->status == GO_WAITING)
-		goroutine.channel = channel_of(reading, s->waiting);
 	reading->has_first |= s->id == 1;
-	if (verdict != GO_GOROUTINE_RUNNING) {
+	reading->ret->n_unknown_labels += told->has_unknown_labels;
+	if (told->verdict != GO_GOROUTINE_RUNNING) {
 		reading->n_stacks++;
-		reading->n_complete += verdict == GO_STACK_COMPLETE;
+		reading->n_complete += told->verdict == GO_STACK_COMPLETE;
 		r = keep_frames(reading, &goroutine);
 		if (r < 0)
 			return r;
@@ -211,13 +271,15 @@ static int read_alone(struct reading *reading, uint64_t address)
 {
 	uint8_t before[MAX_G], after[MAX_G];
 	struct snapshot s = { 0 };
-	uint32_t verdict = GO_GOROUTINE_RUNNING;
+	struct told told = { .verdict = GO_GOROUTINE_RUNNING };
 	bool was_read = false;
 	int r;
 
 	for (unsigned int i = 0; i < TRIES; i++) {
 		struct snapshot again;
 
+		told = (struct told){ .verdict = GO_GOROUTINE_RUNNING };
+		map_clear(&reading->label_sets);
 		r = go_memory_read(reading->memory, address, before, reading->layout->g.size);
 		if (r == -E2BIG)
 			return r;
@@ -231,16 +293,16 @@ static int read_alone(struct reading *reading, uint64_t address)
 			reading->ret->n_dead++;
 			return 0;
 		}
-		if (!has_stack(&s))
-			return add(reading, address, &s, GO_GOROUTINE_RUNNING);
-		r = read_stack(reading, &s, &verdict);
+		r = has_stack(&s) ? read_stack(reading, &s, &told.verdict) : 0;
+		if (r >= 0)
+			r = read_belongings(reading, address, &s, &told);
 		if (r == -ENOMEM || r == -E2BIG)
 			return r;
 		if (r < 0 || go_memory_read(reading->memory, address, after, reading->layout->g.size) < 0)
 			continue; /* its stack moved, and what was there is gone */
 		again = snapshot_of(reading, after);
-		if (is_same(&s, &again))
-			return add(reading, address, &s, verdict);
+		if (is_same(&s, &again) || (!has_stack(&s) && s.id == again.id && s.status == again.status && s.labels == again.labels))
+			return add(reading, address, &s, &told);
 	}
 	if (!was_read) {
 		reading->ret->n_unread++;
@@ -248,7 +310,7 @@ static int read_alone(struct reading *reading, uint64_t address)
 	}
 	reading->ret->n_restless++;
 	s.status = GO_RUNNING;
-	return add(reading, address, &s, GO_GOROUTINE_RUNNING);
+	return add(reading, address, &s, &(struct told){ .verdict = GO_GOROUTINE_RUNNING });
 }
 
 /* --- many ----------------------------------------------------------------------------------------------------- */
@@ -289,27 +351,34 @@ struct batch {
 	struct place places[BATCH];
 	uint8_t before[BATCH][MAX_G], after[BATCH][MAX_G];
 	bool was_read[BATCH], was_read_again[BATCH];
-	uint32_t verdicts[BATCH];
+	struct told told[BATCH];
 	size_t first_frame[BATCH], n_frames[BATCH];
 	VEC(uint64_t) frames;                /* of stacks that may prove to be torn */
 };
 
 enum { VERDICT_NONE = GO_GOROUTINE_RUNNING + 1 };
 
-static int read_stacks(struct reading *reading, struct batch *batch, size_t n)
+static int read_stacks(struct reading *reading, struct batch *batch, const uint64_t *addresses, size_t n)
 {
 	batch->frames.n = 0;
 	for (size_t i = 0; i < n; i++) {
 		struct snapshot s;
 		int r;
 
-		batch->verdicts[i] = VERDICT_NONE;
+		batch->told[i] = (struct told){ .verdict = VERDICT_NONE };
 		if (!batch->was_read[i])
 			continue;
 		s = snapshot_of(reading, batch->before[i]);
-		if (!makes_sense(&s) || is_dead(&s) || !has_stack(&s))
+		if (!makes_sense(&s) || is_dead(&s))
 			continue;
-		r = read_stack(reading, &s, &batch->verdicts[i]);
+		r = read_belongings(reading, addresses[i], &s, &batch->told[i]);
+		if (r < 0)
+			return r;
+		if (!has_stack(&s)) {
+			batch->told[i].verdict = GO_GOROUTINE_RUNNING;
+			continue;
+		}
+		r = read_stack(reading, &s, &batch->told[i].verdict);
 		if (r == -ENOMEM || r == -E2BIG)
 			return r;
 		if (r < 0)
@@ -338,11 +407,11 @@ static int take(struct reading *reading, struct batch *batch, const uint64_t *ad
 			return 0;
 		}
 		if (!has_stack(&before))
-			return add(reading, addresses[i], &before, GO_GOROUTINE_RUNNING);
-		if (batch->verdicts[i] != VERDICT_NONE) {
+			return add(reading, addresses[i], &before, &batch->told[i]);
+		if (batch->told[i].verdict != VERDICT_NONE) {
 			reading->frames.at.n = 0;
 			r = vec_append(&reading->frames.at, batch->frames.at + batch->first_frame[i], batch->n_frames[i]);
-			return r < 0 ? r : add(reading, addresses[i], &before, batch->verdicts[i]);
+			return r < 0 ? r : add(reading, addresses[i], &before, &batch->told[i]);
 		}
 	}
 	reading->ret->n_retried++;
@@ -359,7 +428,8 @@ static int read_batch(struct reading *reading, struct batch *batch, const uint64
 	}
 	qsort(batch->places, n, sizeof(batch->places[0]), compare_places);
 	read_all(reading, batch->places, n, batch->before, batch->was_read);
-	r = read_stacks(reading, batch, n);
+	map_clear(&reading->label_sets);
+	r = read_stacks(reading, batch, addresses, n);
 	if (r < 0)
 		return r;
 	read_all(reading, batch->places, n, batch->after, batch->was_read_again);
@@ -427,7 +497,159 @@ static void read_wait_reasons(struct reading *reading)
 			return;
 		}
 		ret->n_wait_reasons = i + 1;
+		if (!strcmp(ret->wait_reasons[i], "sync.Cond.Wait"))
+			reading->condition_reason = (uint32_t)i;
 	}
+}
+
+/* --- semaphores, until 1.25 ------------------------------------------------------------------------------------- */
+
+static bool may_wait_for_semaphore(const struct reading *reading, const struct go_goroutine *goroutine)
+{
+	const struct go_goroutines *ret = reading->ret;
+	const char *reason;
+
+	if (goroutine->status != GO_WAITING || goroutine->n_waits || goroutine->wait_reason >= ret->n_wait_reasons ||
+	    goroutine->wait_reason == reading->condition_reason)
+		return false;
+	reason = ret->wait_reasons[goroutine->wait_reason];
+	return !strcmp(reason, "semacquire") || !strncmp(reason, "sync.", 5);
+}
+
+struct semaphores {
+	struct go_goroutines *ret;
+	struct map waiting;                  /* address of a g -> its index in ret->all */
+};
+
+static int add_semaphore(void *userdata, uint64_t g, uint64_t semaphore)
+{
+	struct semaphores *semaphores = userdata;
+	struct go_waits *waits = &semaphores->ret->waits;
+	const size_t *index = map_get(&semaphores->waiting, &g);
+	struct go_goroutine *goroutine = index ? &semaphores->ret->all.at[*index] : NULL;
+
+	if (!goroutine || goroutine->n_waits)
+		return 0;
+	if (waits->all.n >= GO_WAITS_MAX_ALL) {
+		waits->n_cut++;
+		return 0;
+	}
+	goroutine->first_wait = waits->all.n;
+	goroutine->n_waits = 1;
+	return vec_push(&waits->all, ((struct go_wait){ .address = semaphore, .kind = GO_WAIT_SEMAPHORE }));
+}
+
+/* Those that went on until the table was read wait for something else there, if for anything. */
+static int forget_if_moved(struct reading *reading, struct go_goroutine *goroutine)
+{
+	uint8_t g[MAX_G];
+	struct snapshot s;
+	int r;
+
+	r = go_memory_read(reading->memory, goroutine->address, g, reading->layout->g.size);
+	if (r == -E2BIG)
+		return r;
+	if (r >= 0)
+		s = snapshot_of(reading, g);
+	if (r < 0 || s.id != goroutine->id || s.sp != goroutine->sp || s.status != goroutine->status || s.wait_reason != goroutine->wait_reason)
+		goroutine->n_waits = 0;
+	return 0;
+}
+
+static int read_semaphores(struct reading *reading)
+{
+	struct semaphores semaphores = { .ret = reading->ret };
+	const void *key;
+	void *value;
+	size_t cursor = 0;
+	int r = 0;
+
+	if (!go_waits_has_table(reading->process))
+		return 0;
+	map_init(&semaphores.waiting, sizeof(uint64_t), sizeof(size_t));
+	for (size_t i = 0; i < reading->ret->all.n && r >= 0; i++) {
+		if (!may_wait_for_semaphore(reading, &reading->ret->all.at[i]))
+			continue;
+		r = map_put(&semaphores.waiting, &reading->ret->all.at[i].address, &value);
+		if (r >= 0)
+			*(size_t *)value = i;
+	}
+	if (r >= 0 && semaphores.waiting.n)
+		r = go_waits_table(reading->process, 2 * reading->n + TABLE_SPARE, add_semaphore, &semaphores);
+	while (r >= 0 && map_next(&semaphores.waiting, &cursor, &key, &value))
+		if (reading->ret->all.at[*(size_t *)value].n_waits)
+			r = forget_if_moved(reading, &reading->ret->all.at[*(size_t *)value]);
+	map_deinit(&semaphores.waiting);
+	return r;
+}
+
+/* --- the runtime's own ------------------------------------------------------------------------------------------ */
+
+/* runtime/traceback.go isSystemGoroutine(). */
+enum owner { OWNER_PROGRAM = 1, OWNER_RUNTIME, OWNER_ERRAND };
+
+static bool is_one_of(const char *name, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
+static const char *function_at(const struct reading *reading, uint64_t pc)
+{
+	const struct gopclntab *functions;
+	struct gopclntab_function function;
+	uint64_t address;
+	int32_t depth;
+
+	functions = go_process_functions_at(reading->process, pc & ~GO_STACK_EXACT, &address);
+	return functions && !gopclntab_depth(functions, address, &function, &depth) ? function.name : NULL;
+}
+
+static enum owner owner_of(const struct reading *reading, uint64_t start_pc)
+{
+	static const char *const of_the_program[] = { "runtime.main", "runtime.corostart", "runtime.handleAsyncEvent" };
+	static const char *const errands[] = { "runtime.runfinq", "runtime.runFinalizers", "runtime.runCleanups" };
+	const char *name = function_at(reading, start_pc);
+
+	if (!name || strncmp(name, "runtime.", 8) != 0 || is_one_of(name, of_the_program, ARRAY_SIZE(of_the_program)))
+		return OWNER_PROGRAM;
+	return is_one_of(name, errands, ARRAY_SIZE(errands)) ? OWNER_ERRAND : OWNER_RUNTIME;
+}
+
+static bool is_all_runtime(const struct reading *reading, const struct go_goroutine *goroutine)
+{
+	for (size_t i = 0; i < goroutine->n_frames; i++) {
+		const char *name = function_at(reading, reading->ret->frames.at[goroutine->first_frame + i]);
+
+		if (name && strncmp(name, "runtime.", 8) != 0)
+			return false;
+	}
+	return true;
+}
+
+static int find_owners(struct reading *reading)
+{
+	struct map known;                    /* start_pc -> enum owner */
+	int r = 0;
+
+	map_init(&known, sizeof(uint64_t), sizeof(enum owner));
+	for (size_t i = 0; i < reading->ret->all.n && r >= 0; i++) {
+		struct go_goroutine *goroutine = &reading->ret->all.at[i];
+		void *value;
+
+		r = map_put(&known, &goroutine->start_pc, &value);
+		if (r < 0)
+			break;
+		if (r > 0)
+			*(enum owner *)value = owner_of(reading, goroutine->start_pc);
+		/* Finalizers are the program's once they have called it. */
+		goroutine->is_system = *(enum owner *)value == OWNER_RUNTIME ||
+			(*(enum owner *)value == OWNER_ERRAND && is_all_runtime(reading, goroutine));
+	}
+	map_deinit(&known);
+	return r < 0 ? r : 0;
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -475,12 +697,17 @@ static int read_goroutines(struct reading *reading, const struct go_goroutines_o
 	if (r)
 		return r;
 	reading->ret->n_seen = reading->n;
+	read_wait_reasons(reading);
 	for (size_t i = 0; i < reading->n && r >= 0; i += BATCH)
 		r = read_batch(reading, batch, reading->addresses + i, MIN(reading->n - i, (size_t)BATCH));
 	vec_deinit(&batch->frames);
 	if (r < 0)
 		return r;
-	read_wait_reasons(reading);
+	r = read_semaphores(reading);
+	if (r >= 0)
+		r = find_owners(reading);
+	if (r < 0)
+		return r;
 	reading->ret->n_broken = reading->n_stacks - reading->n_complete;
 	return check(reading);
 }
@@ -496,10 +723,12 @@ int go_goroutines_read(struct go_process *process, const struct go_goroutines_op
 	int r;
 
 	map_init(&reading.known_stacks, 2 * sizeof(uint64_t), sizeof(size_t));
+	map_init(&reading.label_sets, sizeof(uint64_t), sizeof(struct told));
 	r = read_goroutines(&reading, options);
 	if (r == GO_GOROUTINES_E_UNKNOWN && options->why)
 		*options->why = reading.why;
 	map_deinit(&reading.known_stacks);
+	map_deinit(&reading.label_sets);
 	go_stack_free(reading.stack);
 	vec_deinit(&reading.frames.at);
 	free(reading.addresses);
@@ -514,4 +743,6 @@ void go_goroutines_deinit(struct go_goroutines *goroutines)
 {
 	vec_deinit(&goroutines->all);
 	vec_deinit(&goroutines->frames);
+	go_labels_deinit(&goroutines->labels);
+	go_waits_deinit(&goroutines->waits);
 }

@@ -11,7 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "go_labels.h"
 #include "go_stack.h"
+#include "go_waits.h"
 #include "vec.h"
 
 struct go_process;
@@ -33,25 +35,31 @@ struct go_goroutine {
 	uint64_t sp;                         /* of what is waiting: the same as long as nobody moved */
 	uint64_t wait_since_nsec;            /* the runtime's nanotime (CLOCK_MONOTONIC), stamped by the garbage collector alone; 0: not yet */
 	uint64_t channel;                    /* it waits for: address of the hchan; 0: none, or more than one (select) */
-	uint64_t labels;                     /* address of what pprof.Do() set; 0: none */
+	uint64_t label_set;                  /* address of what pprof.Do() set; 0: none */
 	uint32_t thread;                     /* that runs it, as its own pid namespace numbers it; 0: none does */
 	uint32_t status;                     /* enum go_status */
 	uint32_t wait_reason;                /* index into wait_reasons */
 	uint32_t verdict;                    /* enum go_stack_verdict; of one that runs: GO_GOROUTINE_RUNNING */
 	bool is_locked;                      /* to a thread (runtime.LockOSThread) */
+	bool is_system;                      /* one of the runtime's own, which it hides: all but those that do something for the program (finalizers) */
 	size_t first_frame, n_frames;        /* of frames: equal stacks share them */
+	size_t first_label, n_labels;        /* of labels.all: equal sets share them */
+	size_t first_wait, n_waits;          /* of waits.all: what it waits for; a select may wait for several channels */
 };
 enum { GO_GOROUTINE_RUNNING = 100 };
 
 struct go_goroutines {
 	VEC(struct go_goroutine) all;        /* that live, in the order in which they were made */
 	VEC(uint64_t) frames;                /* as go_stack.h has them */
+	struct go_labels labels;
+	struct go_waits waits;
 	char wait_reasons[GO_WAIT_REASONS_MAX][GO_WAIT_REASON_LENGTH]; /* read from the process; "" where there is none */
 	size_t n_wait_reasons;
 	uint64_t n_retried;                  /* torn at first */
 	uint64_t n_restless;                 /* moved each time they were looked at: told as running */
 	uint64_t n_unread;                   /* could not be read at all; n_seen = all.n + n_unread + the dead */
 	uint64_t n_seen, n_dead;
+	uint64_t n_unknown_labels;           /* sets of labels that could not be understood: goroutines that are told without */
 	uint64_t n_broken;                   /* stacks that do not end in an outermost function */
 };
 

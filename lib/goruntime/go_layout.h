@@ -21,7 +21,8 @@ struct go_layout {
 		uint16_t thread, current_g, size; /* procid, curg; g0 is 0; size: of what is read of it */
 	} m;
 	struct {
-		uint16_t channel;            /* g is 0, elem 24 */
+		uint16_t elem, is_select, wait_link, channel; /* g is 0, next 8, prev 16 */
+		bool has_semaphores;         /* g.waiting has what a goroutine waits for in sync, too */
 	} sudog;
 	struct {
 		uint16_t receivers, senders; /* the head of either queue; qcount is 0, dataqsiz 8, closed 28 */
@@ -32,6 +33,8 @@ struct go_layout {
 	struct {
 		uint16_t percent, memory_limit, marked, live, heap_in_use, heap_released, heap_free, mapped_ready, total_alloc, total_free;
 	} gc;
+	uint16_t ticks_value;                /* runtime.ticks.val */
+	bool labels_are_map;                 /* what g.labels points at: a map[string]string, else a slice of pairs */
 	struct {
 		uint16_t next;               /* the rest is the same: pcHeader 0, pclntable 104, text 176, data to enoptrbss 192 to 248 */
 	} module;

@@ -85,32 +85,6 @@ static bool is_shown(const struct writing *w, const struct gopclntab_frame *fram
 	return strchr(frame->name, '.') && (!starts_with(frame->name, "runtime.") || is_exported(frame->name, w->version));
 }
 
-bool go_text_is_system(const struct go_process *process, const struct go_goroutines *goroutines, const struct go_goroutine *goroutine)
-{
-	static const char *const of_the_program[] = { "runtime.main", "runtime.corostart", "runtime.handleAsyncEvent" };
-	static const char *const errands[] = { "runtime.runfinq", "runtime.runFinalizers", "runtime.runCleanups" };
-	const struct gopclntab *functions;
-	struct gopclntab_function function;
-	int32_t depth;
-	uint64_t address;
-
-	functions = go_process_functions_at(process, goroutine->start_pc, &address);
-	if (!functions || gopclntab_depth(functions, address, &function, &depth) || !function.name)
-		return false;
-	if (!starts_with(function.name, "runtime.") || is_one_of(function.name, of_the_program, 3))
-		return false;
-	if (!is_one_of(function.name, errands, 3))
-		return true;
-	/* Unless it has called the program. */
-	for (size_t i = 0; i < goroutine->n_frames; i++) {
-		functions = go_process_functions_at(process, goroutines->frames.at[goroutine->first_frame + i] & ~GO_STACK_EXACT, &address);
-		if (functions && !gopclntab_depth(functions, address, &function, &depth) && function.name &&
-		    !starts_with(function.name, "runtime."))
-			return false;
-	}
-	return true;
-}
-
 const char *go_text_state(const struct go_goroutines *goroutines, const struct go_goroutine *goroutine)
 {
 	static const char *const states[GO_N_STATUS] = {
@@ -248,7 +222,7 @@ void go_text_write(const struct go_process *process, const struct go_goroutines 
 	for (size_t i = 0; i < goroutines->all.n; i++) {
 		const struct go_goroutine *goroutine = &goroutines->all.at[i];
 
-		if (go_text_is_system(process, goroutines, goroutine))
+		if (goroutine->is_system)
 			continue;
 		if (!is_first)
 			fputc('\n', out);

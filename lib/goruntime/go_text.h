@@ -5,18 +5,14 @@
  * functions, files, lines and creators, and the same ones left out. What is not read is not printed: arguments of functions
  * are "(...)".
  *
- * runtime/traceback.go (goroutineheader, traceback2, showfuncinfo, printcreatedby1, isSystemGoroutine) of the versions in go_layout.h.
+ * runtime/traceback.go (goroutineheader, traceback2, showfuncinfo, printcreatedby1) of the versions in go_layout.h.
  */
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
 struct go_goroutine;
 struct go_goroutines;
 struct go_process;
-
-/* Those that the runtime hides: its own, but for what it does for the program (finalizers). */
-bool go_text_is_system(const struct go_process *process, const struct go_goroutines *goroutines, const struct go_goroutine *goroutine);
 
 /* What is between the brackets: "chan receive", "running", "IO wait". Lives as long as `goroutines`. */
 const char *go_text_state(const struct go_goroutines *goroutines, const struct go_goroutine *goroutine);

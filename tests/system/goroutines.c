@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * goroutines [-s] PID...: what lib/goruntime reads of each process, as net/http/pprof's goroutine?debug=2 would print it; on standard error
- * a line of what it took. With -s the symbols of the program are not used, as if it were stripped.
+ * goroutines [-s] [-f] PID...: what lib/goruntime reads of each process, as net/http/pprof's goroutine?debug=2 would print it; on standard error
+ * a line of what it took. With -s the symbols of the program are not used, as if it were stripped. With -f facts instead: lines of "variable
+ * NAME ADDRESS", "cycles PER_SECOND", and "goroutine ID STATE [system] [KIND:ADDRESS...] [KEY=VALUE...]".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "elf_image.h"
+#include "go_buckets.h"
 #include "go_goroutines.h"
 #include "go_process.h"
 #include "go_text.h"
@@ -40,7 +42,29 @@ static uint64_t bias_of(const struct elf_image *image, const char *pid)
 	return 0;
 }
 
-static int print_goroutines(const struct elf_image *image, const struct go_binary *program, const char *pid)
+static void print_facts(struct go_process *process, const struct go_goroutines *goroutines)
+{
+	static const char *const kinds[GO_WAIT_N_KINDS] = { "unknown", "receive", "send", "semaphore", "condition" };
+	uint64_t address;
+
+	for (int i = 0; i < GO_N_VARIABLES; i++)
+		printf("variable %s %#llx\n", go_variable_name((enum go_variable)i),
+			(unsigned long long)(go_process_variable(process, (enum go_variable)i, &address) ? address : 0));
+	printf("cycles %.0f\n", go_buckets_cycles_per_second(process));
+	for (size_t i = 0; i < goroutines->all.n; i++) {
+		const struct go_goroutine *g = &goroutines->all.at[i];
+
+		printf("goroutine %llu [%s]%s", (unsigned long long)g->id, go_text_state(goroutines, g), g->is_system ? " system" : "");
+		for (size_t j = g->first_wait; j < g->first_wait + g->n_waits; j++)
+			printf(" %s:%#llx", kinds[goroutines->waits.all.at[j].kind], (unsigned long long)goroutines->waits.all.at[j].address);
+		for (size_t j = g->first_label; j < g->first_label + g->n_labels; j++)
+			printf(" %s=%s", goroutines->labels.text.at + goroutines->labels.all.at[j].key,
+				goroutines->labels.text.at + goroutines->labels.all.at[j].value);
+		putchar('\n');
+	}
+}
+
+static int print_goroutines(const struct elf_image *image, const struct go_binary *program, const char *pid, bool facts)
 {
 	struct go_goroutines goroutines = { 0 };
 	struct go_process *process;
@@ -60,7 +84,10 @@ static int print_goroutines(const struct elf_image *image, const struct go_binar
 		r = go_goroutines_read(process, &(struct go_goroutines_options){ .why = &why }, &goroutines);
 		end = clock_monotonic_nsec();
 		if (!r) {
-			go_text_write(process, &goroutines, end, stdout);
+			if (facts)
+				print_facts(process, &goroutines);
+			else
+				go_text_write(process, &goroutines, end, stdout);
 			fprintf(stderr, "%s: %zu goroutines in %.1f ms, %llu KiB read: seen %llu, dead %llu, retried %llu, restless %llu, unread %llu, "
 				"broken %llu\n", go_binary_version_text(program), goroutines.all.n, (double)(end - start) / 1e6,
 				(unsigned long long)((MAX_BYTES - memory.left_bytes) >> 10), (unsigned long long)goroutines.n_seen,
@@ -78,10 +105,15 @@ static int print_goroutines(const struct elf_image *image, const struct go_binar
 
 int main(int argc, char **argv)
 {
-	struct go_binary_options options = { .without_symbols = argc > 1 && !strcmp(argv[1], "-s") };
-	int failed = 0;
+	struct go_binary_options options = { 0 };
+	bool facts = false;
+	int failed = 0, option;
 
-	for (int i = 1 + options.without_symbols; i < argc; i++) {
+	while ((option = getopt(argc, argv, "sf")) != -1) {
+		options.without_symbols |= option == 's';
+		facts |= option == 'f';
+	}
+	for (int i = optind; i < argc; i++) {
 		_cleanup_close_ int fd = -1;
 		struct elf_image *image;
 		struct go_binary *program;
@@ -91,7 +123,7 @@ int main(int argc, char **argv)
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0 || elf_image_open(fd, &image))
 			return EXIT_FAILURE;
-		failed |= go_binary_open(image, &options, &program) || print_goroutines(image, program, argv[i]);
+		failed |= go_binary_open(image, &options, &program) || print_goroutines(image, program, argv[i], facts);
 		elf_image_free(image);
 	}
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;

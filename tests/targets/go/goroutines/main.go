@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -74,6 +75,17 @@ func listens() {
 	bufio.NewReader(connection).ReadByte()
 }
 
+var labelled = make(chan int)
+
+// More than a bucket of a map has, more than we keep, and a long text.
+func manyLabels() pprof.LabelSet {
+	labels := []string{"long", strings.Repeat("ä", 200)}
+	for i := 0; i < 40; i++ {
+		labels = append(labels, "many"+strconv.Itoa(i), strconv.Itoa(i))
+	}
+	return pprof.Labels(labels...)
+}
+
 func main() {
 	n := 1
 	if len(os.Args) > 2 {
@@ -119,6 +131,8 @@ func main() {
 		}
 	}
 	server := &http.Server{Addr: os.Args[1]}
+	fmt.Printf("never %p\nfull %p\nmutex %p\nrwmutex %p\ngroup %p\ncondition %p\n", never, full, &mutex, &rwmutex, &group, condition)
+	go pprof.Do(context.Background(), manyLabels(), func(context.Context) { <-labelled })
 	time.AfterFunc(100*time.Millisecond, func() { fmt.Println("ready"); os.Stdout.Sync() })
 	if err := server.ListenAndServe(); err != nil {
 		panic(err)
