@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * What one look at a Go process brought, and its form as bytes: a confined helper reads the process (goreader.h in daemon/)
+ * What one look at a Go process brought, and its form as bytes: a confined helper reads the process (go_reader.h in daemon/)
  * and sends a report, the core takes it apart again and believes nothing: each count, index and length is checked.
  */
 #include <stdbool.h>
@@ -40,5 +40,9 @@ void go_report_write(const struct go_report *report, FILE *out);
 enum { GO_REPORT_E_MALFORMED = 1 };
 /* Of most: 2 million goroutines of 4 frames. */
 #define GO_REPORT_MAX_SIZE (UINT64_C(512) << 20)
-/* Zero-initialise `ret`. 0, GO_REPORT_E_MALFORMED, -ENOMEM. */
+/*
+ * Zero-initialise `ret`. 0, GO_REPORT_E_MALFORMED, -ENOMEM: `ret` is all zero then. Memory: at most three times `size`.
+ * What holds afterwards: frames of each goroutine and bucket are inside of the frames; status is one of enum go_status, wait_reason
+ * below n_wait_reasons or 0; doubles are finite; texts are terminated and printable; what is not in `has` is all zero.
+ */
 int go_report_read(const void *bytes, size_t size, struct go_report *ret);

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "go_report.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../main.h"
+
+enum { ALL_PARTS = (1U << GO_REPORT_N_PARTS) - 1 };
+
+struct bytes {
+	char *at;
+	size_t n;
+};
+
+static struct bytes written(const struct go_report *report)
+{
+	struct bytes bytes = { 0 };
+	FILE *out = open_memstream(&bytes.at, &bytes.n);
+
+	ck_assert_ptr_nonnull(out);
+	go_report_write(report, out);
+	ck_assert_int_eq(fclose(out), 0);
+	return bytes;
+}
+
+/* From a copy of just that size on the heap, so that a sanitizer sees each byte too many. */
+static int read_copy(const void *bytes, size_t size, struct go_report *ret)
+{
+	void *copy = malloc(size ? size : 1);
+	int r;
+
+	ck_assert_ptr_nonnull(copy);
+	memcpy(copy, bytes, size);
+	r = go_report_read(copy, size, ret);
+	free(copy);
+	return r;
+}
+
+static void add_bucket(struct go_buckets *buckets, bool is_memory, uint64_t seed)
+{
+	struct go_bucket bucket = { .first_frame = buckets->frames.n, .n_frames = seed % 3 };
+
+	for (size_t i = 0; i < bucket.n_frames; i++)
+		ck_assert_int_eq(vec_push(&buckets->frames, seed << 8 | i), 0);
+	if (is_memory) {
+		bucket.memory.allocs = seed;
+		bucket.memory.frees = seed + 1;
+		bucket.memory.alloc_bytes = UINT64_MAX - seed;
+		bucket.memory.free_bytes = seed + 3;
+	} else {
+		bucket.block.count = (double)seed + 0.25;
+		bucket.block.cycles = -(int64_t)seed;
+	}
+	ck_assert_int_eq(vec_push(&buckets->all, bucket), 0);
+}
+
+/* Each member has a value of its own, so that two that are mixed up show. Goroutines 0 and 2 share their stack. */
+static struct go_report make_report(void)
+{
+	struct go_report report = {
+		.version = "go1.26.8",
+		.refusal = "runtime layout of go1.26.8 not understood: mutex",
+		.asked = ALL_PARTS,
+		.has = ALL_PARTS,
+		.status = { 1, -2, 3, -4, 5 },
+		.taken_nsec = 1001,
+		.took_nsec = 1002,
+		.cycles_per_second = 2.3e9,
+	};
+	struct go_goroutines *g = &report.goroutines;
+	struct go_stats *stats = &report.stats;
+
+	for (size_t i = 0; i < 3; i++) {
+		struct go_goroutine one = {
+			.id = 1 + i, .parent_id = 2 + i, .address = 0xc000000000 + i, .go_pc = 0x401000 + i, .start_pc = 0x402000 + i,
+			.sp = 0xc000100000 + i, .wait_since_nsec = 7 + i, .channel = 8 + i, .labels = 9 + i, .thread = (uint32_t)(10 + i),
+			.status = GO_WAITING, .wait_reason = (uint32_t)i, .verdict = i == 1 ? GO_GOROUTINE_RUNNING : GO_STACK_COMPLETE,
+			.is_locked = i == 1, .first_frame = 0, .n_frames = i == 1 ? 0 : 2,
+		};
+
+		ck_assert_int_eq(vec_push(&g->all, one), 0);
+	}
+	for (uint64_t i = 0; i < 2; i++)
+		ck_assert_int_eq(vec_push(&g->frames, 0x401000 + i), 0);
+	strcpy(g->wait_reasons[1], "chan receive");
+	strcpy(g->wait_reasons[2], "select");
+	g->n_wait_reasons = 3;
+	g->n_retried = 21, g->n_restless = 22, g->n_unread = 23, g->n_seen = 24, g->n_dead = 25, g->n_broken = 26;
+	for (uint64_t i = 0; i < 5; i++) {
+		add_bucket(&report.memory, true, 100 + i);
+		add_bucket(&report.block, false, 200 + i);
+		add_bucket(&report.mutex, false, 300 + i);
+	}
+	report.memory.rate = 524288, report.block.rate = 31, report.mutex.rate = 32;
+	*stats = (struct go_stats){
+		.n_gc = 41, .pause_total_nsec = 42, .n_pauses = 3, .pauses_nsec = { 43, 44, 45 }, .gc_cpu_fraction = 0.46, .last_gc_wall_nsec = 47,
+		.gc_percent = -48, .memory_limit = 49, .heap_live = 50, .heap_marked = 51, .has_heap_bytes = true, .heap_in_use = 52, .heap_free = 53,
+		.heap_released = 54, .mapped = 55, .total_alloc = 56, .total_free = 57, .gomaxprocs = 58,
+	};
+	return report;
+}
+
+static void check_same_buckets(const struct go_buckets *a, const struct go_buckets *b)
+{
+	ck_assert_uint_eq(a->rate, b->rate);
+	ck_assert_uint_eq(a->all.n, b->all.n);
+	ck_assert_uint_eq(a->frames.n, b->frames.n);
+	ck_assert_mem_eq(a->frames.at, b->frames.at, a->frames.n * sizeof(*a->frames.at));
+	ck_assert_mem_eq(a->all.at, b->all.at, a->all.n * sizeof(*a->all.at));
+}
+
+START_TEST(a_report_comes_back_as_it_was)
+{
+	struct go_report report = make_report(), back = { 0 };
+	struct bytes bytes = written(&report);
+
+	ck_assert_int_eq(read_copy(bytes.at, bytes.n, &back), 0);
+	ck_assert_str_eq(back.version, report.version);
+	ck_assert_str_eq(back.refusal, report.refusal);
+	ck_assert_uint_eq(back.asked, report.asked);
+	ck_assert_uint_eq(back.has, report.has);
+	ck_assert_mem_eq(back.status, report.status, sizeof(back.status));
+	ck_assert_uint_eq(back.taken_nsec, report.taken_nsec);
+	ck_assert_uint_eq(back.took_nsec, report.took_nsec);
+	ck_assert_double_eq(back.cycles_per_second, report.cycles_per_second);
+
+	ck_assert_uint_eq(back.goroutines.all.n, 3);
+	/* Their padding is zero in both. */
+	ck_assert_mem_eq(back.goroutines.all.at, report.goroutines.all.at, 3 * sizeof(struct go_goroutine));
+	ck_assert_uint_eq(back.goroutines.frames.n, 2);
+	ck_assert_mem_eq(back.goroutines.frames.at, report.goroutines.frames.at, 2 * sizeof(uint64_t));
+	ck_assert_mem_eq(back.goroutines.wait_reasons, report.goroutines.wait_reasons, sizeof(back.goroutines.wait_reasons));
+	ck_assert_uint_eq(back.goroutines.n_wait_reasons, 3);
+	ck_assert_uint_eq(back.goroutines.n_retried, 21);
+	ck_assert_uint_eq(back.goroutines.n_restless, 22);
+	ck_assert_uint_eq(back.goroutines.n_unread, 23);
+	ck_assert_uint_eq(back.goroutines.n_seen, 24);
+	ck_assert_uint_eq(back.goroutines.n_dead, 25);
+	ck_assert_uint_eq(back.goroutines.n_broken, 26);
+	check_same_buckets(&back.memory, &report.memory);
+	check_same_buckets(&back.block, &report.block);
+	check_same_buckets(&back.mutex, &report.mutex);
+	ck_assert_mem_eq(&back.stats, &report.stats, sizeof(back.stats));
+	free(bytes.at);
+	go_report_deinit(&report);
+	go_report_deinit(&back);
+}
+END_TEST
+
+START_TEST(stacks_that_were_shared_still_are)
+{
+	struct go_report report = make_report(), back = { 0 };
+	struct bytes bytes = written(&report);
+
+	ck_assert_int_eq(read_copy(bytes.at, bytes.n, &back), 0);
+	ck_assert_uint_eq(back.goroutines.all.at[0].first_frame, back.goroutines.all.at[2].first_frame);
+	ck_assert_uint_eq(back.goroutines.frames.n, 2);
+	free(bytes.at);
+	go_report_deinit(&report);
+	go_report_deinit(&back);
+}
+END_TEST
+
+START_TEST(parts_that_were_not_read_are_empty)
+{
+	struct go_report report = { .asked = ALL_PARTS, .version = "go1.31", .refusal = "no" }, back = { 0 };
+	struct bytes bytes;
+
+	for (uint32_t has = 0; has <= ALL_PARTS; has++) {
+		report.has = has;
+		bytes = written(&report);
+		ck_assert_int_eq(read_copy(bytes.at, bytes.n, &back), 0);
+		ck_assert_uint_eq(back.has, has);
+		ck_assert_uint_eq(back.goroutines.all.n + back.memory.all.n + back.block.all.n + back.mutex.all.n, 0);
+		go_report_deinit(&back);
+		free(bytes.at);
+	}
+}
+END_TEST
+
+START_TEST(a_report_that_was_cut_anywhere_is_malformed)
+{
+	struct go_report report = make_report();
+	struct bytes bytes = written(&report);
+
+	for (size_t n = 0; n < bytes.n; n++) {
+		struct go_report back = { 0 };
+
+		ck_assert_int_eq(read_copy(bytes.at, n, &back), GO_REPORT_E_MALFORMED);
+		ck_assert_ptr_null(back.goroutines.all.at);
+		ck_assert_ptr_null(back.goroutines.frames.at);
+		ck_assert_ptr_null(back.memory.all.at);
+		ck_assert_ptr_null(back.mutex.frames.at);
+	}
+	free(bytes.at);
+	go_report_deinit(&report);
+}
+END_TEST
+
+START_TEST(bytes_behind_a_report_are_malformed)
+{
+	struct go_report report = make_report(), back = { 0 };
+	struct bytes bytes = written(&report);
+	char *more = calloc(1, bytes.n + 1);
+
+	memcpy(more, bytes.at, bytes.n);
+	ck_assert_int_eq(read_copy(more, bytes.n + 1, &back), GO_REPORT_E_MALFORMED);
+	free(more);
+	free(bytes.at);
+	go_report_deinit(&report);
+}
+END_TEST
+
+/*
+ * Wherever a number may lie, absurd ones are put: what is read is whole and inside of its bounds, or refused, and memory is
+ * bounded. Among these places are all counts and lengths.
+ */
+START_TEST(an_absurd_number_anywhere_stays_in_bounds)
+{
+	static const uint64_t absurd[] = { 0, 1, UINT16_MAX, UINT32_MAX, (uint64_t)INT64_MAX, UINT64_MAX, UINT64_MAX - 7, UINT64_C(1) << 61 };
+	struct go_report report = make_report();
+	struct bytes bytes = written(&report);
+	size_t n_refused = 0, n_read = 0;
+
+	for (size_t at = 0; at + 8 <= bytes.n; at++) {
+		for (size_t i = 0; i < sizeof(absurd) / sizeof(absurd[0]); i++) {
+			for (size_t size = 1; size <= 8; size *= 2) {
+				struct go_report back = { 0 };
+				char kept[8];
+				int r;
+
+				memcpy(kept, bytes.at + at, size);
+				memcpy(bytes.at + at, &absurd[i], size);
+				r = read_copy(bytes.at, bytes.n, &back);
+				memcpy(bytes.at + at, kept, size);
+				ck_assert(r == 0 || r == GO_REPORT_E_MALFORMED);
+				n_refused += r != 0;
+				n_read += r == 0;
+				for (size_t g = 0; g < back.goroutines.all.n; g++) {
+					const struct go_goroutine *one = &back.goroutines.all.at[g];
+
+					ck_assert(one->first_frame + one->n_frames <= back.goroutines.frames.n);
+					ck_assert(one->status < GO_N_STATUS);
+					ck_assert(one->wait_reason == 0 || one->wait_reason < back.goroutines.n_wait_reasons);
+				}
+				ck_assert(isfinite(back.cycles_per_second) && isfinite(back.stats.gc_cpu_fraction));
+				go_report_deinit(&back);
+			}
+		}
+	}
+	ck_assert_uint_gt(n_refused, 1000);
+	ck_assert_uint_gt(n_read, 1000);
+	free(bytes.at);
+	go_report_deinit(&report);
+}
+END_TEST
+
+/* What a sound reader never says, by what is changed before it is written. */
+static int read_changed(void (*change)(struct go_report *report))
+{
+	struct go_report report = make_report(), back = { 0 };
+	struct bytes bytes;
+	int r;
+
+	change(&report);
+	bytes = written(&report);
+	r = read_copy(bytes.at, bytes.n, &back);
+	free(bytes.at);
+	go_report_deinit(&report);
+	go_report_deinit(&back);
+	return r;
+}
+
+#define CHANGE(name, statement) static void name(struct go_report *r) { statement; }
+CHANGE(nothing, (void)r)
+CHANGE(frames_begin_behind, r->goroutines.all.at[0].first_frame = 3)
+CHANGE(frames_end_behind, r->goroutines.all.at[2].n_frames = 3)
+CHANGE(frames_wrap, (r->goroutines.all.at[0].first_frame = SIZE_MAX - 1, r->goroutines.all.at[0].n_frames = 3))
+CHANGE(status_unknown, r->goroutines.all.at[1].status = GO_N_STATUS)
+CHANGE(verdict_unknown, r->goroutines.all.at[1].verdict = GO_STACK_TOO_DEEP + 1)
+CHANGE(reason_unknown, r->goroutines.all.at[1].wait_reason = 256)
+CHANGE(memory_frames, r->memory.all.at[4].n_frames = 1000)
+CHANGE(block_frames, r->block.all.at[4].first_frame = 1000)
+CHANGE(mutex_frames, r->mutex.all.at[0].n_frames = SIZE_MAX)
+CHANGE(infinite_count, r->block.all.at[0].block.count = HUGE_VAL)
+CHANGE(no_number, r->stats.gc_cpu_fraction = NAN)
+CHANGE(clock_runs_backwards, r->cycles_per_second = -1)
+CHANGE(part_unknown, r->asked |= 1U << GO_REPORT_N_PARTS)
+CHANGE(part_not_asked, r->asked = 0)
+CHANGE(many_seen, r->goroutines.n_seen = UINT64_MAX)
+
+START_TEST(what_no_reader_says_is_malformed)
+{
+	static void (*const changes[])(struct go_report *) = {
+		frames_begin_behind, frames_end_behind, frames_wrap, status_unknown, verdict_unknown, reason_unknown, memory_frames, block_frames,
+		mutex_frames, infinite_count, no_number, clock_runs_backwards, part_unknown, part_not_asked, many_seen,
+	};
+
+	ck_assert_int_eq(read_changed(nothing), 0);
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
+		ck_assert_msg(read_changed(changes[i]) == GO_REPORT_E_MALFORMED, "change %zu", i);
+}
+END_TEST
+
+START_TEST(texts_of_the_process_come_back_printable)
+{
+	struct go_report report = make_report(), back = { 0 };
+	struct bytes bytes;
+
+	strcpy(report.version, "go1\n\x1b[31m\xff.26");
+	strcpy(report.goroutines.wait_reasons[1], "\tchan");
+	bytes = written(&report);
+	ck_assert_int_eq(read_copy(bytes.at, bytes.n, &back), 0);
+	ck_assert_str_eq(back.version, "go1??[31m?.26");
+	ck_assert_str_eq(back.goroutines.wait_reasons[1], "?chan");
+	free(bytes.at);
+	go_report_deinit(&report);
+	go_report_deinit(&back);
+}
+END_TEST
+
+START_TEST(a_wait_reason_without_text_is_none)
+{
+	struct go_report report = make_report(), back = { 0 };
+	struct bytes bytes;
+
+	report.goroutines.all.at[0].wait_reason = 200;
+	bytes = written(&report);
+	ck_assert_int_eq(read_copy(bytes.at, bytes.n, &back), 0);
+	ck_assert_uint_eq(back.goroutines.all.at[0].wait_reason, 0);
+	ck_assert_uint_eq(back.goroutines.all.at[1].wait_reason, 1);
+	free(bytes.at);
+	go_report_deinit(&report);
+	go_report_deinit(&back);
+}
+END_TEST
+
+/* More than what is buffered at once. */
+START_TEST(large_reports_come_back)
+{
+	struct go_report report = make_report(), back = { 0 };
+	struct bytes bytes;
+
+	for (uint64_t i = 0; i < 20000; i++)
+		ck_assert_int_eq(vec_push(&report.goroutines.all,
+			((struct go_goroutine){ .id = i, .status = GO_RUNNABLE, .n_frames = i % 3, .verdict = i % 5 })), 0);
+	bytes = written(&report);
+	ck_assert_int_eq(read_copy(bytes.at, bytes.n, &back), 0);
+	ck_assert_uint_eq(back.goroutines.all.n, 20003);
+	ck_assert_mem_eq(back.goroutines.all.at, report.goroutines.all.at, 20003 * sizeof(struct go_goroutine));
+	free(bytes.at);
+	go_report_deinit(&report);
+	go_report_deinit(&back);
+}
+END_TEST
+
+UNIT_TESTS("go_report", a_report_comes_back_as_it_was, stacks_that_were_shared_still_are, parts_that_were_not_read_are_empty,
+	a_report_that_was_cut_anywhere_is_malformed, bytes_behind_a_report_are_malformed, an_absurd_number_anywhere_stays_in_bounds,
+	what_no_reader_says_is_malformed, texts_of_the_process_come_back_printable, a_wait_reason_without_text_is_none, large_reports_come_back)
