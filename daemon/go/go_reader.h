@@ -3,7 +3,16 @@
 /*
  * Has one Go process read: a helper process without any privilege is given the program's file and a read-only descriptor of
  * /proc/PID/mem, reads what is asked for (lib/goruntime), and sends a report. Reading the memory of a process may last as
- * long as that process likes (userfaultfd(2), pages of its own file system): the helper is ended when it takes too long.
+ * long as that process likes (pages of its own file system): the helper is ended when it takes too long, and one that not even
+ * SIGKILL ends is left behind, to be waited for when the kernel lets go of it.
+ *
+ * Nothing is written into the process, it is sent nothing and never stopped: the descriptor is opened by the core, which may
+ * (CAP_SYS_PTRACE is asked for at open alone), and made sure of by the time at which the process began; it stays that of the memory of
+ * this program, and has none any more when the process ends or becomes another program by exec. A debugger or strace(1) at the
+ * same process is neither noticed nor in the way.
+ *
+ * The helper runs at idle priority (SCHED_IDLE): it takes what nobody else wants. When that is nothing for a quarter of its time, it is
+ * begun anew at a low one, since a machine that is busy is what is looked at.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,20 +25,26 @@ struct image;
 
 struct go_request {
 	uint32_t parts;                      /* bits of enum go_report_part */
-	uint32_t max_goroutines;             /* 0: default */
+	/* 0: GO_READER_GOROUTINES. Bounds memory, too: of the helper 48 MiB and 320 bytes each, of ours about 300 bytes each for a moment. */
+	uint32_t max_goroutines;
 	uint64_t most_nsec;                  /* from start to end; 0: 10 s */
 };
+#define GO_READER_GOROUTINES (UINT32_C(1) << 18)
 
 /*
  * `report` is the callee's to move out of (go_report_deinit() follows either way), NULL when there is none: then `error` is
- * -errno: -ESRCH it is gone, -ETIMEDOUT it took too long, -EACCES its memory may not be read, -EBADMSG the report is malformed,
- * -ECHILD the helper died.
+ * -errno: -ESRCH it is gone, by exec, too; -ETIMEDOUT it took too long; -EACCES its memory may not be read; -EBADMSG the report
+ * is malformed; -EMSGSIZE more than `max_goroutines` may have; -ECHILD the helper died; -EFAULT, -EIO its memory is not there.
+ *
+ * report->cycles_per_second: as the helper read it, else that of the time stamp counter, measured here against CLOCK_MONOTONIC
+ * between the first look at any process and the first answer that comes 20 ms later or more (to some 0.001 %); 0 until then.
  */
 typedef void (*go_reader_fn)(struct go_report *report, int error, void *userdata);
 
 /*
  * Begins to read the process of the image, which need not outlive the call. `done` is called from `loop`, once, or from
- * go_reader_wait(), without which nothing comes where `loop` is NULL; go_reader_free() may be called there. 0; -ENOEXEC: it is no Go program; -errno.
+ * go_reader_wait(), without which nothing comes where `loop` is NULL; go_reader_free() may be called there. 0; -ENOEXEC: it is no
+ * Go program of ours (64 bit, whose file we have); -ESRCH, -EACCES as above; -errno.
  */
 int go_reader_new(sd_event *loop, const struct image *image, const struct go_request *request, go_reader_fn done, void *userdata,
 		struct go_reader **ret);

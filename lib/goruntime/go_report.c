@@ -11,8 +11,7 @@
 /*
  * One function for each structure serves both ways, so that they cannot differ: it names the members in their order, and the
  * codec writes each or reads each. A new member is one line there, and one in is_sound_...() if it is an index, a
- * length or an enum. Numbers have the size of the member and are little-endian; both ends are the same program, but
- * perhaps not the same build: the first word tells.
+ * length or an enum. Numbers have the size of the member and are little-endian.
  */
 static const uint64_t magic = UINT64_C(0x31306f47746f6f4c); /* LootGo01 */
 

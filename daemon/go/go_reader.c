@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "go_reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <x86intrin.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "go_program.h"
+#include "go_reader_child.h"
+#include "go_report.h"
+#include "image.h"
+#include "process.h"
+
+#define DEFAULT_NSEC (10 * NSEC_PER_SEC)
+#define ACCURACY_USEC (10 * USEC_PER_SEC / 1000)
+#define CHUNK (256U << 10)                   /* read at once: what a socket holds */
+
+struct go_reader {
+	sd_event *loop;
+	go_reader_fn done;
+	void *userdata;
+	struct go_reader_task task;
+	int program_fd, memory_fd;           /* for one that is begun anew */
+	uint64_t begun_nsec;                 /* the helper */
+	uint64_t end_nsec;                   /* CLOCK_MONOTONIC: when it has to be done */
+	bool *has_ended;                     /* of who waits; NULL: nobody does */
+
+	pid_t pid;                           /* of the helper; 0: none */
+	int socket;
+	sd_event_source *answer_source, *starved_source, *end_source;
+	VEC(uint8_t) answer;
+};
+
+DEFINE_CLEANUP(struct go_reader, go_reader_free);
+
+/* --- the time stamp counter ------------------------------------------------------------------------------------ */
+
+/* One look at both clocks: the counter between two looks at the other, of a few tries the closest. */
+struct clocks {
+	uint64_t cycles, nsec, asleep_nsec;
+};
+
+#define MEASURE_NSEC (20 * NSEC_PER_MSEC)    /* 100 ns off at either end: 0.001 % */
+#define MAX_SLEPT_NSEC (10 * NSEC_PER_USEC)
+
+static struct clocks read_clocks(void)
+{
+	struct clocks best = { 0 };
+	uint64_t least = UINT64_MAX;
+
+	for (unsigned int i = 0; i < 5; i++) {
+		uint64_t before = clock_monotonic_nsec(), cycles = __rdtsc(), after = clock_monotonic_nsec();
+
+		if (after - before >= least)
+			continue;
+		least = after - before;
+		best = (struct clocks){ cycles, before + least / 2, 0 };
+	}
+	best.asleep_nsec = clock_nsec(CLOCK_BOOTTIME) - clock_monotonic_nsec();
+	return best;
+}
+
+/* Once for all, since it does not change. Called in the event loop alone. 0: not long enough ago that it was called first. */
+static double cycles_per_second(void)
+{
+	static struct clocks first;
+	static double known;
+	struct clocks now;
+
+	if (known > 0)
+		return known;
+	now = read_clocks();
+	/* Asleep, one of the clocks stops and the other may go on. */
+	if (!first.nsec || now.asleep_nsec > first.asleep_nsec + MAX_SLEPT_NSEC)
+		first = now;
+	if (now.nsec - first.nsec >= MEASURE_NSEC)
+		known = (double)(now.cycles - first.cycles) * (double)NSEC_PER_SEC / (double)(now.nsec - first.nsec);
+	return known;
+}
+
+/* --- the helper ------------------------------------------------------------------------------------------------ */
+
+static int on_death(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	waitpid((pid_t)(intptr_t)userdata, NULL, WNOHANG);
+	/* What floats belongs to the loop alone, and goes when it no longer does. */
+	sd_event_source_set_floating(source, false);
+	return 0;
+}
+
+/*
+ * One that reads a page which its owner never delivers sleeps in the kernel, where not even SIGKILL reaches it: nobody waits for
+ * that but the loop.
+ */
+static void bury(sd_event *loop, pid_t pid)
+{
+	sd_event_source *source = NULL;
+	_cleanup_close_ int fd = -1;
+
+	kill(pid, SIGKILL);
+	if (waitpid(pid, NULL, WNOHANG) != 0)
+		return;
+	fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	/* If it fails, there is a zombie until we end. */
+	if (fd < 0 || sd_event_add_io(loop, &source, fd, EPOLLIN, on_death, (void *)(intptr_t)pid) < 0)
+		return;
+	sd_event_source_set_io_fd_own(source, true);
+	take_fd(&fd);
+	sd_event_source_set_floating(source, true);
+	sd_event_source_unref(source);
+}
+
+static void end_helper(struct go_reader *reader)
+{
+	reader->answer_source = sd_event_source_disable_unref(reader->answer_source);
+	reader->socket = close_fd(reader->socket);
+	reader->answer.n = 0;
+	if (reader->pid > 0)
+		bury(reader->loop, reader->pid);
+	reader->pid = 0;
+}
+
+static int add_descriptors(posix_spawn_file_actions_t *actions, const struct go_reader *reader, int socket)
+{
+	int r = posix_spawn_file_actions_adddup2(actions, socket, GO_READER_SOCKET_FD);
+
+	if (!r)
+		r = posix_spawn_file_actions_adddup2(actions, reader->program_fd, GO_READER_PROGRAM_FD);
+	if (!r)
+		r = posix_spawn_file_actions_adddup2(actions, reader->memory_fd, GO_READER_MEMORY_FD);
+	return r;
+}
+
+/* posix_spawn() is safe in a process with threads: nothing of ours runs between fork and exec. */
+static int spawn(const struct go_reader *reader, int socket, pid_t *ret)
+{
+	char *const argv[] = { (char *)GO_READER_NAME, NULL };
+	/* Nothing of the environment is its business; sanitizers of test builds read theirs from it. */
+	char *const envp[] = { (char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1", NULL };
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t blocked, all;
+	int r;
+
+	/* What ends us must not end it first (Ctrl-C goes to both): it is waited for, or killed. */
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGINT);
+	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, SIGHUP);
+	sigfillset(&all);
+	r = posix_spawn_file_actions_init(&actions);
+	if (r)
+		return -r;
+	r = posix_spawnattr_init(&attributes);
+	if (r) {
+		posix_spawn_file_actions_destroy(&actions);
+		return -r;
+	}
+	r = add_descriptors(&actions, reader, socket);
+	if (!r)
+		r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	if (!r)
+		r = posix_spawnattr_setsigmask(&attributes, &blocked);
+	if (!r)
+		r = posix_spawnattr_setsigdefault(&attributes, &all);
+	if (!r)
+		r = posix_spawn(ret, "/proc/self/exe", &actions, &attributes, argv, envp);
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&actions);
+	return -r;
+}
+
+static int on_answer(sd_event_source *source, int fd, uint32_t events, void *userdata);
+
+static int start_helper(struct go_reader *reader)
+{
+	_cleanup_close_ int theirs = -1;
+	int fds[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	reader->socket = fds[0];
+	/* Above those that it becomes in the helper, so that none is overwritten before it was copied. */
+	theirs = fcntl(fds[1], F_DUPFD_CLOEXEC, GO_READER_FIRST_FREE_FD);
+	r = theirs < 0 ? -errno : 0;
+	close(fds[1]);
+	if (r < 0)
+		return r;
+	/* Into a new socket: there is room. */
+	if (send(reader->socket, &reader->task, sizeof(reader->task), MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof(reader->task))
+		return -EIO;
+	reader->begun_nsec = clock_monotonic_nsec();
+	r = spawn(reader, theirs, &reader->pid);
+	if (r < 0)
+		return r;
+	return sd_event_add_io(reader->loop, &reader->answer_source, reader->socket, EPOLLIN, on_answer, reader);
+}
+
+/* --- the answer ------------------------------------------------------------------------------------------------ */
+
+/* The last thing that is done: the callee may free the reader. */
+static int finish(struct go_reader *reader, struct go_report *report, int error)
+{
+	reader->starved_source = sd_event_source_disable_unref(reader->starved_source);
+	reader->end_source = sd_event_source_disable_unref(reader->end_source);
+	vec_deinit(&reader->answer);
+	end_helper(reader);
+	reader->program_fd = close_fd(reader->program_fd);
+	reader->memory_fd = close_fd(reader->memory_fd);
+	if (reader->has_ended)
+		*reader->has_ended = true;
+	reader->done(report, error, reader->userdata);
+	if (report)
+		go_report_deinit(report);
+	return 0;
+}
+
+/* What was sent up to its end. */
+static int take_answer(struct go_reader *reader)
+{
+	struct go_report report = { 0 };
+	int32_t error;
+	int r;
+
+	if (reader->answer.n < sizeof(error))
+		return finish(reader, NULL, -ECHILD);
+	memcpy(&error, reader->answer.at, sizeof(error));
+	if (error)
+		return finish(reader, NULL, error < 0 && error > -4096 ? error : -EBADMSG);
+	r = go_report_read(reader->answer.at + sizeof(error), reader->answer.n - sizeof(error), &report);
+	if (r)
+		return finish(reader, NULL, r < 0 ? r : -EBADMSG);
+	if (report.asked != reader->task.parts || report.goroutines.all.n > reader->task.max_goroutines) {
+		go_report_deinit(&report);
+		return finish(reader, NULL, -EBADMSG);
+	}
+	/* Zero it is only if nothing was said. */
+	if (!(report.cycles_per_second > 0))
+		report.cycles_per_second = cycles_per_second();
+	return finish(reader, &report, 0);
+}
+
+static int on_answer(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct go_reader *reader = userdata;
+	ssize_t n;
+
+	if (reader->answer.n > GO_READER_MAX_ANSWER(reader->task.max_goroutines))
+		return finish(reader, NULL, -EMSGSIZE);
+	if (vec_reserve(&reader->answer, reader->answer.n + CHUNK) < 0)
+		return finish(reader, NULL, -ENOMEM);
+	n = recv(fd, reader->answer.at + reader->answer.n, CHUNK, MSG_DONTWAIT);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : finish(reader, NULL, errno == ECONNRESET ? -ECHILD : -errno);
+	reader->answer.n += (size_t)n;
+	return n ? 0 : take_answer(reader);
+}
+
+/* --- its time -------------------------------------------------------------------------------------------------- */
+
+static int on_end(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	return finish(userdata, NULL, -ETIMEDOUT);
+}
+
+/* It would run if it were let: the letter of proc(5). */
+static bool waits_for_a_processor(pid_t pid)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char path[64], state = '?';
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	/* Its name has no parenthesis. */
+	return f && fscanf(f, "%*[^)]) %c", &state) == 1 && state == 'R';
+}
+
+static uint64_t cpu_nsec_of(pid_t pid)
+{
+	clockid_t clock;
+
+	return clock_getcpuclockid(pid, &clock) == 0 ? clock_nsec(clock) : 0;
+}
+
+/* A quarter of its time has passed. One that has had half of that for itself has much to do; one that sleeps, bad luck. */
+static int on_starved(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct go_reader *reader = userdata;
+	uint64_t passed_nsec = clock_monotonic_nsec() - reader->begun_nsec;
+	int r;
+
+	if (reader->answer.n || !waits_for_a_processor(reader->pid) || cpu_nsec_of(reader->pid) > passed_nsec / 2)
+		return 0;
+	end_helper(reader);
+	reader->task.is_urgent = true;
+	r = start_helper(reader);
+	return r < 0 ? finish(reader, NULL, r) : 0;
+}
+
+static int add_timers(struct go_reader *reader)
+{
+	uint64_t now_nsec = clock_monotonic_nsec();
+	uint64_t most_usec = (reader->end_nsec - MIN(reader->end_nsec, now_nsec)) / NSEC_PER_USEC;
+	int r = sd_event_add_time_relative(reader->loop, &reader->end_source, CLOCK_MONOTONIC, most_usec, ACCURACY_USEC, on_end, reader);
+
+	if (r < 0)
+		return r;
+	return sd_event_add_time_relative(reader->loop, &reader->starved_source, CLOCK_MONOTONIC, most_usec / 4, ACCURACY_USEC, on_starved, reader);
+}
+
+/* --- the process ----------------------------------------------------------------------------------------------- */
+
+/* Where the program itself is mapped, not one of its libraries or plugins. NULL: it is no Go program. */
+static const struct image_mapping *find_program(const struct image *image)
+{
+	for (size_t i = 0; image->exe && i < image->mappings.n; i++) {
+		const struct image_mapping *mapping = &image->mappings.at[i];
+		const struct binary *binary = mapping->binary;
+
+		if (binary && binary->fd >= 0 && !binary->unverified && !strcmp(binary->path, image->exe))
+			return go_program_is(binary->fd) ? mapping : NULL;
+	}
+	return NULL;
+}
+
+static int open_memory(const struct process_id *id, int *ret)
+{
+	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	struct process_stat stat;
+	char path[64];
+
+	if (proc < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "%u/mem", process_living_thread(proc, id->pid));
+	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : errno == EPERM ? -EACCES : -errno;
+	/* Read after it was opened: whose time of start this is, the descriptor is of, or of one that is gone. */
+	if (process_read_stat(proc, id->pid, &stat) != 0 || stat.is_zombie || stat.start_ticks != id->start_nsec / NSEC_PER_TICK)
+		return -ESRCH;
+	/* As in start_helper(). */
+	*ret = fcntl(fd, F_DUPFD_CLOEXEC, GO_READER_FIRST_FREE_FD);
+	return *ret < 0 ? -errno : 0;
+}
+
+int go_reader_new(sd_event *loop, const struct image *image, const struct go_request *request, go_reader_fn done, void *userdata,
+		struct go_reader **ret)
+{
+	_cleanup_(go_reader_free_p) struct go_reader *reader = NULL;
+	const struct image_mapping *mapping = find_program(image);
+	int r;
+
+	if (!mapping)
+		return -ENOEXEC;
+	reader = calloc(1, sizeof(*reader));
+	if (!reader)
+		return -ENOMEM;
+	reader->socket = reader->program_fd = reader->memory_fd = -1;
+	r = loop ? 0 : sd_event_new(&reader->loop);
+	if (r < 0)
+		return r;
+	if (loop)
+		reader->loop = sd_event_ref(loop);
+	reader->done = done;
+	reader->userdata = userdata;
+	reader->task = (struct go_reader_task){
+		.start = mapping->start, .end = mapping->end, .file_offset = mapping->file_offset, .parts = request->parts,
+		.max_goroutines = request->max_goroutines ? MIN(request->max_goroutines, GO_GOROUTINES_MAX) : GO_READER_GOROUTINES,
+	};
+	cycles_per_second();
+	r = open_memory(&image->id, &reader->memory_fd);
+	if (r < 0)
+		return r;
+	reader->program_fd = fcntl(mapping->binary->fd, F_DUPFD_CLOEXEC, GO_READER_FIRST_FREE_FD);
+	if (reader->program_fd < 0)
+		return -errno;
+	reader->end_nsec = clock_monotonic_nsec() + (request->most_nsec ? request->most_nsec : DEFAULT_NSEC);
+	r = add_timers(reader);
+	if (r >= 0)
+		r = start_helper(reader);
+	if (r < 0)
+		return r;
+	*ret = TAKE(reader);
+	return 0;
+}
+
+/* A loop of its own, since the other one may have ended. */
+static int change_loop(struct go_reader *reader)
+{
+	sd_event *loop;
+	int r = sd_event_new(&loop);
+
+	if (r < 0)
+		return r;
+	reader->answer_source = sd_event_source_disable_unref(reader->answer_source);
+	reader->starved_source = sd_event_source_disable_unref(reader->starved_source);
+	reader->end_source = sd_event_source_disable_unref(reader->end_source);
+	sd_event_unref(reader->loop);
+	reader->loop = loop;
+	r = add_timers(reader);
+	return r < 0 ? r : sd_event_add_io(loop, &reader->answer_source, reader->socket, EPOLLIN, on_answer, reader);
+}
+
+void go_reader_wait(struct go_reader *reader)
+{
+	bool has_ended = false;
+	sd_event *loop;
+	int r = change_loop(reader);
+
+	loop = sd_event_ref(reader->loop);
+	reader->has_ended = &has_ended;
+	while (r >= 0 && !has_ended)
+		r = sd_event_run(loop, UINT64_MAX);
+	if (!has_ended)
+		finish(reader, NULL, r);
+	sd_event_unref(loop);
+}
+
+struct go_reader *go_reader_free(struct go_reader *reader)
+{
+	if (!reader)
+		return NULL;
+	sd_event_source_disable_unref(reader->starved_source);
+	sd_event_source_disable_unref(reader->end_source);
+	end_helper(reader);
+	vec_deinit(&reader->answer);
+	close_fd(reader->program_fd);
+	close_fd(reader->memory_fd);
+	sd_event_unref(reader->loop);
+	free(reader);
+	return NULL;
+}
+
+int go_reader_main(void)
+{
+	return go_reader_child_run();
+}

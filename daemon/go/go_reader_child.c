@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "go_reader_child.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "elf_image.h"
+#include "go_process.h"
+#include "go_reader.h"
+#include "go_report.h"
+#include "sandbox.h"
+
+/* Read in all: what a g and its stack have, and each of them again. */
+#define MAX_BYTES(max_goroutines) ((UINT64_C(256) << 20) + (UINT64_C(16) << 10) * (max_goroutines))
+#define MAX_DESCRIPTORS 16
+#define URGENT_NICE 5
+#define IDLE_NICE 19                         /* where SCHED_IDLE is not allowed */
+
+struct child {
+	struct go_reader_task task;
+	struct elf_image *image;
+	struct go_binary *binary;
+	struct go_memory memory;
+	int memory_fd;
+	struct go_process *process;
+	struct go_report report;
+};
+
+/* --- refusals -------------------------------------------------------------------------------------------------- */
+
+static bool is_asked(const struct child *child, enum go_report_part part)
+{
+	return child->task.parts >> part & 1;
+}
+
+/* The first one is the one that is told. */
+__attribute__((format(printf, 2, 3))) static void refuse(struct child *child, const char *format, ...)
+{
+	va_list arguments;
+
+	if (child->report.refusal[0])
+		return;
+	va_start(arguments, format);
+	vsnprintf(child->report.refusal, sizeof(child->report.refusal), format, arguments);
+	va_end(arguments);
+}
+
+static void refuse_layout(struct child *child, const char *why)
+{
+	refuse(child, "runtime layout of %s not understood: %s", child->report.version, why);
+}
+
+/* None of it: the numbers are those of the rooms that would have said it. */
+static void refuse_all(struct child *child, bool has_not_begun)
+{
+	static const int32_t unknown[GO_REPORT_N_PARTS] = {
+		[GO_REPORT_GOROUTINES] = GO_GOROUTINES_E_UNKNOWN, [GO_REPORT_MEMORY] = GO_BUCKETS_E_UNKNOWN,
+		[GO_REPORT_BLOCK] = GO_BUCKETS_E_UNKNOWN, [GO_REPORT_MUTEX] = GO_BUCKETS_E_UNKNOWN, [GO_REPORT_STATS] = GO_STATS_E_UNKNOWN,
+	};
+	static const int32_t none[GO_REPORT_N_PARTS] = {
+		[GO_REPORT_GOROUTINES] = GO_GOROUTINES_E_NONE, [GO_REPORT_MEMORY] = GO_BUCKETS_E_NONE,
+		[GO_REPORT_BLOCK] = GO_BUCKETS_E_NONE, [GO_REPORT_MUTEX] = GO_BUCKETS_E_NONE, [GO_REPORT_STATS] = GO_STATS_E_UNKNOWN,
+	};
+
+	for (size_t i = 0; i < GO_REPORT_N_PARTS; i++)
+		if (is_asked(child, (enum go_report_part)i))
+			child->report.status[i] = has_not_begun ? none[i] : unknown[i];
+}
+
+/* --- the program ----------------------------------------------------------------------------------------------- */
+
+/* By how much the kernel moved the program: an executable segment that is in the mapping tells. */
+static bool find_bias(const struct child *child, uint64_t *ret)
+{
+	const struct go_reader_task *task = &child->task;
+	const struct elf_segment *segments;
+	size_t n;
+
+	segments = elf_image_segments(child->image, &n);
+	for (size_t i = 0; i < n; i++) {
+		const struct elf_segment *s = &segments[i];
+
+		/* Mapped from the page on in which it begins. */
+		if (s->type != PT_LOAD || !(s->flags & PF_X) || s->offset >= task->file_offset + (task->end - task->start) ||
+		    s->offset + s->file_size <= task->file_offset)
+			continue;
+		*ret = task->start - task->file_offset + s->offset - s->address;
+		return true;
+	}
+	return false;
+}
+
+/* 0: child->process is there, or report.refusal tells why not; -errno. */
+static int open_program(struct child *child)
+{
+	int r = elf_image_open(GO_READER_PROGRAM_FD, &child->image);
+
+	if (r > 0) {
+		refuse(child, r == ELF_IMAGE_E_UNSUPPORTED ? "a program for another processor" : "its file is no executable that we understand");
+		refuse_all(child, false);
+		return 0;
+	}
+	if (r == 0)
+		r = go_binary_open(child->image, &(struct go_binary_options){ 0 }, &child->binary);
+	if (r > 0) {
+		refuse(child, r == GO_BINARY_E_VERSION ? "made by a Go before 1.18, or by one that does not say which it is" :
+			"its function table is not understood");
+		refuse_all(child, false);
+		return 0;
+	}
+	if (r == 0)
+		snprintf(child->report.version, sizeof(child->report.version), "%s", go_binary_version_text(child->binary));
+	return r;
+}
+
+static int open_process(struct child *child)
+{
+	struct go_process_options options = { .program = child->binary, .memory = &child->memory };
+	const char *why = "";
+	int r;
+
+	options.why = &why;
+	if (!find_bias(child, &options.bias)) {
+		refuse(child, "its file is not what is mapped");
+		refuse_all(child, false);
+		return 0;
+	}
+	r = go_process_new(&options, &child->process);
+	if (r == GO_PROCESS_E_UNKNOWN)
+		refuse_layout(child, why);
+	else if (r == GO_PROCESS_E_EARLY)
+		refuse(child, "its runtime has not begun yet");
+	if (r > 0)
+		refuse_all(child, r == GO_PROCESS_E_EARLY);
+	return r < 0 ? r : 0;
+}
+
+/* --- its parts ------------------------------------------------------------------------------------------------- */
+
+static const char *const part_names[GO_REPORT_N_PARTS] = {
+	"goroutines", "the memory profile", "the block profile", "the mutex profile", "statistics of the garbage collector",
+};
+
+static void has_not(struct child *child, enum go_report_part part, int r)
+{
+	child->report.status[part] = r;
+	if (r == -E2BIG)
+		refuse(child, "%s: more memory to be read than is allowed", part_names[part]);
+	else if (r < 0)
+		refuse(child, "%s: %s", part_names[part], strerror(-r));
+}
+
+static void read_goroutines(struct child *child)
+{
+	const char *why = "";
+	const struct go_goroutines_options options = { .max = child->task.max_goroutines, .why = &why };
+	int r = go_goroutines_read(child->process, &options, &child->report.goroutines);
+
+	if (r == GO_GOROUTINES_E_NONE)
+		refuse(child, "its runtime has not begun yet");
+	else if (r == GO_GOROUTINES_E_UNKNOWN)
+		refuse_layout(child, why);
+	else if (r == GO_GOROUTINES_E_MANY)
+		refuse(child, "more than %u goroutines", child->task.max_goroutines);
+	if (r)
+		has_not(child, GO_REPORT_GOROUTINES, r);
+	else
+		child->report.has |= 1U << GO_REPORT_GOROUTINES;
+}
+
+/* A profile that the program does not have is no failure: its status says so. */
+static void read_buckets(struct child *child, enum go_report_part part, enum go_buckets_kind kind, struct go_buckets *ret)
+{
+	int r = go_buckets_read(child->process, kind, ret);
+
+	if (r == GO_BUCKETS_E_UNKNOWN)
+		refuse_layout(child, part_names[part]);
+	else if (r == GO_BUCKETS_E_RESTLESS)
+		refuse(child, "%s: the garbage collector went on with each try", part_names[part]);
+	if (r)
+		has_not(child, part, r);
+	else
+		child->report.has |= 1U << part;
+}
+
+static void read_stats(struct child *child)
+{
+	int r = go_stats_read(child->process, &child->report.stats);
+
+	if (r == GO_STATS_E_UNKNOWN)
+		refuse_layout(child, part_names[GO_REPORT_STATS]);
+	if (r)
+		has_not(child, GO_REPORT_STATS, r);
+	else
+		child->report.has |= 1U << GO_REPORT_STATS;
+}
+
+static void read_parts(struct child *child)
+{
+	struct go_report *report = &child->report;
+
+	if (is_asked(child, GO_REPORT_GOROUTINES))
+		read_goroutines(child);
+	if (is_asked(child, GO_REPORT_MEMORY))
+		read_buckets(child, GO_REPORT_MEMORY, GO_BUCKETS_MEMORY, &report->memory);
+	if (is_asked(child, GO_REPORT_BLOCK))
+		read_buckets(child, GO_REPORT_BLOCK, GO_BUCKETS_BLOCK, &report->block);
+	if (is_asked(child, GO_REPORT_MUTEX))
+		read_buckets(child, GO_REPORT_MUTEX, GO_BUCKETS_MUTEX, &report->mutex);
+	if (is_asked(child, GO_REPORT_STATS))
+		read_stats(child);
+}
+
+/* The process ended, or is another program: its memory has nothing at all then, which is not the same as a hole in it (fs/proc/base.c mem_rw()). */
+static bool is_gone(const struct child *child)
+{
+	char byte;
+
+	return pread(GO_READER_MEMORY_FD, &byte, 1, (off_t)child->task.start) == 0;
+}
+
+/* 0 and a report, or -errno. */
+static int read_process(struct child *child)
+{
+	int r;
+
+	child->report.asked = child->task.parts;
+	r = open_program(child);
+	if (r < 0 || child->report.refusal[0])
+		return r;
+	child->report.taken_nsec = clock_monotonic_nsec();
+	r = open_process(child);
+	if (r == 0 && child->process)
+		read_parts(child);
+	child->report.took_nsec = clock_monotonic_nsec() - child->report.taken_nsec;
+	/* What was whole before it went is worth something. */
+	if (!child->report.has && is_gone(child))
+		return -ESRCH;
+	return r;
+}
+
+/* --- its life -------------------------------------------------------------------------------------------------- */
+
+static void lower_priority(const struct child *child)
+{
+	if (child->task.is_urgent) {
+		setpriority(PRIO_PROCESS, 0, URGENT_NICE);
+		return;
+	}
+	/* A service's filter of system calls may deny either. */
+	setpriority(PRIO_PROCESS, 0, IDLE_NICE);
+	sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){ 0 });
+}
+
+static int confine(const struct child *child)
+{
+	const uint64_t max_memory = GO_READER_MAX_MEMORY(child->task.max_goroutines);
+	const struct sandbox_options options = {
+		.keep_fd = GO_READER_MEMORY_FD,
+		.max_memory = max_memory,
+		.max_address_space = max_memory + ELF_IMAGE_MAX_SIZE,
+		.max_descriptors = MAX_DESCRIPTORS,
+	};
+	struct sandbox sandbox;
+
+	/* Started through /proc/self/exe: its name would be "exe". */
+	prctl(PR_SET_NAME, GO_READER_NAME);
+	return sandbox_enter(&options, &sandbox);
+}
+
+static int answer(struct child *child, int32_t error)
+{
+	FILE *out = fdopen(GO_READER_SOCKET_FD, "w");
+
+	if (!out)
+		return -errno;
+	fwrite(&error, sizeof(error), 1, out);
+	if (!error)
+		go_report_write(&child->report, out);
+	return fclose(out) ? -EIO : 0;
+}
+
+int go_reader_child_run(void)
+{
+	static struct child child = { .memory_fd = GO_READER_MEMORY_FD };
+	int r;
+
+	if (read(GO_READER_SOCKET_FD, &child.task, sizeof(child.task)) != (ssize_t)sizeof(child.task))
+		return EXIT_FAILURE;
+	lower_priority(&child);
+	r = confine(&child);
+	if (r < 0)
+		return EXIT_FAILURE;
+	child.memory = go_memory_of_file(&child.memory_fd, MAX_BYTES(child.task.max_goroutines));
+	r = read_process(&child);
+	r = answer(&child, r);
+	go_report_deinit(&child.report);
+	go_process_free(child.process);
+	go_binary_free(child.binary);
+	elf_image_free(child.image);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The life of the helper that reads one Go process, and what it and its owner (go_reader.h) say to each other. */
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Its descriptors: adjacent, sandbox.h wants that. */
+enum { GO_READER_SOCKET_FD = 3, GO_READER_PROGRAM_FD = 4, GO_READER_MEMORY_FD = 5, GO_READER_FIRST_FREE_FD = 6 };
+
+/* The owner sends one, as bytes: both are the same program. */
+struct go_reader_task {
+	/* One executable mapping of the program's file, from which follows where all of it is. */
+	uint64_t start, end, file_offset;
+	uint32_t parts, max_goroutines;
+	bool is_urgent;                      /* not at idle priority: that was tried */
+};
+
+/*
+ * The answer is an int32_t, 0 or -errno, and after 0 a report (go_report.h), up to end of file. What is more than that
+ * many bytes no sound helper sends: a goroutine has 105, so that is room for stacks of six frames of which none is like another.
+ */
+#define GO_READER_MAX_ANSWER(max_goroutines) ((UINT64_C(4) << 20) + UINT64_C(160) * (max_goroutines))
+#define GO_READER_MAX_MEMORY(max_goroutines) ((UINT64_C(48) << 20) + UINT64_C(320) * (max_goroutines))
+
+int go_reader_child_run(void);
