@@ -12,6 +12,7 @@
 
 enum {
 	MAX_BUCKETS = 1 << 20,
+	MAX_ALL_FRAMES = 4 << 20,            /* a large server has some ten thousand buckets of some dozen */
 	MAX_FRAMES = 1024,                   /* of one bucket: runtime/mprof.go maxProfStackDepth, which GODEBUG=profstackdepth sets */
 	HEADER_SIZE = 48,                    /* struct bucket: next, allnext, typ, hash, size, nstk */
 	MEMORY_CYCLES = 4,                   /* memRecord: active, future[3] */
@@ -173,14 +174,20 @@ static void clear(struct reading *reading)
 
 static int walk(struct reading *reading, uint64_t list)
 {
-	uint64_t address;
+	uint64_t address, met = 0;
+	size_t next_met = 1;
 	int r;
 
 	clear(reading);
 	r = go_memory_u64(reading->memory, list, &address);
 	for (size_t i = 0; r >= 0 && address; i++) {
-		if (i >= MAX_BUCKETS)
+		/* New ones are put in front: a list that comes back to where it was is none (Brent's way of finding circles). */
+		if (i >= MAX_BUCKETS || reading->ret->frames.n > MAX_ALL_FRAMES || address == met)
 			return GO_BUCKETS_E_UNKNOWN;
+		if (i == next_met) {
+			met = address;
+			next_met *= 2;
+		}
 		r = read_bucket(reading, address, &address);
 		if (r)
 			return r;

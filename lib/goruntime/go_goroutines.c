@@ -16,10 +16,12 @@ enum {
 	BATCH = 512,                         /* goroutines that are read at once: what is read twice is read soon */
 	GAP = 4096,                          /* that is read for nothing, rather than with two calls */
 	MAX_RUN = 1 << 20,                   /* bytes read at once */
+	MAX_ALL_FRAMES = 16 << 20,           /* of different stacks: 100,000 goroutines of a server have some ten thousand */
 	MAX_STACK = 256 << 10,               /* of one that is copied; what is deeper is told as cut */
 	TRIES = 8,                           /* for one that moves: the first stand still, by far */
 	MIN_COMPLETE_PERCENT = 95,           /* of the stacks: else this is no runtime as we know it */
 	SCAN = 0x1000,                       /* runtime/runtime2.go _Gscan */
+	MAX_THREAD = 1 << 22,                /* include/linux/threads.h PID_MAX_LIMIT */
 	TABLE_SPARE = 4096,                  /* sudogs in the runtime's table beyond those of our goroutines */
 };
 
@@ -27,7 +29,7 @@ enum {
 struct snapshot {
 	uint64_t stack_low, stack_high, m, pc, sp, id, wait_since, locked_m, parent_id, go_pc, start_pc, waiting, labels;
 	uint32_t status;
-	uint8_t wait_reason;
+	uint8_t wait_reason, sequence;
 };
 
 struct reading {
@@ -43,8 +45,9 @@ struct reading {
 	size_t n;
 	uint8_t *run, *stack_bytes;          /* MAX_RUN, MAX_STACK */
 	uint64_t n_stacks, n_complete;
+	uint64_t n_threads, n_wrong_threads; /* that run a goroutine; whose m knows nothing of it */
 	bool has_first;                      /* goroutine 1 was there */
-	uint32_t condition_reason;           /* index of the text of sync.Cond.Wait(); 0: there is none */
+	uint8_t kinds[UINT8_MAX + 1];        /* wait reason -> enum go_wait_kind, where it tells */
 	const char *why;
 };
 
@@ -78,6 +81,7 @@ static struct snapshot snapshot_of(const struct reading *reading, const uint8_t 
 		.labels = u64_of(g, layout->g.labels),
 		.status = (uint32_t)u64_of(g, layout->g.status) & ~(uint32_t)SCAN,
 		.wait_reason = g[layout->g.wait_reason],
+		.sequence = g[layout->g.sequence],
 	};
 
 	/* In a system call the stack is as it was when it was entered: what is below may be C's (runtime/proc.go reentersyscall). */
@@ -88,10 +92,21 @@ static struct snapshot snapshot_of(const struct reading *reading, const uint8_t 
 	return s;
 }
 
+/*
+ * Whether it stood still in between. Where it stands does not tell: who waits in a loop waits at the same place each time, on another stack;
+ * but the runtime counts how often it stopped running (runtime/proc.go casgstatus(); since 1.26 system calls do not count).
+ */
 static bool is_same(const struct snapshot *a, const struct snapshot *b)
 {
 	return a->status == b->status && a->id == b->id && a->pc == b->pc && a->sp == b->sp && a->stack_low == b->stack_low &&
-	       a->wait_reason == b->wait_reason && a->waiting == b->waiting && a->labels == b->labels;
+	       a->wait_reason == b->wait_reason && a->waiting == b->waiting && a->labels == b->labels &&
+	       a->sequence == b->sequence;
+}
+
+/* Who stops running has its new state for a moment before it is counted, and its thread until then (casgstatus(), dropg()). */
+static bool is_settled(const struct snapshot *s)
+{
+	return !s->m || (s->status != GO_WAITING && s->status != GO_RUNNABLE);
 }
 
 static bool is_dead(const struct snapshot *s)
@@ -133,6 +148,8 @@ static int keep_frames(struct reading *reading, struct go_goroutine *goroutine)
 		if (!memcmp(&ret->frames.at[goroutine->first_frame], reading->frames.at.at, n * sizeof(uint64_t)))
 			return 0;
 	}
+	if (ret->frames.n + n > MAX_ALL_FRAMES)
+		return -E2BIG;
 	goroutine->first_frame = *(size_t *)value = ret->frames.n;
 	return vec_append(&ret->frames, reading->frames.at.at, n);
 }
@@ -155,16 +172,59 @@ static int read_stack(struct reading *reading, const struct snapshot *s, uint32_
 	return 0;
 }
 
+/* --- its names ------------------------------------------------------------------------------------------------ */
+
+static const char *function_at(const struct reading *reading, uint64_t pc)
+{
+	const struct gopclntab *functions;
+	struct gopclntab_function function;
+	uint64_t address;
+	int32_t depth;
+
+	functions = go_process_functions_at(reading->process, pc & ~GO_STACK_EXACT, &address);
+	return functions && !gopclntab_depth(functions, address, &function, &depth) ? function.name : NULL;
+}
+
+static bool is_main(const struct reading *reading, uint64_t start_pc)
+{
+	const char *name = function_at(reading, start_pc);
+
+	return name && !strcmp(name, "runtime.main");
+}
+
 /* --- what belongs to it --------------------------------------------------------------------------------------- */
 
+/*
+ * The thread that runs it. While it does, its m says so, too (runtime/proc.go execute(), dropg()): if not, we read something
+ * else. 0: it went on meanwhile.
+ */
 static uint32_t thread_of(struct reading *reading, uint64_t m, uint64_t g)
 {
-	uint64_t thread, current;
+	const struct go_layout *layout = reading->layout;
+	bool is_wrong = false;
 
-	if (!m || go_memory_u64(reading->memory, m + reading->layout->m.thread, &thread) < 0 ||
-	    go_memory_u64(reading->memory, m + reading->layout->m.current_g, &current) < 0 || current != g)
-		return 0;
-	return (uint32_t)thread;
+	for (unsigned int i = 0; i < TRIES && m; i++) {
+		uint64_t thread, current, m_again;
+		uint32_t status;
+
+		if (go_memory_u64(reading->memory, m + layout->m.thread, &thread) < 0 ||
+		    go_memory_u64(reading->memory, m + layout->m.current_g, &current) < 0) {
+			is_wrong = true;
+		} else if (current == g) {
+			reading->n_threads++;
+			reading->n_wrong_threads += thread > MAX_THREAD;
+			return thread > MAX_THREAD ? 0 : (uint32_t)thread;
+		}
+		if (go_memory_u64(reading->memory, g + layout->g.m, &m_again) < 0 || go_memory_u32(reading->memory, g + layout->g.status, &status) < 0)
+			return 0;
+		status &= ~(uint32_t)SCAN;
+		if (m_again != m || (status != GO_RUNNING && status != GO_SYSCALL))
+			return 0;
+		is_wrong = true;
+	}
+	reading->n_threads += is_wrong;
+	reading->n_wrong_threads += is_wrong;
+	return 0;
 }
 
 static bool waits(const struct snapshot *s)
@@ -207,8 +267,7 @@ static int read_labels(struct reading *reading, uint64_t address, struct told *t
 
 static int read_belongings(struct reading *reading, uint64_t g, const struct snapshot *s, struct told *told)
 {
-	struct go_waits_of of = { .goroutine = g, .sudog = s->waiting,
-		.is_condition = reading->condition_reason && s->wait_reason == reading->condition_reason };
+	struct go_waits_of of = { .goroutine = g, .sudog = s->waiting, .kind = (enum go_wait_kind)reading->kinds[s->wait_reason] };
 	int r = 0;
 
 	if (s->labels)
@@ -254,7 +313,7 @@ static int add(struct reading *reading, uint64_t address, const struct snapshot 
 
 	if (s->status == GO_RUNNING || s->status == GO_SYSCALL)
 		goroutine.thread = thread_of(reading, s->m, address);
-	reading->has_first |= s->id == 1;
+	reading->has_first |= s->id == 1 && is_main(reading, s->start_pc);
 	reading->ret->n_unknown_labels += told->has_unknown_labels;
 	if (told->verdict != GO_GOROUTINE_RUNNING) {
 		reading->n_stacks++;
@@ -301,6 +360,9 @@ static int read_alone(struct reading *reading, uint64_t address)
 		if (r < 0 || go_memory_read(reading->memory, address, after, reading->layout->g.size) < 0)
 			continue; /* its stack moved, and what was there is gone */
 		again = snapshot_of(reading, after);
+		/* The runtime's own that mark for the garbage collector wait, on a thread, as long as it takes. */
+		if (is_same(&s, &again) && !is_settled(&again) && i + 1 < TRIES)
+			continue;
 		if (is_same(&s, &again) || (!has_stack(&s) && s.id == again.id && s.status == again.status && s.labels == again.labels))
 			return add(reading, address, &s, &told);
 	}
@@ -401,7 +463,7 @@ static int take(struct reading *reading, struct batch *batch, const uint64_t *ad
 		return read_alone(reading, addresses[i]);
 	before = snapshot_of(reading, batch->before[i]);
 	after = snapshot_of(reading, batch->after[i]);
-	if (makes_sense(&before) && is_same(&before, &after)) {
+	if (makes_sense(&before) && is_same(&before, &after) && is_settled(&after)) {
 		if (is_dead(&before)) {
 			reading->ret->n_dead++;
 			return 0;
@@ -480,6 +542,15 @@ static int read_addresses(struct reading *reading, size_t max)
 	return unknown(reading, "runtime.allgs never stands still");
 }
 
+static uint8_t kind_of_reason(const char *reason)
+{
+	if (!strcmp(reason, "chan receive"))
+		return GO_WAIT_RECEIVE;
+	if (!strcmp(reason, "chan send"))
+		return GO_WAIT_SEND;
+	return !strcmp(reason, "sync.Cond.Wait") ? GO_WAIT_CONDITION : GO_WAIT_UNKNOWN;
+}
+
 /* The texts have no table of ours: the runtime's own array of strings. */
 static void read_wait_reasons(struct reading *reading)
 {
@@ -497,8 +568,7 @@ static void read_wait_reasons(struct reading *reading)
 			return;
 		}
 		ret->n_wait_reasons = i + 1;
-		if (!strcmp(ret->wait_reasons[i], "sync.Cond.Wait"))
-			reading->condition_reason = (uint32_t)i;
+		reading->kinds[i] = kind_of_reason(ret->wait_reasons[i]);
 	}
 }
 
@@ -510,7 +580,7 @@ static bool may_wait_for_semaphore(const struct reading *reading, const struct g
 	const char *reason;
 
 	if (goroutine->status != GO_WAITING || goroutine->n_waits || goroutine->wait_reason >= ret->n_wait_reasons ||
-	    goroutine->wait_reason == reading->condition_reason)
+	    reading->kinds[goroutine->wait_reason])
 		return false;
 	reason = ret->wait_reasons[goroutine->wait_reason];
 	return !strcmp(reason, "semacquire") || !strncmp(reason, "sync.", 5);
@@ -596,17 +666,6 @@ static bool is_one_of(const char *name, const char *const *names, size_t n)
 	return false;
 }
 
-static const char *function_at(const struct reading *reading, uint64_t pc)
-{
-	const struct gopclntab *functions;
-	struct gopclntab_function function;
-	uint64_t address;
-	int32_t depth;
-
-	functions = go_process_functions_at(reading->process, pc & ~GO_STACK_EXACT, &address);
-	return functions && !gopclntab_depth(functions, address, &function, &depth) ? function.name : NULL;
-}
-
 static enum owner owner_of(const struct reading *reading, uint64_t start_pc)
 {
 	static const char *const of_the_program[] = { "runtime.main", "runtime.corostart", "runtime.handleAsyncEvent" };
@@ -669,8 +728,12 @@ static int check(struct reading *reading)
 		return -ENOMEM;
 	if (ret->n_unread > reading->n / 20)
 		return unknown(reading, "what runtime.allgs points at are no goroutines");
+	if (!reading->ret->n_wait_reasons)
+		return unknown(reading, "runtime.waitReasonStrings are no texts");
 	if (!reading->has_first)
 		return unknown(reading, "there is no goroutine 1");
+	if (reading->n_wrong_threads * 2 > reading->n_threads)
+		return unknown(reading, "threads know nothing of the goroutines that they run");
 	if (reading->n_complete * 100 < reading->n_stacks * MIN_COMPLETE_PERCENT)
 		return unknown(reading, "the stacks of goroutines do not end where they should");
 	for (size_t i = 0; i < ret->all.n; i++)

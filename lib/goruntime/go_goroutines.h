@@ -75,6 +75,6 @@ struct go_goroutines_options {
 };
 #define GO_GOROUTINES_MAX (2U << 20)
 
-/* Zero-initialise `ret`. 0, GO_GOROUTINES_E_*, -errno (-ESRCH, -EIO, -EFAULT: it is gone, or reading is not allowed). */
+/* Zero-initialise `ret`. 0, GO_GOROUTINES_E_*, -errno (-E2BIG: more than go_memory.h allows, or more frames than we keep; -ESRCH, -EIO, -EFAULT: it is gone, or reading is not allowed). */
 int go_goroutines_read(struct go_process *process, const struct go_goroutines_options *options, struct go_goroutines *ret);
 void go_goroutines_deinit(struct go_goroutines *goroutines);

@@ -129,14 +129,17 @@ static int read_slice(struct reading *reading, uint64_t address)
 
 /* --- both ------------------------------------------------------------------------------------------------------- */
 
-/* Up to where a character ends that is cut in the midst of it. */
+/* Without the beginning of a character whose end was cut off (UTF-8). */
 static size_t whole_characters(const char *text, size_t n)
 {
-	size_t last = n;
+	size_t last = n, size;
+	uint8_t lead;
 
 	while (last && n - last < 4 && ((uint8_t)text[last - 1] & 0xc0) == 0x80)
 		last--;
-	return last && (uint8_t)text[last - 1] >= 0xc0 ? last - 1 : n;
+	lead = last ? (uint8_t)text[last - 1] : 0;
+	size = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 0;
+	return size > n - last + 1 ? last - 1 : n;
 }
 
 /* 0, GO_LABELS_E_UNKNOWN, -errno. */

@@ -15,7 +15,8 @@ enum { GO_LAYOUT_NONE = UINT16_MAX };        /* the version has no such member *
 struct go_layout {
 	struct {
 		uint16_t m, sched_sp, sched_pc, syscall_sp, syscall_pc, status, id, wait_since, wait_reason, locked_m, parent_id,
-			go_pc, start_pc, waiting, labels, size; /* stack.lo is 0, stack.hi 8 */
+			go_pc, start_pc, waiting, labels, size, /* stack.lo is 0, stack.hi 8 */
+			sequence;            /* trackingSeq, a byte: counts how often it stopped running */
 	} g;
 	struct {
 		uint16_t thread, current_g, size; /* procid, curg; g0 is 0; size: of what is read of it */

@@ -102,6 +102,8 @@ static int find_modules(struct go_process *process)
 		return unknown(&process->options, "runtime.firstmoduledata was not found");
 	for (size_t i = 0; address && i < GO_PROCESS_MAX_MODULES; i++) {
 		r = go_memory_read(process->options.memory, address, words, sizeof(words));
+		if (r < 0 && r != -E2BIG && i)
+			return unknown(&process->options, "the list of its modules leads nowhere");
 		if (r >= 0)
 			r = i ? add_plugin(process, words) : add_program(process, words);
 		if (r)

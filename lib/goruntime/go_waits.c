@@ -28,8 +28,11 @@ static int read_sudog(struct go_process *process, uint64_t address, uint8_t *ret
 	return go_memory_read(go_process_memory(process), address, ret, go_process_layout(process)->sudog.channel + sizeof(uint64_t));
 }
 
-/* Whoever comes takes what the other side has queued up: one of the queues is empty, but for a goroutine that selects both ends. */
-static uint32_t kind_of(struct go_process *process, uint64_t channel, uint64_t sudog)
+/*
+ * On which side of a channel it is queued up. Whoever comes takes what the other side has queued: one of the queues is empty, but for a
+ * goroutine that selects both ends. One that was taken from the queue and not woken yet is in neither (runtime/chan.go dequeue()).
+ */
+static uint32_t kind_of(struct go_process *process, uint64_t channel, uint64_t address, const uint8_t *sudog)
 {
 	const struct go_layout *layout = go_process_layout(process);
 	uint8_t bytes[CHANNEL_SIZE];
@@ -39,11 +42,13 @@ static uint32_t kind_of(struct go_process *process, uint64_t channel, uint64_t s
 		return GO_WAIT_UNKNOWN;
 	receiver = u64_at(bytes, layout->channel.receivers);
 	sender = u64_at(bytes, layout->channel.senders);
-	if (receiver == sudog || (receiver && !sender))
+	if (receiver == address)
 		return GO_WAIT_RECEIVE;
-	if (sender == sudog || (sender && !receiver))
+	if (sender == address)
 		return GO_WAIT_SEND;
-	return GO_WAIT_UNKNOWN;
+	if (!u64_at(sudog, SUDOG_PREV) || !receiver == !sender)
+		return GO_WAIT_UNKNOWN;
+	return receiver ? GO_WAIT_RECEIVE : GO_WAIT_SEND;
 }
 
 static int add(struct go_waits *waits, uint64_t address, uint32_t kind)
@@ -75,9 +80,9 @@ int go_waits_read(struct go_process *process, const struct go_waits_of *of, stru
 		channel = u64_at(sudog, layout->sudog.channel);
 		elem = u64_at(sudog, layout->sudog.elem);
 		if (channel)
-			r = add(waits, channel, kind_of(process, channel, address));
+			r = add(waits, channel, of->kind ? of->kind : kind_of(process, channel, address, sudog));
 		else if (elem && !go_waits_has_table(process))
-			r = add(waits, elem, of->is_condition ? GO_WAIT_CONDITION : GO_WAIT_SEMAPHORE);
+			r = add(waits, elem, of->kind == GO_WAIT_CONDITION ? GO_WAIT_CONDITION : GO_WAIT_SEMAPHORE);
 		else
 			break;
 		if (r < 0)

@@ -41,7 +41,7 @@ enum {
 struct go_waits_of {
 	uint64_t goroutine;                  /* address of its g */
 	uint64_t sudog;                      /* g.waiting; 0: nothing */
-	bool is_condition;                   /* it waits as sync.Cond.Wait() does */
+	enum go_wait_kind kind;              /* as its wait reason tells it; GO_WAIT_UNKNOWN: as its channels do (select), or a semaphore */
 };
 
 /* Appends what it waits for. What is no sudog of its own is nothing. 0, -ENOMEM, -E2BIG (go_memory.h). */

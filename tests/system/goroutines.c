@@ -2,7 +2,7 @@
 /*
  * goroutines [-s] [-f] PID...: what lib/goruntime reads of each process, as net/http/pprof's goroutine?debug=2 would print it; on standard error
  * a line of what it took. With -s the symbols of the program are not used, as if it were stripped. With -f facts instead: lines of "variable
- * NAME ADDRESS", "cycles PER_SECOND", and "goroutine ID STATE [system] [KIND:ADDRESS...] [KEY=VALUE...]".
+ * NAME ADDRESS", "cycles PER_SECOND", and "goroutine ID STATE [system] [KIND:ADDRESS...] [in:FUNCTION...] [KEY=VALUE...]".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #include "go_goroutines.h"
 #include "go_process.h"
 #include "go_text.h"
+#include "gopclntab.h"
 
 #define MAX_BYTES (UINT64_C(8) << 30)
 
@@ -42,6 +43,18 @@ static uint64_t bias_of(const struct elf_image *image, const char *pid)
 	return 0;
 }
 
+/* The one that the code lies in, whatever is inlined there. */
+static const char *function_of(const struct go_process *process, uint64_t frame)
+{
+	const struct gopclntab *functions;
+	struct gopclntab_function function;
+	uint64_t address;
+	int32_t depth;
+
+	functions = go_process_functions_at(process, frame & ~GO_STACK_EXACT, &address);
+	return functions && !gopclntab_depth(functions, address, &function, &depth) && function.name ? function.name : "?";
+}
+
 static void print_facts(struct go_process *process, const struct go_goroutines *goroutines)
 {
 	static const char *const kinds[GO_WAIT_N_KINDS] = { "unknown", "receive", "send", "semaphore", "condition" };
@@ -57,6 +70,8 @@ static void print_facts(struct go_process *process, const struct go_goroutines *
 		printf("goroutine %llu [%s]%s", (unsigned long long)g->id, go_text_state(goroutines, g), g->is_system ? " system" : "");
 		for (size_t j = g->first_wait; j < g->first_wait + g->n_waits; j++)
 			printf(" %s:%#llx", kinds[goroutines->waits.all.at[j].kind], (unsigned long long)goroutines->waits.all.at[j].address);
+		for (size_t j = g->first_frame; j < g->first_frame + g->n_frames; j++)
+			printf(" in:%s", function_of(process, goroutines->frames.at[j]));
 		for (size_t j = g->first_label; j < g->first_label + g->n_labels; j++)
 			printf(" %s=%s", goroutines->labels.text.at + goroutines->labels.all.at[j].key,
 				goroutines->labels.text.at + goroutines->labels.all.at[j].value);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Goroutines in every state that they can be in for longer than a moment. Listens on the address that is its first argument for
-// net/http/pprof; its second is how many more goroutines there shall be of each sort (1 without).
+// net/http/pprof; its second is how many more goroutines there shall be of each sort (1 without), its third how many that never rest.
 package main
 
 import (
@@ -73,6 +73,45 @@ func listens() {
 	}
 	connection, _ := net.Dial("tcp", listener.Addr().String())
 	bufio.NewReader(connection).ReadByte()
+	runtime.KeepAlive(listener) // the garbage collector would close it
+}
+
+var here, there = make(chan int), make(chan int)
+
+//go:noinline
+func waitsHere(n int) int {
+	if n == 0 {
+		return <-here
+	}
+	return waitsHere(n-1) + 1
+}
+
+//go:noinline
+func waitsThere(n int) int {
+	if n == 0 {
+		return <-there
+	}
+	return waitsThere(n-1) + 1
+}
+
+// Waits for one of two channels in turn, for each in a function of its own: what has the one's stack and the other's channel was never so.
+func moves() {
+	for i := 0; ; i++ {
+		waitsHere(i % 5)
+		waitsThere(i % 7)
+	}
+}
+
+func feeds() {
+	for i := 0; ; i++ {
+		select {
+		case here <- 1:
+		case there <- 1:
+		}
+		if i%16 == 0 {
+			time.Sleep(20 * time.Microsecond) // else hardly any would wait
+		}
+	}
 }
 
 var labelled = make(chan int)
@@ -130,11 +169,23 @@ func main() {
 			go listens()
 		}
 	}
-	server := &http.Server{Addr: os.Args[1]}
+	if len(os.Args) > 3 {
+		n, _ = strconv.Atoi(os.Args[3])
+		fmt.Printf("here %p\nthere %p\n", here, there)
+		for i := 0; i < n; i++ {
+			go moves()
+		}
+		go feeds()
+	}
+	listener, err := net.Listen("tcp", os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("pprof", listener.Addr())
+	time.AfterFunc(100*time.Millisecond, func() { fmt.Println("ready"); os.Stdout.Sync() })
 	fmt.Printf("never %p\nfull %p\nmutex %p\nrwmutex %p\ngroup %p\ncondition %p\n", never, full, &mutex, &rwmutex, &group, condition)
 	go pprof.Do(context.Background(), manyLabels(), func(context.Context) { <-labelled })
-	time.AfterFunc(100*time.Millisecond, func() { fmt.Println("ready"); os.Stdout.Sync() })
-	if err := server.ListenAndServe(); err != nil {
+	if err := http.Serve(listener, nil); err != nil {
 		panic(err)
 	}
 }
