@@ -142,6 +142,16 @@ def variables_are_found_without_symbols_where_the_symbols_say(name):
 
 
 @test_each(programs())
+def the_clock_of_its_profiles_is_the_one_that_it_tells(name):
+    program = Program(name)
+    theirs = int(re.search(r"^cycles/second=(\d+)$", program.ask("block?debug=1"), re.M)[1])
+    for options in ((), ("-s",)):
+        ours = int(re.search(r"^cycles (\d+)$", program.read("-f", *options).stdout, re.M)[1])
+        check_equal(ours, theirs, "cycles per second")
+    note(f"{theirs} cycles per second")
+
+
+@test_each(programs())
 def what_they_wait_for_and_their_labels_are_those_of_the_program(name):
     n = 9
     program = Program(name, n)
