@@ -25,7 +25,7 @@ struct image;
 
 struct go_request {
 	uint32_t parts;                      /* bits of enum go_report_part */
-	/* 0: GO_READER_GOROUTINES. Bounds memory, too: of the helper 48 MiB and 320 bytes each, of ours about 300 bytes each for a moment. */
+	/* 0: GO_READER_GOROUTINES. Bounds memory, too: of the helper 48 MiB and 400 bytes each, of ours about 500 bytes each for a moment. */
 	uint32_t max_goroutines;
 	uint64_t most_nsec;                  /* from start to end; 0: 10 s */
 };

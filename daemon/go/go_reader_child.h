@@ -17,9 +17,10 @@ struct go_reader_task {
 
 /*
  * The answer is an int32_t, 0 or -errno, and after 0 a report (go_report.h), up to end of file. What is more than that
- * many bytes no sound helper sends: a goroutine has 105, so that is room for stacks of six frames of which none is like another.
+ * many bytes no sound helper sends: a goroutine has 114, so that is room for stacks of six frames and labels of which none
+ * is like another.
  */
-#define GO_READER_MAX_ANSWER(max_goroutines) ((UINT64_C(4) << 20) + UINT64_C(160) * (max_goroutines))
-#define GO_READER_MAX_MEMORY(max_goroutines) ((UINT64_C(48) << 20) + UINT64_C(320) * (max_goroutines))
+#define GO_READER_MAX_ANSWER(max_goroutines) ((UINT64_C(4) << 20) + UINT64_C(200) * (max_goroutines))
+#define GO_READER_MAX_MEMORY(max_goroutines) ((UINT64_C(48) << 20) + UINT64_C(400) * (max_goroutines))
 
 int go_reader_child_run(void);

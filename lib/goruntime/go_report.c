@@ -97,11 +97,17 @@ static void pass_i32(struct codec *codec, int32_t *value)
 	pass(codec, value, sizeof(*value));
 }
 
+static void pass_character(struct codec *codec, char *value)
+{
+	pass(codec, value, sizeof(*value));
+}
+
+/* Counts and indices: more than four billion of anything are not in a report of GO_REPORT_MAX_SIZE. */
 static void pass_size(struct codec *codec, size_t *value)
 {
-	uint64_t number = *value;
+	uint32_t number = (uint32_t)MIN(*value, (size_t)UINT32_MAX);
 
-	pass_u64(codec, &number);
+	pass_u32(codec, &number);
 	*value = number;
 }
 
@@ -191,21 +197,62 @@ static void pass_goroutine(struct codec *codec, struct go_goroutine *g)
 	pass_u64(codec, &g->sp);
 	pass_u64(codec, &g->wait_since_nsec);
 	pass_u64(codec, &g->channel);
-	pass_u64(codec, &g->labels);
+	pass_u64(codec, &g->label_set);
 	pass_u32(codec, &g->thread);
 	pass_u32(codec, &g->status);
 	pass_u32(codec, &g->wait_reason);
 	pass_u32(codec, &g->verdict);
 	pass_bool(codec, &g->is_locked);
+	pass_bool(codec, &g->is_system);
 	pass_size(codec, &g->first_frame);
 	pass_size(codec, &g->n_frames);
+	pass_size(codec, &g->first_label);
+	pass_size(codec, &g->n_labels);
+	pass_size(codec, &g->first_wait);
+	pass_size(codec, &g->n_waits);
 }
 
 static bool is_sound_goroutine(const struct go_goroutine *g, const struct go_goroutines *goroutines)
 {
 	return g->status < GO_N_STATUS && g->wait_reason <= UINT8_MAX &&
 	       (g->verdict <= GO_STACK_TOO_DEEP || g->verdict == GO_GOROUTINE_RUNNING) &&
-	       g->n_frames <= GO_STACK_MAX_FRAMES && is_inside(g->first_frame, g->n_frames, goroutines->frames.n);
+	       g->n_frames <= GO_STACK_MAX_FRAMES && is_inside(g->first_frame, g->n_frames, goroutines->frames.n) &&
+	       g->n_labels <= GO_LABELS_MAX && is_inside(g->first_label, g->n_labels, goroutines->labels.all.n) &&
+	       g->n_waits <= GO_WAITS_MAX && is_inside(g->first_wait, g->n_waits, goroutines->waits.all.n);
+}
+
+static void pass_label(struct codec *codec, struct go_label *label)
+{
+	pass_u32(codec, &label->key);
+	pass_u32(codec, &label->value);
+}
+
+/* Of the program: any bytes. */
+static void pass_labels(struct codec *codec, struct go_labels *labels)
+{
+	size_t n;
+
+	pass_u64(codec, &labels->n_cut);
+	PASS_VEC(codec, &labels->all, pass_label);
+	PASS_VEC(codec, &labels->text, pass_character);
+	n = labels->text.n;
+	/* With a NUL at the end of all texts, each ends where it begins or behind. */
+	demand(codec, codec->error || !n || !labels->text.at[n - 1]);
+	for (size_t i = 0; is_reading(codec) && i < labels->all.n; i++)
+		demand(codec, labels->all.at[i].key < n && labels->all.at[i].value < n);
+}
+
+static void pass_wait(struct codec *codec, struct go_wait *wait)
+{
+	pass_u64(codec, &wait->address);
+	pass_u32(codec, &wait->kind);
+	demand(codec, wait->kind < GO_WAIT_N_KINDS);
+}
+
+static void pass_waits(struct codec *codec, struct go_waits *waits)
+{
+	pass_u64(codec, &waits->n_cut);
+	PASS_VEC(codec, &waits->all, pass_wait);
 }
 
 static void check_goroutines(struct codec *codec, struct go_goroutines *goroutines)
@@ -229,15 +276,21 @@ static void pass_goroutines(struct codec *codec, struct go_goroutines *goroutine
 	pass_u64(codec, &goroutines->n_seen);
 	pass_u64(codec, &goroutines->n_dead);
 	pass_u64(codec, &goroutines->n_broken);
+	pass_u64(codec, &goroutines->n_unknown_labels);
 	/* They are added up elsewhere. */
 	demand(codec, goroutines->n_seen <= GO_GOROUTINES_MAX && goroutines->n_retried <= GO_GOROUTINES_MAX &&
 			goroutines->n_restless <= GO_GOROUTINES_MAX && goroutines->n_unread <= GO_GOROUTINES_MAX &&
-			goroutines->n_dead <= GO_GOROUTINES_MAX && goroutines->n_broken <= GO_GOROUTINES_MAX);
+			goroutines->n_dead <= GO_GOROUTINES_MAX && goroutines->n_broken <= GO_GOROUTINES_MAX &&
+			goroutines->n_unknown_labels <= GO_GOROUTINES_MAX);
 	pass_size(codec, &goroutines->n_wait_reasons);
 	demand(codec, goroutines->n_wait_reasons <= GO_WAIT_REASONS_MAX);
 	for (size_t i = 0; !codec->error && i < goroutines->n_wait_reasons; i++)
 		pass_text(codec, goroutines->wait_reasons[i], GO_WAIT_REASON_LENGTH);
 	PASS_VEC(codec, &goroutines->frames, pass_u64);
+	if (!codec->error)
+		pass_labels(codec, &goroutines->labels);
+	if (!codec->error)
+		pass_waits(codec, &goroutines->waits);
 	PASS_VEC(codec, &goroutines->all, pass_goroutine);
 	if (is_reading(codec))
 		check_goroutines(codec, goroutines);

@@ -34,9 +34,21 @@ static void check(const struct go_report *report)
 		const struct go_goroutine *g = &goroutines->all.at[i];
 
 		check_inside(g->first_frame, g->n_frames, goroutines->frames.n);
+		check_inside(g->first_label, g->n_labels, goroutines->labels.all.n);
+		check_inside(g->first_wait, g->n_waits, goroutines->waits.all.n);
 		if (g->status >= GO_N_STATUS || (g->wait_reason && g->wait_reason >= goroutines->n_wait_reasons))
 			abort();
 	}
+	for (size_t i = 0; i < goroutines->labels.all.n; i++) {
+		const struct go_label *label = &goroutines->labels.all.at[i];
+
+		if (strlen(goroutines->labels.text.at + label->key) > goroutines->labels.text.n ||
+		    strlen(goroutines->labels.text.at + label->value) > goroutines->labels.text.n)
+			abort();
+	}
+	for (size_t i = 0; i < goroutines->waits.all.n; i++)
+		if (goroutines->waits.all.at[i].kind >= GO_WAIT_N_KINDS)
+			abort();
 	if (goroutines->n_wait_reasons > GO_WAIT_REASONS_MAX || report->stats.n_pauses > GO_STATS_PAUSES)
 		abort();
 	if (!memchr(report->version, '\0', sizeof(report->version)) || !memchr(report->refusal, '\0', sizeof(report->refusal)))

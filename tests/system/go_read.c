@@ -56,17 +56,21 @@ static void print_buckets(const char *key, const struct go_buckets *buckets, boo
 static void print_goroutines(const struct go_goroutines *goroutines)
 {
 	size_t by_status[GO_N_STATUS] = { 0 };
-	uint64_t n_frames = 0;
+	uint64_t n_frames = 0, n_labels = 0, n_waits = 0, n_system = 0;
 
 	for (size_t i = 0; i < goroutines->all.n; i++) {
 		by_status[goroutines->all.at[i].status]++;
 		n_frames += goroutines->all.at[i].n_frames;
+		n_labels += goroutines->all.at[i].n_labels;
+		n_waits += goroutines->all.at[i].n_waits;
+		n_system += goroutines->all.at[i].is_system;
 	}
 	printf("\"goroutines\":{\"n\":%zu,\"frames\":%" PRIu64 ",\"frames_kept\":%zu,\"seen\":%" PRIu64 ",\"dead\":%" PRIu64 ",\"retried\":%" PRIu64
 	       ",\"restless\":%" PRIu64 ",\"unread\":%" PRIu64 ",\"broken\":%" PRIu64 ",\"wait_reasons\":%zu,\"waiting\":%zu,\"running\":%zu},",
 			goroutines->all.n, n_frames, goroutines->frames.n, goroutines->n_seen, goroutines->n_dead, goroutines->n_retried,
 			goroutines->n_restless, goroutines->n_unread, goroutines->n_broken, goroutines->n_wait_reasons, by_status[GO_WAITING],
 			by_status[GO_RUNNING]);
+	printf("\"labels\":%" PRIu64 ",\"waits\":%" PRIu64 ",\"system\":%" PRIu64 ",", n_labels, n_waits, n_system);
 }
 
 static void print_report(const struct go_report *report)

@@ -74,15 +74,23 @@ static struct go_report make_report(void)
 	for (size_t i = 0; i < 3; i++) {
 		struct go_goroutine one = {
 			.id = 1 + i, .parent_id = 2 + i, .address = 0xc000000000 + i, .go_pc = 0x401000 + i, .start_pc = 0x402000 + i,
-			.sp = 0xc000100000 + i, .wait_since_nsec = 7 + i, .channel = 8 + i, .labels = 9 + i, .thread = (uint32_t)(10 + i),
+			.sp = 0xc000100000 + i, .wait_since_nsec = 7 + i, .channel = 8 + i, .label_set = 9 + i, .thread = (uint32_t)(10 + i),
 			.status = GO_WAITING, .wait_reason = (uint32_t)i, .verdict = i == 1 ? GO_GOROUTINE_RUNNING : GO_STACK_COMPLETE,
-			.is_locked = i == 1, .first_frame = 0, .n_frames = i == 1 ? 0 : 2,
+			.is_locked = i == 1, .is_system = i == 2, .first_frame = 0, .n_frames = i == 1 ? 0 : 2,
+			.first_label = 0, .n_labels = i == 1 ? 0 : 2, .first_wait = i, .n_waits = 2 - i,
 		};
 
 		ck_assert_int_eq(vec_push(&g->all, one), 0);
 	}
 	for (uint64_t i = 0; i < 2; i++)
 		ck_assert_int_eq(vec_push(&g->frames, 0x401000 + i), 0);
+	ck_assert_int_eq(vec_append(&g->labels.text, "\0key\0value\0", 11), 0);
+	ck_assert_int_eq(vec_push(&g->labels.all, ((struct go_label){ 1, 5 })), 0);
+	ck_assert_int_eq(vec_push(&g->labels.all, ((struct go_label){ 5, 0 })), 0);
+	g->labels.n_cut = 27;
+	ck_assert_int_eq(vec_push(&g->waits.all, ((struct go_wait){ 0xc000200000, GO_WAIT_RECEIVE })), 0);
+	ck_assert_int_eq(vec_push(&g->waits.all, ((struct go_wait){ 0xc000200100, GO_WAIT_SEMAPHORE })), 0);
+	g->waits.n_cut = 28, g->n_unknown_labels = 29;
 	strcpy(g->wait_reasons[1], "chan receive");
 	strcpy(g->wait_reasons[2], "select");
 	g->n_wait_reasons = 3;
@@ -123,7 +131,7 @@ START_TEST(a_report_comes_back_as_it_was)
 	ck_assert_mem_eq(back.status, report.status, sizeof(back.status));
 	ck_assert_uint_eq(back.taken_nsec, report.taken_nsec);
 	ck_assert_uint_eq(back.took_nsec, report.took_nsec);
-	ck_assert_double_eq(back.cycles_per_second, report.cycles_per_second);
+	ck_assert_mem_eq(&back.cycles_per_second, &report.cycles_per_second, sizeof(back.cycles_per_second));
 
 	ck_assert_uint_eq(back.goroutines.all.n, 3);
 	/* Their padding is zero in both. */
@@ -138,6 +146,18 @@ START_TEST(a_report_comes_back_as_it_was)
 	ck_assert_uint_eq(back.goroutines.n_seen, 24);
 	ck_assert_uint_eq(back.goroutines.n_dead, 25);
 	ck_assert_uint_eq(back.goroutines.n_broken, 26);
+	ck_assert_uint_eq(back.goroutines.labels.n_cut, 27);
+	ck_assert_uint_eq(back.goroutines.waits.n_cut, 28);
+	ck_assert_uint_eq(back.goroutines.n_unknown_labels, 29);
+	ck_assert_uint_eq(back.goroutines.labels.text.n, 11);
+	ck_assert_mem_eq(back.goroutines.labels.text.at, report.goroutines.labels.text.at, 11);
+	ck_assert_uint_eq(back.goroutines.labels.all.n, 2);
+	ck_assert_mem_eq(back.goroutines.labels.all.at, report.goroutines.labels.all.at, 2 * sizeof(struct go_label));
+	ck_assert_uint_eq(back.goroutines.waits.all.n, 2);
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert_uint_eq(back.goroutines.waits.all.at[i].address, report.goroutines.waits.all.at[i].address);
+		ck_assert_uint_eq(back.goroutines.waits.all.at[i].kind, report.goroutines.waits.all.at[i].kind);
+	}
 	check_same_buckets(&back.memory, &report.memory);
 	check_same_buckets(&back.block, &report.block);
 	check_same_buckets(&back.mutex, &report.mutex);
@@ -241,6 +261,8 @@ START_TEST(an_absurd_number_anywhere_stays_in_bounds)
 					const struct go_goroutine *one = &back.goroutines.all.at[g];
 
 					ck_assert(one->first_frame + one->n_frames <= back.goroutines.frames.n);
+					ck_assert(one->first_label + one->n_labels <= back.goroutines.labels.all.n);
+					ck_assert(one->first_wait + one->n_waits <= back.goroutines.waits.all.n);
 					ck_assert(one->status < GO_N_STATUS);
 					ck_assert(one->wait_reason == 0 || one->wait_reason < back.goroutines.n_wait_reasons);
 				}
@@ -288,13 +310,19 @@ CHANGE(no_number, r->stats.gc_cpu_fraction = NAN)
 CHANGE(clock_runs_backwards, r->cycles_per_second = -1)
 CHANGE(part_unknown, r->asked |= 1U << GO_REPORT_N_PARTS)
 CHANGE(part_not_asked, r->asked = 0)
+CHANGE(labels_behind, r->goroutines.all.at[0].first_label = 1)
+CHANGE(waits_behind, r->goroutines.all.at[0].n_waits = 3)
+CHANGE(wait_kind_unknown, r->goroutines.waits.all.at[0].kind = GO_WAIT_N_KINDS)
+CHANGE(label_behind_texts, r->goroutines.labels.all.at[1].value = 11)
+CHANGE(text_without_end, r->goroutines.labels.text.at[10] = 'x')
 CHANGE(many_seen, r->goroutines.n_seen = UINT64_MAX)
 
 START_TEST(what_no_reader_says_is_malformed)
 {
 	static void (*const changes[])(struct go_report *) = {
 		frames_begin_behind, frames_end_behind, frames_wrap, status_unknown, verdict_unknown, reason_unknown, memory_frames, block_frames,
-		mutex_frames, infinite_count, no_number, clock_runs_backwards, part_unknown, part_not_asked, many_seen,
+		mutex_frames, infinite_count, no_number, clock_runs_backwards, part_unknown, part_not_asked, many_seen, labels_behind,
+		waits_behind, wait_kind_unknown, label_behind_texts, text_without_end,
 	};
 
 	ck_assert_int_eq(read_changed(nothing), 0);
@@ -344,7 +372,7 @@ START_TEST(large_reports_come_back)
 
 	for (uint64_t i = 0; i < 20000; i++)
 		ck_assert_int_eq(vec_push(&report.goroutines.all,
-			((struct go_goroutine){ .id = i, .status = GO_RUNNABLE, .n_frames = i % 3, .verdict = i % 5 })), 0);
+			((struct go_goroutine){ .id = i, .status = GO_RUNNABLE, .n_frames = i % 3, .verdict = i % 5, .n_labels = i % 2, .n_waits = i % 2 })), 0);
 	bytes = written(&report);
 	ck_assert_int_eq(read_copy(bytes.at, bytes.n, &back), 0);
 	ck_assert_uint_eq(back.goroutines.all.n, 20003);
