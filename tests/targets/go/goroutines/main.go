@@ -71,6 +71,7 @@ func listens() {
 	if err != nil {
 		panic(err)
 	}
+	defer listener.Close() // else the garbage collector closes it
 	connection, _ := net.Dial("tcp", listener.Addr().String())
 	bufio.NewReader(connection).ReadByte()
 	runtime.KeepAlive(listener) // the garbage collector would close it
