@@ -363,6 +363,8 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 
 	if (!mapping)
 		return -ENOEXEC;
+	if (request->parts >> GO_REPORT_N_PARTS)
+		return -EINVAL;
 	reader = calloc(1, sizeof(*reader));
 	if (!reader)
 		return -ENOMEM;

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * go_read [-n TIMES] [-m MOST-MILLISECONDS] [-g MAX-GOROUTINES] [-p PARTS] PID: has a confined helper read a Go process, as the daemon does, and prints
- * a line of JSON for each time: what came of it and what it cost. While the helper is at work the loop goes on: its longest pause is printed.
+ * go_read OPTION... PID: has a confined helper read a Go process, as the daemon does, and prints a line of JSON for each time: what came of it and
+ * what it cost. While the helper is at work the loop goes on: its longest pause is printed.
+ *
+ *	-n TIMES   -m MOST-MILLISECONDS   -g MAX-GOROUTINES   -p PARTS   as struct go_request has them
+ *	-w MILLISECONDS   waits between learning of the process (and a line that says so) and reading it
+ *	-f MILLISECONDS   frees the reader after so long
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -131,10 +135,20 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	return sd_event_source_set_enabled(source, SD_EVENT_ON);
 }
 
-static int look_once(const struct image *image, const struct go_request *request)
+static int on_enough(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct look *look = userdata;
+
+	printf("{\"freed\":true,");
+	look->took_nsec = clock_monotonic_nsec() - look->begun_nsec;
+	look->is_done = true;
+	return 0;
+}
+
+static int look_once(const struct image *image, const struct go_request *request, uint64_t enough_usec)
 {
 	sd_event *loop = NULL;
-	sd_event_source *tick = NULL;
+	sd_event_source *tick = NULL, *enough = NULL;
 	struct go_reader *reader = NULL;
 	struct look look = { 0 };
 	int r = sd_event_new(&loop);
@@ -145,10 +159,13 @@ static int look_once(const struct image *image, const struct go_request *request
 		r = go_reader_new(loop, image, request, on_done, &look, &reader);
 	if (r >= 0)
 		r = sd_event_add_time_relative(loop, &tick, CLOCK_MONOTONIC, TICK_USEC, 1, on_tick, &look);
+	if (r >= 0 && enough_usec)
+		r = sd_event_add_time_relative(loop, &enough, CLOCK_MONOTONIC, enough_usec, 1, on_enough, &look);
 	while (r >= 0 && !look.is_done)
 		r = sd_event_run(loop, UINT64_MAX);
 	go_reader_free(reader);
 	sd_event_source_disable_unref(tick);
+	sd_event_source_disable_unref(enough);
 	if (look.is_done)
 		print_cost(&look);
 	sd_event_unref(loop);
@@ -202,13 +219,14 @@ int main(int argc, char **argv)
 	struct go_request request = { .parts = (1U << GO_REPORT_N_PARTS) - 1 };
 	struct binary program = { .fd = -1 };
 	struct image image = { 0 };
+	uint64_t enough_usec = 0;
 	long times = 1, pause_msec = 0;
 	int r, option;
 
 	/* The helper is a process of ourselves. */
 	if (!strcmp(argv[0], GO_READER_NAME))
 		return go_reader_main();
-	while ((option = getopt(argc, argv, "n:m:g:p:w:")) >= 0) {
+	while ((option = getopt(argc, argv, "n:m:g:p:w:f:")) >= 0) {
 		switch (option) {
 		case 'n':
 			times = strtol(optarg, NULL, 10);
@@ -222,6 +240,9 @@ int main(int argc, char **argv)
 		case 'p':
 			request.parts = (uint32_t)strtoul(optarg, NULL, 0);
 			break;
+		case 'f':
+			enough_usec = strtoull(optarg, NULL, 10) * 1000;
+			break;
 		case 'w':
 			pause_msec = strtol(optarg, NULL, 10);
 			break;
@@ -230,7 +251,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (argc != optind + 1) {
-		fprintf(stderr, "usage: go_read [-n TIMES] [-w MILLISECONDS-BEFORE] [-m MOST-MILLISECONDS] [-g MAX-GOROUTINES] [-p PARTS] PID\n");
+		fprintf(stderr, "usage: go_read [-n TIMES] [-m MOST-MILLISECONDS] [-g MAX-GOROUTINES] [-p PARTS] [-w MILLISECONDS] [-f MILLISECONDS] PID\n");
 		return 64;
 	}
 	r = make_image((unsigned int)strtoul(argv[optind], NULL, 10), &image, &program);
@@ -242,7 +263,7 @@ int main(int argc, char **argv)
 	if (r < 0)
 		printf("{\"error\":\"%s\"}\n", strerrorname_np(-r));
 	for (; r >= 0 && times; times--)
-		r = look_once(&image, &request);
+		r = look_once(&image, &request, enough_usec);
 	vec_deinit(&image.mappings);
 	free(image.exe);
 	close_fd(program.fd);

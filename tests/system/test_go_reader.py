@@ -274,6 +274,14 @@ def a_helper_that_dies_is_an_error():
 
 
 @test
+def a_helper_whose_owner_loses_interest_is_ended():
+    slow = Slow(goroutines(500), "-f", 1000)
+    found = slow.result()
+    check(found.get("freed"), "it was not freed")
+    check(not os.path.exists(f"/proc/{slow.helper}"), "the helper is still there")
+
+
+@test
 def a_stopped_process_is_read():
     target = goroutines(3)
     os.kill(target.pid, signal.SIGSTOP)
