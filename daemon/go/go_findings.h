@@ -4,6 +4,9 @@
  * What was read of Go processes for one window, as stacks like those of any sampler, and beside each sample what only Go knows.
  * capture.go has it: then go_findings.samples.at[i] tells more of stacks->samples.at[i]. Samples of stacks that other samplers took
  * come first and have nothing here: GO_SAMPLE_NONE.
+ *
+ * Scaling and units are those of runtime/pprof (protomem.go, pprof.go printCountCycleProfile() of Go 1.26.8), so that values are
+ * equal to net/http/pprof's to the last digit.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,23 +27,20 @@ struct go_sample {
 	union {
 		/* stacks_sample.other: a stack of one frame, the go statement that made it. */
 		struct {
-			struct go_goroutine is;      /* first_frame, n_frames: of no meaning here */
+			struct go_goroutine is;      /* indices in it are of no meaning here; but wait_reason: of go_findings */
 			uint64_t waited_nsec;        /* as long as we have seen it so, or the runtime says; 0: it does not wait, or not known */
-			uint32_t first_label, n_labels; /* of go_findings.labels */
+			uint32_t first_label, n_labels; /* of go_findings.labels.all */
 		} goroutine;
 		/* Scaled as Go scales. The four values of heap profiles: alloc objects, bytes, in-use objects, bytes. */
 		struct {
 			int64_t values[4];
+			uint64_t object_size; /* of each: the runtime keeps stacks apart by it */
 		} memory;
 		/* Since the read before: contentions and nanoseconds. */
 		struct {
 			int64_t contentions, delay_nsec;
 		} block;
 	};
-};
-
-struct go_label {
-	char *key, *value;                   /* a stranger's bytes, terminated */
 };
 
 /* What is told of one process as a whole: in the comments of its files, and as metrics. */
@@ -50,32 +50,39 @@ struct go_process_facts {
 	char refusal[160];                   /* "": it was read */
 	uint64_t taken_nsec, took_nsec;
 	bool has_goroutines;
-	uint64_t n_goroutines, n_system, n_retried, n_restless, n_unread, n_broken;
+	uint64_t n_goroutines, n_system, n_retried, n_restless, n_unread, n_broken, n_unknown_labels;
 	uint64_t n_by_status[GO_N_STATUS];   /* without those of the system */
 	bool has_memory;
 	uint64_t memory_rate;                /* MemProfileRate; 0: the runtime samples no allocations */
 	bool memory_is_off;                  /* nothing in the program asks for heap profiles: the linker switched them off */
+	bool has_block, has_mutex;
+	uint64_t block_rate, mutex_rate;     /* SetBlockProfileRate in cycles, SetMutexProfileFraction; 0: the runtime records none */
 	bool has_stats;
 	struct go_stats stats;
 };
 
 struct go_findings {
 	VEC(struct go_sample) samples;
-	VEC(struct go_label) labels;
+	struct go_labels labels;             /* of all processes; a stranger's bytes */
 	VEC(struct go_process_facts) processes;
-	/* The texts of one process: of wait reasons, kept for all by first process that has them. */
+	/* Of all processes, each text once: versions of Go number them differently. "" is the first. */
 	char wait_reasons[GO_WAIT_REASONS_MAX][GO_WAIT_REASON_LENGTH];
 	size_t n_wait_reasons;
 };
 
 struct go_findings *go_findings_new(void);
 struct go_findings *go_findings_free(struct go_findings *findings);
+/* Of stacks->samples.at[i]; NULL when Go has nothing to say of it. `findings` may be NULL. */
+const struct go_sample *go_findings_sample(const struct go_findings *findings, size_t i);
 
 /*
  * Adds what a report has of a process: its stacks and samples to `stacks`, and as many to `findings`. `parts`: those of enum
  * go_report_part that are wanted, as bits. `before`: the report whose records of block and mutex are taken off; NULL: none
  * is, and nothing of block and mutex is added then. `waited_nsec`: of each goroutine of the report, or NULL. 0 or -ENOMEM; after a
- * failure both are as they were, or may be freed.
+ * failure both may only be freed.
+ *
+ * A process that `stacks` has not yet is added to stacks->processes. What is counted is added to stacks->seen and, if it cannot
+ * be told, to lost_frames: goroutines, stacks of allocations, contentions.
  */
 struct go_addition {
 	const struct process_id *process;

@@ -28,7 +28,7 @@ struct stacks *stacks_free(struct stacks *stacks)
 
 bool stacks_is_counted(const struct stacks *stacks, const struct stacks_sample *sample)
 {
-	return !stacks->has_ran || sample->wait.reason != SAMPLE_RAN;
+	return sample->is_go || !stacks->has_ran || sample->wait.reason != SAMPLE_RAN;
 }
 
 uint64_t stacks_kept(const struct stacks *stacks)

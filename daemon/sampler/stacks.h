@@ -34,6 +34,7 @@ struct stacks_sample {
 	uint32_t skip;                       /* one in 2^skip such waits was timed */
 	bool is_idle;                        /* it waited for work: set by idle_find() once names are known */
 	bool is_open;                        /* the last of the waits goes on in the next window */
+	bool is_go;                          /* the runtime of Go told it (daemon/go/go_findings.h): neither a wait nor a run of a thread */
 	char thread[SAMPLE_COMM_LENGTH];     /* terminated */
 };
 
