@@ -78,9 +78,9 @@ static const char *check_name(struct config_arena *arena, bool command_line, con
 
 bool config_label_is_reserved(const char *label)
 {
-	/* Those of make_labels() and add_other_labels() in service_profile.c. */
+	/* Those of make_labels(), add_other_labels() and add_go_labels() in service_profile.c. */
 	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason", "source", "idle",
-		"by", "holder", "file", "peer", "lock", "state" };
+		"by", "holder", "file", "peer", "lock", "state", "wait_reason", "created by", "goid", "wait", "locked thread", "bytes" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
 		if (!strcmp(reserved[i], label))

@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "futex_wait.h"
+#include "go_findings.h"
 #include "image.h"
 #include "lock_owners.h"
 #include "process.h"
@@ -27,6 +28,7 @@ struct capture *capture_free(struct capture *capture)
 		free(capture->neighbours.at[i].service);
 	vec_deinit(&capture->neighbours);
 	deadlocks_deinit(&capture->deadlocks);
+	go_findings_free(capture->go);
 	stacks_free(capture->stacks);
 	free(capture);
 	return NULL;
@@ -274,6 +276,28 @@ static void select_locks(struct capture *capture, bool (*keep)(const struct imag
 	locks->processes.n = n;
 }
 
+/* go_findings has as many samples as stacks, in their order, or fewer: the last ones have nothing there. */
+static void move_go(struct go_findings *go, size_t from, size_t to)
+{
+	if (go && from < go->samples.n)
+		go->samples.at[to] = go->samples.at[from];
+}
+
+static void select_go(const struct capture *capture, size_t n, bool (*keep)(const struct image *image, const void *userdata),
+		const void *userdata)
+{
+	struct go_findings *go = capture->go;
+	size_t n_kept = 0;
+
+	if (!go)
+		return;
+	go->samples.n = MIN(go->samples.n, n);
+	for (size_t i = 0; i < go->processes.n; i++)
+		if (keep(capture->images.at[go->processes.at[i].process], userdata))
+			go->processes.at[n_kept++] = go->processes.at[i];
+	go->processes.n = n_kept;
+}
+
 void capture_select(struct capture *capture, bool (*keep)(const struct image *image, const void *userdata),
 		const void *userdata)
 {
@@ -285,6 +309,7 @@ void capture_select(struct capture *capture, bool (*keep)(const struct image *im
 		const struct stacks_stack *stack = &stacks->stacks.at[sample->stack];
 
 		if (keep(capture->images.at[stack->process], userdata)) {
+			move_go(capture->go, i, n);
 			stacks->samples.at[n++] = *sample;
 			continue;
 		}
@@ -295,6 +320,7 @@ void capture_select(struct capture *capture, bool (*keep)(const struct image *im
 		/* The hash that tells stacks apart has the verdict in it; the bound is for the day when two hashes are equal. */
 		stacks->verdicts[stack->verdict] -= MIN(stacks->verdicts[stack->verdict], sample->count);
 	}
+	select_go(capture, n, keep, userdata);
 	stacks->samples.n = n;
 	select_locks(capture, keep, userdata);
 	capture->is_selected = true;

@@ -12,6 +12,7 @@
 #include "profile_kind.h"
 #include "vec.h"
 
+struct go_findings;
 struct image;
 struct sampler;
 struct stacks;
@@ -45,6 +46,7 @@ struct capture {
 	const char *trigger;                 /* static: "" for the schedule, "background" */
 	struct stacks *stacks;
 	struct deadlocks deadlocks;          /* of a window of waits */
+	struct go_findings *go;              /* what only Go knows of some samples and processes; NULL: nothing was read of a runtime */
 	VEC(struct image *) images;          /* of stacks->processes, in that order; NULL: nothing is known of it */
 	VEC(struct capture_neighbour) neighbours; /* of samples with SAMPLE_RUNQUEUE, by pid */
 	uint64_t begun_nsec;                 /* CLOCK_MONOTONIC; windows of which it is equal began as one */

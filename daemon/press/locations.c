@@ -133,7 +133,7 @@ static int add_names(struct locations *locations, const struct place *place, con
 	return r;
 }
 
-static int add_location(struct locations *locations, const struct place *place, uint32_t *ret)
+static int add_location(struct locations *locations, const struct place *place, uint32_t n_left_out, uint32_t *ret)
 {
 	const struct names_cache_name name = places_name(locations->places, place);
 	uint32_t mapping;
@@ -144,7 +144,13 @@ static int add_location(struct locations *locations, const struct place *place, 
 		r = add_names(locations, place, &name);
 	if (r < 0)
 		return r;
-	return profile_add_location(locations->profile, mapping, name.address, locations->lines.at, locations->lines.n, ret);
+	n_left_out = MIN(n_left_out, (uint32_t)locations->lines.n - 1);
+	return profile_add_location(locations->profile, mapping, name.address, locations->lines.at + n_left_out, locations->lines.n - n_left_out, ret);
+}
+
+int locations_find_outer(struct locations *locations, const struct place *place, uint32_t n, uint32_t *ret)
+{
+	return add_location(locations, place, n, ret);
 }
 
 int locations_find(struct locations *locations, const struct place *place, uint32_t *ret)
@@ -156,7 +162,7 @@ int locations_find(struct locations *locations, const struct place *place, uint3
 	if (r < 0)
 		return r;
 	if (r == 1) {
-		r = add_location(locations, place, value);
+		r = add_location(locations, place, 0, value);
 		if (r < 0)
 			return r;
 	}

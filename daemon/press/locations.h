@@ -19,6 +19,8 @@ struct locations *locations_free(struct locations *locations);
 
 /* The id of the location of a place, added when it is new. 0 or -errno of the profile. */
 int locations_find(struct locations *locations, const struct place *place, uint32_t *ret);
+/* The same without the n innermost functions of its lines, which were inlined there; fewer than it has. */
+int locations_find_outer(struct locations *locations, const struct place *place, uint32_t n, uint32_t *ret);
 /* The same of a frame that is no code, as "[interrupt]": it has neither mapping nor address. */
 int locations_find_pseudo(struct locations *locations, const char *name, uint32_t *ret);
 

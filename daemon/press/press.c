@@ -17,6 +17,8 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "fs.h"
+#include "go_comments.h"
+#include "goroutine_text.h"
 #include "pprof_encode.h"
 #include "profile.h"
 #include "profile_builder.h"
@@ -174,6 +176,12 @@ static void add_snapshot_comment(struct profile *profile, const struct stacks *s
 			(double)s->duration_nsec / NSEC_PER_MSEC, (unsigned long long)n_running, (unsigned long long)n_caught);
 }
 
+/* What was read out of a runtime; the rest are windows, whose samples and waits were seen as they came. */
+static bool is_of_runtime(enum profile_kind kind)
+{
+	return kind == PROFILE_GOROUTINE || kind == PROFILE_HEAP || kind == PROFILE_ALLOCS;
+}
+
 /* How the samples of a file came to be. */
 static void add_rate_comment(struct profile *profile, enum profile_kind kind, const struct capture *capture)
 {
@@ -188,7 +196,7 @@ static void add_rate_comment(struct profile *profile, enum profile_kind kind, co
 		profile_add_comment_format(profile, "time on CPU: what a thread did not wait, given to its samples in equal parts");
 	if (kind == PROFILE_THREAD)
 		add_snapshot_comment(profile, s);
-	if (kind == PROFILE_CPU || kind == PROFILE_THREAD)
+	if (kind == PROFILE_CPU || kind == PROFILE_THREAD || is_of_runtime(kind))
 		return;
 	if (s->untimed)
 		profile_add_comment_format(profile,
@@ -215,14 +223,31 @@ static void add_governor_comment(struct profile *profile, enum profile_kind kind
 		profile_add_comment_format(profile,
 				"the governor lowered the rate from %u to %u Hz: own cost %.3f %% of the machine's CPU time, budget %.3f %%",
 				facts->full_rate, facts->rate, cost, budget);
-	if (facts->stack_every_nsec && kind != PROFILE_CPU && kind != PROFILE_THREAD)
+	if (facts->stack_every_nsec && kind != PROFILE_CPU && kind != PROFILE_THREAD && !is_of_runtime(kind))
 		profile_add_comment_format(profile,
 				"the governor takes fewer stacks, of waits below %llu us: own cost %.3f %% of the machine's CPU time, budget %.3f %%",
 				(unsigned long long)(facts->stack_every_nsec / NSEC_PER_USEC), cost, budget);
-	if (facts->time_every_nsec && kind != PROFILE_CPU && kind != PROFILE_THREAD)
+	if (facts->time_every_nsec && kind != PROFILE_CPU && kind != PROFILE_THREAD && !is_of_runtime(kind))
 		profile_add_comment_format(profile,
 				"the governor has not each wait below %llu us timed: own cost %.3f %% of the machine's CPU time, budget %.3f %%",
 				(unsigned long long)(facts->time_every_nsec / NSEC_PER_USEC), cost, budget);
+}
+
+static const char *what_is_seen(enum profile_kind kind, const struct stacks *s)
+{
+	switch (kind) {
+	case PROFILE_CPU:
+		return "samples";
+	case PROFILE_THREAD:
+		return "threads";
+	case PROFILE_GOROUTINE:
+		return "goroutines";
+	case PROFILE_HEAP:
+	case PROFILE_ALLOCS:
+		return "stacks of allocations";
+	default:
+		return s->untimed ? "timed waits" : "waits";
+	}
 }
 
 /* What a profile of waits or threads lacks by more than one in a hundred, by number or by time, is marked. */
@@ -230,9 +255,9 @@ static void add_lost_comment(struct profile *profile, enum profile_kind kind, co
 {
 	uint64_t lost = stacks_lost(s), waited_nsec = s->waited_nsec + s->untimed_nsec;
 
-	if (kind == PROFILE_THREAD && lost * 100 > s->seen)
-		profile_add_comment_format(profile, "INCOMPLETE: %.2f %% of the threads were lost", percent(lost, s->seen));
-	if (kind == PROFILE_THREAD)
+	if ((kind == PROFILE_THREAD || is_of_runtime(kind)) && lost * 100 > s->seen)
+		profile_add_comment_format(profile, "INCOMPLETE: %.2f %% of the %s were lost", percent(lost, s->seen), what_is_seen(kind, s));
+	if (kind == PROFILE_THREAD || is_of_runtime(kind))
 		return;
 	if (s->stack_lost_nsec)
 		profile_add_comment_format(profile, "%s%.2f %% of the time waited has no stack, for there was no room for it",
@@ -253,12 +278,11 @@ static void add_window_comments(struct profile *profile, enum profile_kind kind,
 
 	add_rate_comment(profile, kind, capture);
 	add_governor_comment(profile, kind, &capture->facts);
-	if (kind != PROFILE_CPU)
+	if (kind != PROFILE_CPU && !is_of_runtime(kind))
 		snprintf(storage, sizeof(storage), ", storage %llu", (unsigned long long)s->lost_storage);
 	profile_add_comment_format(profile,
 			"%s of %s in this %s: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu%s)",
-			kind == PROFILE_CPU ? "samples" : kind == PROFILE_THREAD ? "threads" : s->untimed ? "timed waits" : "waits", whose,
-			kind == PROFILE_THREAD ? "snapshot" : "window", (unsigned long long)s->seen, (unsigned long long)(s->seen - lost),
+			what_is_seen(kind, s), whose, kind == PROFILE_THREAD || is_of_runtime(kind) ? "snapshot" : "window", (unsigned long long)s->seen, (unsigned long long)(s->seen - lost),
 			(unsigned long long)lost, (unsigned long long)s->lost_ring, (unsigned long long)s->lost_namespace,
 			(unsigned long long)s->lost_frames, storage);
 	if (kind != PROFILE_CPU)
@@ -346,6 +370,7 @@ static void add_comments(const struct press *press, const struct capture *captur
 		profile_add_comment_format(profile, "idle, for want of work (label idle = 1): %llu waits, %.6f s, %.2f %% of the time of this file",
 				(unsigned long long)service->n_idle, (double)service->idle_nsec / NSEC_PER_SEC,
 				percent(service->idle_nsec, service->nsec));
+	go_comments_add(capture, service);
 	add_window_comments(profile, service->kind, capture);
 	if (service->kind != PROFILE_MUTEX)
 		return;
@@ -587,6 +612,26 @@ static int press_profile(struct press *press, const struct capture *capture, str
 	return r;
 }
 
+/* Goroutines as text, in the one file that is wanted. */
+static int press_text(struct press *press, const struct capture *capture, struct press_result *result)
+{
+	struct press_file file = { .service = strdup("go"), .kind = PROFILE_GOROUTINE, .trigger = capture->trigger, .n_samples = stacks_kept(capture->stacks) };
+	char *text = NULL;
+	FILE *f = open_memstream(&text, &file.n_bytes);
+	int r = f && file.service ? goroutine_text_write(capture, press->names, press->output.debug, f) : -ENOMEM;
+
+	/* Want of memory shows here. */
+	if (f && fclose(f) != 0 && r >= 0)
+		r = -ENOMEM;
+	file.error = r < 0 ? r : write_path(&press->output, text, file.n_bytes, &file.path);
+	free(text);
+	if (r >= 0 && vec_push(&result->files, file) >= 0)
+		return 0;
+	free(file.path);
+	free(file.service);
+	return r < 0 ? r : -ENOMEM;
+}
+
 static bool is_first_kind(const struct capture *capture, enum profile_kind kind)
 {
 	return !(capture->kinds & (capture_kind_bit(kind) - 1));
@@ -604,7 +649,7 @@ static void press_service(struct press *press, const struct capture *capture, st
 	};
 
 	service->service = file.service;
-	top_new(service->profile, 1, TOP_FLAT, top_rows, &file.top);
+	top_new(service->profile, is_of_runtime(service->kind) ? -1 : 1, TOP_FLAT, top_rows, &file.top);
 	file.error = press_profile(press, capture, service, &file);
 	service->service = NULL;
 	/* Other files of the window have the same samples, or some of them. */
@@ -671,6 +716,11 @@ static void press_capture(struct press *press, const struct capture *capture, st
 	int r;
 
 	describe_window(capture, result);
+	if (press->output.path && press->output.debug && capture->kinds == capture_kind_bit(PROFILE_GOROUTINE)) {
+		result->error = press_text(press, capture, result);
+		result->latency_nsec = clock_monotonic_nsec() - capture->end_nsec;
+		return;
+	}
 	r = profile_builder_run(capture, press->names, max_services, &services);
 	result->symbolize_nsec = clock_monotonic_nsec() - start;
 	if (r < 0) {

@@ -35,6 +35,7 @@ struct press_options {
 struct press_output {
 	const char *directory;               /* of a store */
 	const char *path;                    /* else one file for all that is captured, services together; "-": standard output */
+	int debug;                           /* of path: goroutines as text (goroutine_text.h), 1 or 2; 0: as a profile */
 	struct store_options store;
 	struct store_retention retention;
 	uint32_t max_services;

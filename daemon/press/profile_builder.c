@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "go_findings.h"
 #include "idle.h"
 #include "image.h"
 #include "machinery.h"
@@ -91,7 +92,11 @@ static struct idle_place idle_place(const struct stacks_stack *stack, const void
 
 static int find_idle(const struct builder *b)
 {
-	return b->capture->kinds == capture_kind_bit(PROFILE_CPU) ? 0 : idle_find(b->capture->stacks, idle_place, b);
+	/* Kinds without waits of threads. */
+	const uint32_t others = capture_kind_bit(PROFILE_CPU) | capture_kind_bit(PROFILE_HEAP) | capture_kind_bit(PROFILE_ALLOCS) |
+		capture_kind_bit(PROFILE_GOROUTINE);
+
+	return !(b->capture->kinds & ~others) ? 0 : idle_find(b->capture->stacks, idle_place, b);
 }
 
 /* Whose samples they are */
@@ -152,12 +157,25 @@ static int compare_groups(const void *a, const void *b)
 	return strcmp(x->service, y->service);
 }
 
+/* Of heap profiles it is the mean of bytes between two samples: the largest, where programs differ. */
+static uint64_t period_of(const struct builder *b, enum profile_kind kind)
+{
+	const struct go_findings *go = b->capture->go;
+	uint64_t rate = 0;
+
+	if (kind != PROFILE_HEAP && kind != PROFILE_ALLOCS)
+		return b->stacks->period_nsec;
+	for (size_t i = 0; go && i < go->processes.n; i++)
+		rate = MAX(rate, go->processes.at[i].memory_rate);
+	return rate ? MIN(rate, (uint64_t)INT64_MAX) : b->stacks->period_nsec;
+}
+
 static int add_profile(struct builder *b, struct service_profiles *profiles, const char *service, enum profile_kind kind)
 {
 	struct service_profile out;
 	int r;
 
-	r = service_profile_init(&out, service, kind, b->stacks->period_nsec);
+	r = service_profile_init(&out, service, kind, period_of(b, kind));
 	if (r >= 0)
 		r = vec_push(&profiles->profiles, out);
 	if (r < 0)
@@ -340,6 +358,35 @@ static int add_deadlocks(struct builder *b, struct service_profiles *profiles)
 	return r;
 }
 
+/* --- what is told of Go processes as a whole --- */
+
+static bool is_about_go(enum profile_kind kind)
+{
+	return kind == PROFILE_GOROUTINE || kind == PROFILE_HEAP || kind == PROFILE_ALLOCS || kind == PROFILE_BLOCK || kind == PROFILE_MUTEX;
+}
+
+static int add_go_processes(struct builder *b, bool together, struct service_profiles *profiles)
+{
+	const struct go_findings *go = b->capture->go;
+	int r = 0;
+
+	for (size_t i = 0; go && i < go->processes.n && r >= 0; i++) {
+		struct group *group;
+
+		r = find_group(b, capture_service(b->capture, go->processes.at[i].process, ""), &group);
+		/* A process that could not be read has no samples, and its service may have none, and no file, either. */
+		if (r < 0 || (!group->count && !together))
+			continue;
+		for (uint32_t k = 0; k < n_kinds(b->capture) && r >= 0; k++) {
+			struct service_profile *out = &profiles->profiles.at[group->profile + k];
+
+			if (is_about_go(out->kind))
+				r = vec_push(&out->go_processes, (uint32_t)i);
+		}
+	}
+	return r;
+}
+
 int profile_builder_run(const struct capture *capture, struct names_cache *cache, uint32_t max_services,
 		struct service_profiles *ret)
 {
@@ -370,6 +417,8 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 		r = add_locks(&b, &profiles);
 	if (r >= 0)
 		r = add_deadlocks(&b, &profiles);
+	if (r >= 0)
+		r = add_go_processes(&b, max_services == PROFILE_BUILDER_TOGETHER, &profiles);
 	names_cache_end_window(cache);
 	strtab_free(b.services);
 	for (size_t i = 0; i < b.writers.n; i++)

@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "capture.h"
+#include "config.h"
+#include "go_findings.h"
+#include "gopclntab.h"
 #include "image.h"
 #include "locations.h"
 #include "places.h"
@@ -35,6 +38,7 @@ void service_profile_deinit(struct service_profile *profile)
 	profile_free(profile->profile);
 	vec_deinit(&profile->locks);
 	vec_deinit(&profile->deadlocks);
+	vec_deinit(&profile->go_processes);
 }
 
 int service_profile_writer_new(const struct service_profile_window *window, struct service_profile *profile,
@@ -84,21 +88,39 @@ static int add_text_label(struct profile *profile, const char *key, const char *
 	return 0;
 }
 
-static int add_number_label(struct profile *profile, const char *key, int64_t value, struct profile_label *labels,
+/* `unit` may be NULL. */
+static int add_measure_label(struct profile *profile, const char *key, int64_t value, const char *unit, struct profile_label *labels,
 		size_t *n_labels)
 {
 	struct profile_label label = { .num = value };
 	int r;
 
 	r = profile_string(profile, key, &label.key);
+	if (r >= 0)
+		r = profile_string(profile, unit, &label.num_unit);
 	if (r < 0)
 		return r;
 	labels[(*n_labels)++] = label;
 	return 0;
 }
 
-/* Ours, named in make_labels() and add_other_labels() and by config_label_is_reserved(), and those of the configuration. */
-enum { MAX_LABELS = 13 + LABELS_MAX };
+static int add_number_label(struct profile *profile, const char *key, int64_t value, struct profile_label *labels,
+		size_t *n_labels)
+{
+	return add_measure_label(profile, key, value, NULL, labels, n_labels);
+}
+
+/*
+ * Ours, named in make_labels(), add_other_labels() and add_go_labels() and by config_label_is_reserved(), those of the
+ * configuration, and those of a goroutine.
+ */
+enum { MAX_LABELS = 19 + LABELS_MAX + GO_LABELS_MAX };
+
+/* What only Go knows of a sample; NULL: nothing. */
+static const struct go_sample *go_sample(const struct service_profile_writer *writer, const struct stacks_sample *sample)
+{
+	return go_findings_sample(writer->window->capture->go, (size_t)(sample - writer->stacks->samples.at));
+}
 
 static int make_labels(const struct service_profile_writer *writer, const struct stacks_sample *sample, struct profile_label *labels, size_t *n)
 {
@@ -114,7 +136,8 @@ static int make_labels(const struct service_profile_writer *writer, const struct
 	r = add_text_label(profile, "service", capture_service(capture, process, sample->thread), labels, n);
 	if (r >= 0)
 		r = add_number_label(profile, "pid", capture->stacks->processes.at[process].pid, labels, n);
-	if (r >= 0)
+	/* Nobody keeps the threads of what Go's own profilers record. */
+	if (r >= 0 && (sample->tid || !sample->is_go))
 		r = add_number_label(profile, "tid", sample->tid, labels, n);
 	if (r >= 0)
 		r = add_text_label(profile, "thread", sample->thread, labels, n);
@@ -126,11 +149,11 @@ static int make_labels(const struct service_profile_writer *writer, const struct
 		r = add_text_label(profile, "container", image->container, labels, n);
 	if (r >= 0 && kind == PROFILE_THREAD)
 		r = add_text_label(profile, "state", stacks_state(sample->wait.reason), labels, n);
-	if (r >= 0 && kind != PROFILE_CPU && (kind != PROFILE_THREAD || sample->wait.reason != SAMPLE_RAN))
+	if (r >= 0 && !sample->is_go && kind != PROFILE_CPU && (kind != PROFILE_THREAD || sample->wait.reason != SAMPLE_RAN))
 		r = add_text_label(profile, "reason", stacks_reason(sample->wait.reason), labels, n);
 	/* What the kernel sees; the runtime of Go knows of other waits. */
 	if (r >= 0 && (kind == PROFILE_BLOCK || kind == PROFILE_MUTEX))
-		r = add_text_label(profile, "source", "os", labels, n);
+		r = add_text_label(profile, "source", sample->is_go ? "go" : "os", labels, n);
 	if (r >= 0 && sample->is_idle)
 		r = add_number_label(profile, "idle", 1, labels, n);
 	if (r >= 0 && about.key && kind != PROFILE_CPU)
@@ -156,6 +179,140 @@ static int add_other_labels(const struct service_profile_writer *writer, const s
 		return add_number_label(writer->out->profile, "holder", sample->wait.device, labels, n);
 	by = rivals_by(writer->window->rivals, (size_t)(sample - writer->stacks->samples.at));
 	return add_text_label(writer->out->profile, "by", by, labels, n);
+}
+
+/* --- what only Go knows --- */
+
+/* The innermost function of a frame of a stack; NULL: it has no name. Valid until the window's end. */
+static const char *function_at(const struct service_profile_writer *writer, const struct stacks_stack *stack, size_t frame)
+{
+	const struct names_cache_name name = places_name(writer->window->places, &places_of(writer->window->places, stack)[frame]);
+
+	return name.n_frames ? strtab_get(name.strings, name.frames[0].name, NULL) : NULL;
+}
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+	return !strncmp(text, prefix, strlen(prefix));
+}
+
+/* By what is called first: who fills the runtime's profile (callers of blockevent(): runtime/chan.go, select.go, sema.go). */
+static const char *go_reason(const struct service_profile_writer *writer, const struct go_sample *go, const struct stacks_stack *stack)
+{
+	const char *leaf = stack->n_user ? function_at(writer, stack, 0) : NULL;
+
+	if (go->sort == GO_SAMPLE_MUTEX || !leaf)
+		return go->sort == GO_SAMPLE_MUTEX ? "lock" : NULL;
+	if (has_prefix(leaf, "runtime.chan") || has_prefix(leaf, "runtime.selectnb"))
+		return "channel";
+	if (has_prefix(leaf, "runtime.select"))
+		return "select";
+	return has_prefix(leaf, "sync.") || has_prefix(leaf, "internal/sync.") ? "lock" : NULL;
+}
+
+/* As runtime/runtime2.go calls them, without the underscore. */
+static const char *go_state(uint32_t status)
+{
+	static const char *const states[GO_N_STATUS] = {
+		[GO_IDLE] = "idle", [GO_RUNNABLE] = "runnable", [GO_RUNNING] = "running", [GO_SYSCALL] = "syscall", [GO_WAITING] = "waiting",
+		[GO_DEAD] = "dead", [GO_COPY_STACK] = "copystack", [GO_PREEMPTED] = "preempted", [GO_LEAKED] = "leaked", [GO_DEAD_EXTRA] = "dead",
+	};
+
+	return status < GO_N_STATUS ? states[status] : NULL;
+}
+
+/* The function that the go statement is in, as tracebacks print it. */
+static int add_creator_label(const struct service_profile_writer *writer, const struct stacks_sample *sample, struct profile_label *labels,
+		size_t *n)
+{
+	const struct stacks_stack *creator = sample->other ? &writer->stacks->stacks.at[sample->other - 1] : NULL;
+	char buffer[GOPCLNTAB_MAX_NAME];
+	struct names_cache_name name;
+
+	if (!creator || !creator->n_user)
+		return 0;
+	name = places_name(writer->window->places, places_of(writer->window->places, creator));
+	/* Not what was inlined there, if the go statement came from it: so does the runtime. */
+	if (!name.n_frames)
+		return 0;
+	return add_text_label(writer->out->profile, "created by",
+			gopclntab_print_name(strtab_get(name.strings, name.frames[name.n_frames - 1].name, NULL), buffer, sizeof(buffer)), labels, n);
+}
+
+static bool has_label(const struct profile_label *labels, size_t n, uint32_t key)
+{
+	for (size_t i = 0; i < n; i++)
+		if (labels[i].key == key)
+			return true;
+	return false;
+}
+
+/* A label of the program (pprof.Do). One that is called as one of ours, or of the configuration, has "go." before its name. */
+static int add_own_label(struct profile *profile, const char *own_key, const char *value, struct profile_label *labels, size_t *n)
+{
+	struct profile_label label = { 0 };
+	char key[GO_LABELS_MAX_TEXT + 8];
+	int r;
+
+	snprintf(key, sizeof(key), "%s%s", config_label_is_reserved(own_key) ? "go." : "", own_key);
+	r = profile_clean_string(profile, key, &label.key);
+	if (r >= 0 && has_label(labels, *n, label.key)) {
+		snprintf(key, sizeof(key), "go.%s", own_key);
+		r = profile_clean_string(profile, key, &label.key);
+	}
+	if (r >= 0)
+		r = profile_clean_string(profile, value, &label.str);
+	if (r < 0 || !label.str || has_label(labels, *n, label.key))
+		return r;
+	labels[(*n)++] = label;
+	return 0;
+}
+
+static int add_goroutine_labels(const struct service_profile_writer *writer, const struct stacks_sample *sample, const struct go_sample *go,
+		struct profile_label *labels, size_t *n)
+{
+	const struct go_findings *findings = writer->window->capture->go;
+	const struct go_goroutine *is = &go->goroutine.is;
+	struct profile *profile = writer->out->profile;
+	int r;
+
+	r = add_text_label(profile, "state", go_state(is->status), labels, n);
+	if (r >= 0 && is->wait_reason < findings->n_wait_reasons)
+		r = add_text_label(profile, "wait_reason", findings->wait_reasons[is->wait_reason], labels, n);
+	if (r >= 0)
+		r = add_creator_label(writer, sample, labels, n);
+	if (r >= 0)
+		r = add_number_label(profile, "goid", (int64_t)is->id, labels, n);
+	if (r >= 0 && go->goroutine.waited_nsec)
+		r = add_measure_label(profile, "wait", (int64_t)go->goroutine.waited_nsec, "nanoseconds", labels, n);
+	/* One that is locked to a thread and waits has that thread all the same, but its number is not read. */
+	if (r >= 0 && is->is_locked)
+		r = is->thread ? add_number_label(profile, "locked thread", is->thread, labels, n) :
+				add_text_label(profile, "locked thread", "parked", labels, n);
+	for (size_t i = 0; r >= 0 && i < MIN(go->goroutine.n_labels, (uint32_t)GO_LABELS_MAX); i++) {
+		const struct go_label *own = &findings->labels.all.at[go->goroutine.first_label + i];
+
+		r = add_own_label(profile, findings->labels.text.at + own->key, findings->labels.text.at + own->value, labels, n);
+	}
+	return r;
+}
+
+static int add_go_labels(const struct service_profile_writer *writer, const struct stacks_sample *sample, struct profile_label *labels, size_t *n)
+{
+	const struct go_sample *go = go_sample(writer, sample);
+	const struct stacks_stack *stack = &writer->stacks->stacks.at[sample->stack];
+
+	if (!go)
+		return 0;
+	switch (go->sort) {
+	case GO_SAMPLE_GOROUTINE:
+		return add_goroutine_labels(writer, sample, go, labels, n);
+	case GO_SAMPLE_MEMORY:
+		/* The size of one object: as in net/http/pprof's, by which it keeps rows of one stack apart. */
+		return go->memory.object_size ? add_measure_label(writer->out->profile, "bytes", (int64_t)go->memory.object_size, NULL, labels, n) : 0;
+	default:
+		return add_text_label(writer->out->profile, "reason", go_reason(writer, go, stack), labels, n);
+	}
 }
 
 /* --- stacks --- */
@@ -228,6 +385,8 @@ static int add_frames(struct service_profile_writer *writer, const struct stacks
 
 static const char *what_is_missing(enum profile_kind kind, const struct stacks_stack *stack, const struct stacks_sample *sample)
 {
+	if (sample->is_go)
+		return stack->verdict == SAMPLE_VERDICT_KERNEL ? "[running]" : "[no stack was taken]";
 	if (sample->wait.reason != SAMPLE_RAN)
 		return stack->hash == SAMPLE_STACK_LOST ? "[stack lost]" : "[no stack was taken]";
 	return kind == PROFILE_THREAD ? "[running]" : "[on cpu, not sampled]";
@@ -279,12 +438,62 @@ static int add_other(struct service_profile_writer *writer, const struct stacks_
 			sample->wait.reason == SAMPLE_RUNQUEUE ? "[ran instead]" : "[woken by]");
 }
 
+/* runtime/pprof/protomem.go hides these from the leaf on, unless there are no others (the second prefix since 1.24, when it came). */
+static bool is_go_runtime(const char *function)
+{
+	return has_prefix(function, "runtime.") || has_prefix(function, "internal/runtime/");
+}
+
+/* The frame of the stack, and the function in it, that allocated. */
+static void find_allocating(const struct service_profile_writer *writer, const struct stacks_stack *stack, size_t *ret_frame, uint32_t *ret_function)
+{
+	*ret_frame = 0;
+	*ret_function = 0;
+	for (size_t i = 0; i < stack->n_user; i++) {
+		const struct names_cache_name name = places_name(writer->window->places, &places_of(writer->window->places, stack)[i]);
+
+		for (uint32_t k = 0; k < MAX(name.n_frames, 1U); k++) {
+			if (name.n_frames && is_go_runtime(strtab_get(name.strings, name.frames[k].name, NULL)))
+				continue;
+			*ret_frame = i;
+			*ret_function = k;
+			return;
+		}
+	}
+}
+
+/* As Go itself shows it: without goexit, which calls every goroutine (runtime/pprof/proto.go allFrames()). */
+static int add_go_stack(struct service_profile_writer *writer, const struct stacks_stack *stack, const struct stacks_sample *sample)
+{
+	const struct go_sample *go = go_sample(writer, sample);
+	size_t first = 0, end = stack->n_user;
+	const char *root = function_at(writer, stack, end - 1);
+	uint32_t n_inner = 0, location;
+	int r = 0;
+
+	if (go && go->sort == GO_SAMPLE_MEMORY)
+		find_allocating(writer, stack, &first, &n_inner);
+	if (root && !strcmp(root, "runtime.goexit") && end > first + 1)
+		end--;
+	if (n_inner) {
+		r = locations_find_outer(writer->locations, &places_of(writer->window->places, stack)[first], n_inner, &location);
+		if (r >= 0)
+			r = vec_push(&writer->stack, location);
+		first++;
+	}
+	if (r >= 0)
+		r = add_frames(writer, stack, first, end, sample->count);
+	return r < 0 ? r : add_broken(writer, stack->verdict);
+}
+
 static int add_stack(struct service_profile_writer *writer, const struct stacks_stack *stack, const struct stacks_sample *sample)
 {
 	int r = 0;
 
 	writer->stack.n = 0;
-	if (sample->other && shows_others(writer))
+	if (sample->is_go && stack->n_user)
+		return add_go_stack(writer, stack, sample);
+	if (sample->other && !sample->is_go && shows_others(writer))
 		r = add_other(writer, sample);
 	if (r < 0)
 		return r;
@@ -296,13 +505,33 @@ static int add_stack(struct service_profile_writer *writer, const struct stacks_
 
 /* --- rows --- */
 
-static bool is_of_kind(enum profile_kind kind, const struct stacks_sample *sample)
+static bool is_go_of_kind(enum profile_kind kind, const struct go_sample *go)
 {
+	switch (go ? go->sort : GO_SAMPLE_NONE) {
+	case GO_SAMPLE_GOROUTINE:
+		return kind == PROFILE_GOROUTINE;
+	case GO_SAMPLE_MEMORY:
+		return kind == PROFILE_HEAP || kind == PROFILE_ALLOCS;
+	case GO_SAMPLE_BLOCK:
+		return kind == PROFILE_BLOCK;
+	case GO_SAMPLE_MUTEX:
+		return kind == PROFILE_MUTEX;
+	default:
+		return false;
+	}
+}
+
+static bool is_of_kind(enum profile_kind kind, const struct stacks_sample *sample, const struct go_sample *go)
+{
+	if (sample->is_go)
+		return is_go_of_kind(kind, go);
 	switch (kind) {
 	case PROFILE_BLOCK:
 		return sample->wait.reason != SAMPLE_RAN;
 	case PROFILE_MUTEX:
 		return sample->wait.reason == SAMPLE_LOCK;
+	case PROFILE_GOROUTINE:
+		return false;
 	default:
 		return true;
 	}
@@ -312,24 +541,27 @@ int service_profile_add(struct service_profile_writer *writer, const struct stac
 {
 	const struct stacks_stack *stack = &writer->stacks->stacks.at[sample->stack];
 	enum profile_kind kind = writer->out->kind;
+	const struct go_sample *go = go_sample(writer, sample);
 	struct profile_label labels[MAX_LABELS];
-	int64_t values[] = { sample->count, kind == PROFILE_CPU ? sample->count * writer->stacks->period_nsec : sample->nsec };
+	int64_t values[PROFILE_KIND_MAX_TYPES] = { sample->count, kind == PROFILE_CPU ? sample->count * writer->stacks->period_nsec : sample->nsec };
 	size_t n_labels;
 	int r;
 
-	if (!is_of_kind(kind, sample))
+	if (!is_of_kind(kind, sample, go))
 		return 0;
+	if (go && go->sort == GO_SAMPLE_MEMORY)
+		memcpy(values, go->memory.values, sizeof(go->memory.values));
 	r = add_stack(writer, stack, sample);
 	if (r < 0)
 		return r;
 	writer->out->verdicts[stack->verdict] += sample->count;
 	r = make_labels(writer, sample, labels, &n_labels);
 	if (r >= 0)
-		r = add_other_labels(writer, sample, labels, &n_labels);
+		r = sample->is_go ? add_go_labels(writer, sample, labels, &n_labels) : add_other_labels(writer, sample, labels, &n_labels);
 	if (r < 0)
 		return r;
 	writer->out->n_samples += sample->count;
-	writer->out->nsec += values[1];
+	writer->out->nsec += kind == PROFILE_CPU ? sample->count * writer->stacks->period_nsec : sample->nsec;
 	if (sample->is_idle) {
 		writer->out->n_idle += sample->count;
 		writer->out->idle_nsec += values[1];

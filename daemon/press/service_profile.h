@@ -37,6 +37,9 @@ struct service_profile {
 	uint64_t n_locks, locks_nsec;        /* all that were waited for */
 	bool has_estimates;                  /* among these */
 	VEC(const struct deadlock_text *) deadlocks; /* borrowed; those of the service */
+
+	/* Of kinds that Go has a part in; the caller adds them. */
+	VEC(uint32_t) go_processes;          /* those of the service, as index into capture->go->processes */
 };
 
 /* 0 or -ENOMEM; service_profile_deinit() is the caller's either way. */

@@ -39,7 +39,7 @@ END_TEST
 START_TEST(keys_of_the_daemon_are_not_for_strangers)
 {
 	static const char *const ours[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason", "source", "idle",
-		"by", "holder", "file", "peer", "lock" };
+		"by", "holder", "file", "peer", "lock", "state", "wait_reason", "created by", "goid", "wait", "locked thread", "bytes" };
 	struct labels labels = { 0 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {

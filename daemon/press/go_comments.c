@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "go_comments.h"
+
+#include <stdio.h>
+
+#include "capture.h"
+#include "clock.h"
+#include "go_findings.h"
+#include "profile.h"
+#include "service_profile.h"
+#include "stacks.h"
+#include "text.h"
+
+/* Of a file: what more of them say is in the metrics. */
+enum { MAX_PROCESSES = 64 };
+
+static double msec(uint64_t nsec)
+{
+	return (double)nsec / NSEC_PER_MSEC;
+}
+
+static double mib(uint64_t bytes)
+{
+	return (double)bytes / (1 << 20);
+}
+
+static void add_states(struct profile *profile, const char *who, const struct go_process_facts *facts)
+{
+	static const char *const states[GO_N_STATUS] = {
+		[GO_RUNNABLE] = "runnable", [GO_RUNNING] = "running", [GO_SYSCALL] = "syscall", [GO_WAITING] = "waiting", [GO_COPY_STACK] = "copystack",
+		[GO_PREEMPTED] = "preempted", [GO_LEAKED] = "leaked",
+	};
+	char text[256] = "";
+	size_t length = 0;
+
+	for (size_t i = 0; i < GO_N_STATUS; i++)
+		if (states[i] && facts->n_by_status[i] && length < sizeof(text))
+			length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%s %llu", length ? ", " : ": ", states[i],
+					(unsigned long long)facts->n_by_status[i]);
+	profile_add_comment_format(profile, "%s: %llu goroutines%s; read in %.3f ms, none was stopped", who, (unsigned long long)facts->n_goroutines, text,
+			msec(facts->took_nsec));
+	profile_add_comment_format(profile, "%s: goroutines of the runtime, not told: %llu; read again, for they moved: %llu; never stood still, told as running: %llu; "
+			"could not be read: %llu; stacks without an end: %llu", who, (unsigned long long)facts->n_system,
+			(unsigned long long)facts->n_retried, (unsigned long long)facts->n_restless, (unsigned long long)facts->n_unread,
+			(unsigned long long)facts->n_broken);
+	if (facts->n_unknown_labels)
+		profile_add_comment_format(profile, "%s: goroutines whose labels could not be read: %llu", who, (unsigned long long)facts->n_unknown_labels);
+}
+
+static void add_memory(struct profile *profile, const char *who, const struct go_process_facts *facts)
+{
+	if (facts->memory_is_off)
+		profile_add_comment_format(profile, "%s: memory profiling is off in this program: the linker left it out", who);
+	else if (facts->has_memory)
+		profile_add_comment_format(profile, "%s: one allocation is sampled every %llu bytes, and scaled (MemProfileRate)", who,
+				(unsigned long long)facts->memory_rate);
+}
+
+static void add_contentions(struct profile *profile, enum profile_kind kind, const char *who, const struct go_process_facts *facts)
+{
+	if (kind == PROFILE_BLOCK && facts->has_block && !facts->block_rate)
+		profile_add_comment_format(profile, "%s: the runtime records no waits (SetBlockProfileRate is 0): no rows with source = go", who);
+	if (kind == PROFILE_MUTEX && facts->has_mutex && !facts->mutex_rate)
+		profile_add_comment_format(profile, "%s: the runtime records no contended locks (SetMutexProfileFraction is 0): no rows with source = go", who);
+}
+
+static void add_gc(struct profile *profile, const char *who, const struct go_stats *stats)
+{
+	uint64_t longest = 0;
+	char percent[32] = "off", limit[48] = "none";
+
+	for (size_t i = 0; i < MIN(stats->n_pauses, (size_t)GO_STATS_PAUSES); i++)
+		longest = MAX(longest, stats->pauses_nsec[i]);
+	if (stats->gc_percent >= 0)
+		snprintf(percent, sizeof(percent), "%lld", (long long)stats->gc_percent);
+	if (stats->memory_limit != UINT64_MAX)
+		snprintf(limit, sizeof(limit), "%.1f MiB", mib(stats->memory_limit));
+	profile_add_comment_format(profile, "%s: GC: heap live %.3f MiB, %.3f MiB after the last of %u collections; pauses: last %.3f ms, longest of the last %zu %.3f ms, "
+			"all %.3f ms; %.3f %% of its CPU time since it began", who, mib(stats->heap_live), mib(stats->heap_marked), stats->n_gc,
+			msec(stats->n_pauses ? stats->pauses_nsec[0] : 0), stats->n_pauses, msec(longest), msec(stats->pause_total_nsec),
+			100 * stats->gc_cpu_fraction);
+	profile_add_comment_format(profile, "%s: GOMAXPROCS %u, GOGC %s, memory limit %s", who, stats->gomaxprocs, percent, limit);
+}
+
+static void add_process(struct profile *profile, enum profile_kind kind, const struct capture *capture, const struct go_process_facts *facts)
+{
+	char who[96], version[sizeof(facts->version)], refusal[sizeof(facts->refusal)];
+
+	text_clean(facts->version, version, sizeof(version));
+	text_clean(facts->refusal, refusal, sizeof(refusal));
+	snprintf(who, sizeof(who), "process %u (%s)", capture->stacks->processes.at[facts->process].pid, version[0] ? version : "Go of an unknown version");
+	if (refusal[0])
+		profile_add_comment_format(profile, "%s: go: %s", who, refusal);
+	if (kind == PROFILE_GOROUTINE && facts->has_goroutines)
+		add_states(profile, who, facts);
+	if (kind == PROFILE_HEAP || kind == PROFILE_ALLOCS)
+		add_memory(profile, who, facts);
+	add_contentions(profile, kind, who, facts);
+	if (facts->has_stats && kind != PROFILE_BLOCK && kind != PROFILE_MUTEX)
+		add_gc(profile, who, &facts->stats);
+}
+
+void go_comments_add(const struct capture *capture, const struct service_profile *service)
+{
+	size_t n = MIN(service->go_processes.n, (size_t)MAX_PROCESSES);
+
+	for (size_t i = 0; i < n; i++)
+		add_process(service->profile, service->kind, capture, &capture->go->processes.at[service->go_processes.at[i]]);
+	if (service->go_processes.n > n)
+		profile_add_comment_format(service->profile, "processes of Go that are not told of one by one: %zu", service->go_processes.n - n);
+}
