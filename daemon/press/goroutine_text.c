@@ -74,11 +74,17 @@ static const struct place *place_at(const struct writing *w, const struct stacks
 	return &places_of(w->places, stack)[i];
 }
 
-static void write_name(FILE *out, const char *name)
+static void write_name(FILE *out, const struct function *function)
 {
 	char buffer[GOPCLNTAB_MAX_NAME];
 
-	fputs(gopclntab_print_name(name, buffer, sizeof(buffer)), out);
+	if (!function->title) {
+		fputs(gopclntab_print_name(function->name, buffer, sizeof(buffer)), out);
+		return;
+	}
+	/* The path of a file is in it. */
+	text_clean(function->title, buffer, sizeof(buffer));
+	fputs(buffer, out);
 }
 
 static void write_place(FILE *out, const struct function *function)
@@ -170,7 +176,7 @@ static void write_frame(struct writing *w, const struct function *function)
 	if (!strcmp(function->name, "runtime.gopanic"))
 		fputs("panic", w->out);
 	else
-		write_name(w->out, function->name);
+		write_name(w->out, function);
 	fputs("(...)\n\t", w->out);
 	write_place(w->out, function);
 	fputc('\n', w->out);
@@ -261,7 +267,7 @@ static void write_created_by(struct writing *w, const struct stacks_sample *samp
 	if (!find_creator(w, sample, &creator))
 		return;
 	fprintf(w->out, "%screated by ", before);
-	write_name(w->out, creator.name);
+	write_name(w->out, &creator);
 	if (go->goroutine.is.parent_id)
 		fprintf(w->out, " in goroutine %llu", (unsigned long long)go->goroutine.is.parent_id);
 	if (!has_line)
@@ -406,7 +412,7 @@ static bool write_record(const struct writing *w, const struct stacks_stack *sta
 			if ((!function.is_wrapper || function.title) && strcmp(function.name, "runtime.goexit") != 0 && (shows || !is_runtime)) {
 				shows = true;
 				fprintf(w->out, "#\t0x%llx\t", (unsigned long long)return_address(w, stack, i) - 1);
-				write_name(w->out, function.name);
+				write_name(w->out, &function);
 				fputc('\t', w->out);
 				write_place(w->out, &function);
 				fputc('\n', w->out);

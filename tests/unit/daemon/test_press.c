@@ -12,7 +12,9 @@
 #include "clock.h"
 #include "diag.h"
 #include "fs.h"
+#include "go_findings.h"
 #include "made_capture.h"
+#include "made_go_report.h"
 #include "pprof_decode.h"
 #include "press.h"
 #include "profile.h"
@@ -479,6 +481,67 @@ static int check(const char *path, const char *store)
 	return press_check_output(&output);
 }
 
+static struct capture *capture_of_goroutines(void)
+{
+	const struct process_id id = { .pid = 7, .exec_id = 1, .start_nsec = 1000 };
+	const uint64_t stack[] = { 0x1010, 0x2020 };
+	struct go_report report = made_report("go1.26.8");
+	const struct go_addition addition = { .process = &id, .report = &report, .parts = 1U << GO_REPORT_GOROUTINES };
+	struct capture *capture = made_capture();
+
+	capture->kind = PROFILE_GOROUTINE;
+	capture->kinds = capture_kind_bit(PROFILE_GOROUTINE);
+	capture->go = go_findings_new();
+	made_goroutine(&report, 1, stack, 2);
+	made_goroutine(&report, 12, stack, 2);
+	report.goroutines.n_unread = 1;
+	ck_assert_int_eq(go_findings_add(capture->go, capture->stacks, &addition), 0);
+	ck_assert_int_eq(vec_push(&capture->images, made_image("shop")), 0);
+	made_report_free(&report);
+	return capture;
+}
+
+START_TEST(goroutines_are_a_profile_that_says_what_it_lacks)
+{
+	struct profile *profile;
+
+	start("out");
+	ck_assert_int_eq(press_submit_take(press, capture_of_goroutines()), 0);
+	press_finish(press);
+	ck_assert_uint_eq(n_files, 1);
+	ck_assert_msg(strstr(last_path, "/shop/goroutine-221320Z.pprof") != NULL, "%s", last_path);
+	profile = read_profile(last_path);
+	ck_assert_int_eq(profile_total(profile, 0), 2);
+	assert_comment(profile, "process 7 (go1.26.8): 2 goroutines: waiting 2; read in 2.000 ms, none was stopped");
+	assert_comment(profile, "goroutines of all targets in this snapshot: seen 3 = kept 2 + lost 1 (ring 0, namespace 0, frames 1)");
+	assert_comment(profile, "INCOMPLETE: 33.33 % of the goroutines were lost");
+	profile_free(profile);
+	finish();
+}
+END_TEST
+
+START_TEST(goroutines_are_text_where_that_is_wanted)
+{
+	struct press_output output = { .store = STORE_OPTIONS_DEFAULT, .max_services = 8, .path = last_path, .debug = 2 };
+	char text[256] = "";
+	FILE *f;
+
+	start(NULL);
+	snprintf(last_path, sizeof(last_path), "%s/f.txt", folder);
+	ck_assert_int_eq(press_set_output(press, &output), 0);
+	ck_assert_int_eq(press_submit_take(press, capture_of_goroutines()), 0);
+	press_finish(press);
+	ck_assert_uint_eq(n_files, 1);
+	ck_assert_uint_eq(last_samples, 2);
+	f = fopen(last_path, "re");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_gt(fread(text, 1, sizeof(text) - 1, f), 0);
+	fclose(f);
+	ck_assert_msg(strstr(text, "goroutine 1 [chan receive]:\n[unknown]+0x100f(...)\n\t?:0\n[unknown]+0x201f(...)\n\t?:0\n\ngoroutine 12 [chan receive]:\n") == text, "%s", text);
+	finish();
+}
+END_TEST
+
 START_TEST(where_nothing_can_be_written_is_known_before)
 {
 	char path[64], file[80];
@@ -507,6 +570,7 @@ int main(int argc, char **argv)
 		what_the_disk_refuses_is_kept_and_written_later_in_order, one_service_without_a_folder_does_not_hold_up_the_others,
 		a_full_disk_loses_nothing, more_windows_than_may_wait_are_refused, a_press_can_go_with_captures_and_profiles_left,
 		a_device_is_written_to_and_not_replaced, one_file_is_replaced_whole_and_belongs_to_who_is_asked_for,
+		goroutines_are_a_profile_that_says_what_it_lacks, goroutines_are_text_where_that_is_wanted,
 		where_nothing_can_be_written_is_known_before, a_file_says_when_and_why_its_rate_was_lowered,
 	};
 
