@@ -81,8 +81,14 @@ static void unescape_newlines(char *path)
 	*to = '\0';
 }
 
-/* 1 when the line is a mapping that can be executed; `line` is terminated. */
-static int parse_line(char *line, size_t length, struct mapping *ret)
+/* Of the modes of a line, as "r-xp". */
+static bool has_modes(const char *modes, enum mappings_which which)
+{
+	return which == MAPPINGS_EXECUTABLE ? modes[2] == 'x' : modes[0] == 'r' && modes[1] == 'w' && modes[3] == 'p';
+}
+
+/* 1 when the line is a mapping of that sort; `line` is terminated. */
+static int parse_line(char *line, size_t length, enum mappings_which which, struct mapping *ret)
 {
 	struct reader r = reader_of(line, length);
 	struct mapping m = { 0 };
@@ -95,7 +101,7 @@ static int parse_line(char *line, size_t length, struct mapping *ret)
 	m.end = read_number(&r, 16);
 	expect(&r, ' ');
 	modes = reader_bytes(&r, 4);
-	if (!modes || modes[2] != 'x')
+	if (!modes || !has_modes(modes, which))
 		return 0;
 	expect(&r, ' ');
 	m.file_offset = read_number(&r, 16);
@@ -118,7 +124,7 @@ static int parse_line(char *line, size_t length, struct mapping *ret)
 }
 
 /* How many bytes of whole lines there were is added to *consumed. */
-static int parse_lines(char *text, size_t size, mappings_fn fn, void *userdata, size_t *n_executable, size_t *consumed)
+static int parse_lines(char *text, size_t size, enum mappings_which which, mappings_fn fn, void *userdata, size_t *n_found, size_t *consumed)
 {
 	while (*consumed < size) {
 		char *line = text + *consumed, *end = memchr(line, '\n', size - *consumed);
@@ -129,9 +135,9 @@ static int parse_lines(char *text, size_t size, mappings_fn fn, void *userdata, 
 			break;
 		*end = '\0';
 		*consumed += end - line + 1;
-		if (!parse_line(line, end - line, &mapping))
+		if (!parse_line(line, end - line, which, &mapping))
 			continue;
-		if (++*n_executable > MAPPINGS_MAX_EXECUTABLE)
+		if (++*n_found > MAPPINGS_MAX)
 			return MAPPINGS_E_TRUNCATED;
 		r = fn(&mapping, userdata);
 		if (r < 0)
@@ -142,18 +148,18 @@ static int parse_lines(char *text, size_t size, mappings_fn fn, void *userdata, 
 
 int mappings_parse(char *text, size_t size, mappings_fn fn, void *userdata)
 {
-	size_t consumed = 0, n_executable = 0;
+	size_t consumed = 0, n_found = 0;
 
-	return parse_lines(text, size, fn, userdata, &n_executable, &consumed);
+	return parse_lines(text, size, MAPPINGS_EXECUTABLE, fn, userdata, &n_found, &consumed);
 }
 
-int mappings_read(int proc, uint32_t pid, mappings_fn fn, void *userdata)
+int mappings_read_which(int proc, uint32_t pid, enum mappings_which which, mappings_fn fn, void *userdata)
 {
 	/* The kernel hands out whole lines, a page or so at a time. Larger than the longest line: PATH_MAX, escaped. */
 	enum { BUFFER = 64 << 10 };
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ char *buffer = NULL;
-	size_t held = 0, total = 0, n_executable = 0;
+	size_t held = 0, total = 0, n_found = 0;
 	char path[32];
 	int r;
 
@@ -176,7 +182,7 @@ int mappings_read(int proc, uint32_t pid, mappings_fn fn, void *userdata)
 			break;
 		held += n;
 		total += n;
-		r = parse_lines(buffer, held, fn, userdata, &n_executable, &consumed);
+		r = parse_lines(buffer, held, which, fn, userdata, &n_found, &consumed);
 		if (r)
 			return r;
 		/* A line that fills the buffer is none that a kernel writes. */
@@ -187,4 +193,9 @@ int mappings_read(int proc, uint32_t pid, mappings_fn fn, void *userdata)
 	}
 	/* A living process has at least one mapping; a file without any is that of a process on its way out. */
 	return total ? 0 : PROCESS_E_GONE;
+}
+
+int mappings_read(int proc, uint32_t pid, mappings_fn fn, void *userdata)
+{
+	return mappings_read_which(proc, pid, MAPPINGS_EXECUTABLE, fn, userdata);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * /proc/PID/maps as data: the mappings that can hold code. Paths come from hostile processes and may hold any byte but 0.
+ * /proc/PID/maps as data: the mappings that can hold code, or a program's variables. Paths come from hostile processes and may hold any byte but 0.
  * Format: Documentation/filesystems/proc.rst; fs/proc/task_mmu.c show_map_vma().
  */
 #include <stdbool.h>
@@ -41,8 +41,15 @@ typedef int (*mappings_fn)(const struct mapping *mapping, void *userdata);
 int mappings_parse(char *text, size_t size, mappings_fn fn, void *userdata);
 
 /* Bounds on one file: a process may have more, and is not worth more. */
-enum { MAPPINGS_MAX_BYTES = 32 << 20, MAPPINGS_MAX_EXECUTABLE = 65536 };
+enum { MAPPINGS_MAX_BYTES = 32 << 20, MAPPINGS_MAX = 65536 };
 
 /* The same with /proc/PID/maps. 0; PROCESS_E_GONE; MAPPINGS_E_TRUNCATED when a bound was met; -errno, or what fn returned. */
 int mappings_read(int proc, uint32_t pid, mappings_fn fn, void *userdata);
 enum { MAPPINGS_E_TRUNCATED = 2 };
+
+/* The same with those of one sort. */
+enum mappings_which {
+	MAPPINGS_EXECUTABLE,
+	MAPPINGS_WRITABLE,                   /* readable, writable, private: "rw-p" */
+};
+int mappings_read_which(int proc, uint32_t pid, enum mappings_which which, mappings_fn fn, void *userdata);

@@ -87,6 +87,10 @@ int process_parse_stat(const char *text, size_t size, struct process_stat *ret)
 			n_threads = strtoul(word, NULL, 10);
 		else if (field == 22)
 			stat.start_ticks = strtoull(word, NULL, 10);
+		else if (field == 26)
+			stat.start_code = strtoull(word, NULL, 10);
+		else if (field == 28)
+			stat.start_stack = strtoull(word, NULL, 10);
 	}
 	if (field <= 22)
 		return -EBADMSG;

@@ -15,6 +15,11 @@ enum { PROCESS_COMM_LENGTH = 16 };           /* TASK_COMM_LEN, with its terminat
 
 struct process_stat {
 	uint64_t start_ticks;                /* field 22: since boot, in ticks of NSEC_PER_TICK */
+	/*
+	 * Fields 26 and 28: an address in the program's code, and of its first stack, which the kernel draws anew at each exec. 0 or 1
+	 * to who may not trace it, and when its first thread has ended.
+	 */
+	uint64_t start_code, start_stack;
 	uint32_t parent_pid;
 	bool is_kernel_thread;               /* PF_KTHREAD, include/linux/sched.h */
 	bool is_zombie;                      /* dead but not yet waited for: nothing else is to be had of it */

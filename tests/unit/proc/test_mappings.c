@@ -181,6 +181,38 @@ START_TEST(ten_thousand_mappings_are_read_whole)
 }
 END_TEST
 
+struct wanted {
+	uint64_t address;
+	size_t n;
+};
+
+static int note_holder(const struct mapping *mapping, void *userdata)
+{
+	struct wanted *wanted = userdata;
+
+	if (wanted->address >= mapping->start && wanted->address < mapping->end)
+		wanted->n++;
+	return 0;
+}
+
+START_TEST(writable_mappings_are_those_of_variables)
+{
+	static int variable, with_value = 1;
+	char *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	const void *const addresses[] = { &variable, &with_value, shared, "constant" };
+	int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	for (size_t i = 0; i < 4; i++) {
+		struct wanted wanted = { .address = (uintptr_t)addresses[i] };
+
+		ck_assert_int_eq(mappings_read_which(proc, (uint32_t)getpid(), MAPPINGS_WRITABLE, note_holder, &wanted), 0);
+		ck_assert_uint_eq(wanted.n, i < 2);
+	}
+	munmap(shared, 4096);
+	close(proc);
+}
+END_TEST
+
 START_TEST(a_file_that_never_ends_is_left)
 {
 	char directory[] = "/tmp/test-mappings-XXXXXX", path[64];
@@ -194,12 +226,12 @@ START_TEST(a_file_that_never_ends_is_left)
 	ck_assert_int_eq(mkdir(path, 0755), 0);
 	snprintf(path, sizeof(path), "%s/7/maps", directory);
 	f = fopen(path, "w");
-	for (size_t i = 1; i <= MAPPINGS_MAX_EXECUTABLE + 10; i++)
+	for (size_t i = 1; i <= MAPPINGS_MAX + 10; i++)
 		fprintf(f, "%zx000-%zx800 r-xp 00000000 00:00 0\n", i, i);
 	fclose(f);
 	proc = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	ck_assert_int_eq(mappings_read(proc, 7, count, &n), MAPPINGS_E_TRUNCATED);
-	ck_assert_uint_eq(n, MAPPINGS_MAX_EXECUTABLE);
+	ck_assert_uint_eq(n, MAPPINGS_MAX);
 	/* One line larger than any path. */
 	f = fopen(path, "w");
 	for (size_t i = 0; i < 100000; i++)
@@ -218,4 +250,4 @@ END_TEST
 
 UNIT_TESTS("mappings", only_executable_mappings_are_given, a_name_says_what_is_mapped, a_newline_in_a_path_forges_no_mapping,
 	lines_without_sense_are_passed_over, our_own_code_is_found, ten_thousand_mappings_are_read_whole,
-	a_file_that_never_ends_is_left)
+	writable_mappings_are_those_of_variables, a_file_that_never_ends_is_left)

@@ -33,6 +33,18 @@ START_TEST(a_name_may_hold_what_looks_like_fields)
 }
 END_TEST
 
+START_TEST(the_program_is_known_by_where_its_code_and_stack_begin)
+{
+	struct process_stat stat;
+
+	ck_assert_int_eq(parse("7 (a) R 3 1 1 " TAIL " 9 4096 8192 140737488345000 0 0\n", &stat), 0);
+	ck_assert_uint_eq(stat.start_code, 4096);
+	ck_assert_uint_eq(stat.start_stack, 140737488345000);
+	ck_assert_int_eq(parse("7 (a) R 3 1 1 " TAIL "\n", &stat), 0);
+	ck_assert_uint_eq(stat.start_stack, 0);
+}
+END_TEST
+
 START_TEST(a_kernel_thread_and_a_zombie_are_known_by_their_fields)
 {
 	struct process_stat stat;
@@ -199,7 +211,8 @@ START_TEST(only_the_mark_at_the_end_says_that_a_file_is_deleted)
 }
 END_TEST
 
-UNIT_TESTS("process", a_name_may_hold_what_looks_like_fields, a_kernel_thread_and_a_zombie_are_known_by_their_fields,
+UNIT_TESTS("process", the_program_is_known_by_where_its_code_and_stack_begin, a_name_may_hold_what_looks_like_fields,
+	a_kernel_thread_and_a_zombie_are_known_by_their_fields,
 	a_long_name_is_cut, what_is_no_stat_is_refused, the_innermost_pid_and_the_effective_user_are_read,
 	a_signal_counts_as_caught_only_when_the_kernel_says_so, we_read_ourselves,
 	a_variable_of_the_environment_is_found_by_its_whole_name, a_dead_pid_reports_gone,
