@@ -125,15 +125,22 @@ static int remember(struct runtime *runtime, const char *name)
 	return 0;
 }
 
-int runtime_write(struct runtime *runtime, const char *name, const void *data, size_t size)
+int runtime_directory(const struct runtime *runtime)
 {
-	int r;
-
 	if (!runtime)
 		return -ENOMEM;
 	/* What is there belongs to who has the lock. */
 	if (runtime->error)
 		return runtime->error < 0 ? runtime->error : -EBUSY;
+	return runtime->fd;
+}
+
+int runtime_write(struct runtime *runtime, const char *name, const void *data, size_t size)
+{
+	int r = runtime_directory(runtime);
+
+	if (r < 0)
+		return r;
 	r = remember(runtime, name);
 	return r < 0 ? r : fs_replace(runtime->fd, name, 0644, data, size);
 }

@@ -20,6 +20,12 @@ void runtime_close(struct runtime *runtime);
 /* Puts a file there, whole, readable by all. 0 or -errno. */
 int runtime_write(struct runtime *runtime, const char *name, const void *data, size_t size);
 
+/*
+ * A descriptor of the directory, borrowed, for who keeps there what has to outlive this process; -errno when it cannot be used or is
+ * another's, as runtime_write() has it.
+ */
+int runtime_directory(const struct runtime *runtime);
+
 /* "" for NULL. */
 const char *runtime_path(const struct runtime *runtime);
 /* The process that has the lock; 0 when it does not say. */
