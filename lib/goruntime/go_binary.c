@@ -25,6 +25,7 @@ struct go_binary {
 	struct go_version version;
 	uint64_t data_start, data_end;
 	uint64_t variables[GO_N_VARIABLES];  /* 0: not found */
+	bool has_memory_profile;
 };
 
 DEFINE_CLEANUP(struct go_binary, go_binary_free);
@@ -223,6 +224,9 @@ static void find_by_code(struct go_binary *program)
 
 		if (gopclntab_function(program->functions, i, &function) || !function.name || strncmp(function.name, "runtime.", 8) != 0)
 			continue;
+		/* The latter since 1.23, which is never inlined; the former is too large to be. */
+		if (is_function(&function, program->version.minor < 23 ? "runtime.MemProfile" : "runtime.memProfileInternal"))
+			program->has_memory_profile = true;
 		for (size_t j = 0; j < ARRAY_SIZE(uses); j++)
 			if (holds_for(&uses[j], program->version) && is_function(&function, uses[j].function) && !program->variables[uses[j].which])
 				program->variables[uses[j].which] =
@@ -311,6 +315,11 @@ bool go_binary_variable(const struct go_binary *program, enum go_variable which,
 		return false;
 	*ret_address = program->variables[which];
 	return true;
+}
+
+bool go_binary_has_memory_profile(const struct go_binary *program)
+{
+	return program->has_memory_profile;
 }
 
 void go_binary_data(const struct go_binary *program, uint64_t *ret_start, uint64_t *ret_end)

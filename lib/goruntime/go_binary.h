@@ -55,5 +55,11 @@ bool go_binary_variable(const struct go_binary *program, enum go_variable which,
 /* As the runtime calls it: "runtime.allgs". Static. */
 const char *go_variable_name(enum go_variable which);
 
+/*
+ * Whether the function is there that answers for heap profiles. Without it the linker sets runtime.disableMemoryProfiling, and the runtime
+ * begins with a MemProfileRate of 0 (cmd/link/internal/ld/lib.go linksetup(); programs that import runtime/pprof have it).
+ */
+bool go_binary_has_memory_profile(const struct go_binary *program);
+
 /* The writable data, [start, end), in which all variables lie. */
 void go_binary_data(const struct go_binary *program, uint64_t *ret_start, uint64_t *ret_end);

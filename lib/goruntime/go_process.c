@@ -157,6 +157,11 @@ const struct go_layout *go_process_layout(const struct go_process *process)
 	return process->layout;
 }
 
+const struct go_binary *go_process_program(const struct go_process *process)
+{
+	return process->options.program;
+}
+
 struct go_memory *go_process_memory(const struct go_process *process)
 {
 	return process->options.memory;

@@ -34,6 +34,7 @@ struct go_process *go_process_free(struct go_process *process);
 
 struct go_version go_process_version(const struct go_process *process);
 const struct go_layout *go_process_layout(const struct go_process *process);
+const struct go_binary *go_process_program(const struct go_process *process);
 struct go_memory *go_process_memory(const struct go_process *process);
 /* In the process's memory; false: not known. */
 bool go_process_variable(const struct go_process *process, enum go_variable which, uint64_t *ret_address);

@@ -11,6 +11,7 @@
 
 #include "go_buckets.h"
 #include "go_goroutines.h"
+#include "go_rates.h"
 #include "go_stats.h"
 
 enum go_report_part {
@@ -27,6 +28,7 @@ struct go_report {
 	uint64_t taken_nsec;                 /* CLOCK_MONOTONIC, when reading began */
 	uint64_t took_nsec;                  /* and how long it took */
 	double cycles_per_second;            /* of the runtime's clock (runtime.cputicks), for block and mutex; 0: not known */
+	struct go_rates rates;               /* in any report of a process whose runtime was understood */
 	struct go_goroutines goroutines;
 	struct go_buckets memory, block, mutex;
 	struct go_stats stats;
