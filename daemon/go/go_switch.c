@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "config.h"
 #include "fs.h"
 #include "go_write.h"
 #include "location.h"
@@ -31,6 +32,12 @@ enum {
 
 /* At the end; systemd waits longer (TimeoutStopSec). */
 static const uint64_t most_restore_nsec = 10 * NSEC_PER_SEC;
+
+/*
+ * So old is a process that is written to: what it sets at its start is its own, and until 1.19 MemProfileRate is 0 before the runtime has
+ * initialised it (runtime/mprof.go defaultMemProfileRate()).
+ */
+static const uint64_t least_age_nsec = NSEC_PER_SEC;
 
 enum entry_state {
 	ENTRY_OURS,                          /* in the file: it is ours, or may be */
@@ -69,6 +76,20 @@ int64_t go_switch_block_rate(uint32_t rate_nsec, double cycles_per_second)
 		return 0;
 	cycles = (double)rate_nsec * cycles_per_second / 1e9;
 	return cycles < 1 ? 1 : (int64_t)cycles;
+}
+
+struct go_switch_wish go_switch_wish_of(const struct config *config, double cycles_per_second)
+{
+	const struct config_memory *memory = &config->memory;
+	struct go_switch_wish wish = { 0 };
+
+	if (memory->enabled && memory->mode != CONFIG_MEMORY_OFF && memory->go_enable)
+		wish.values[GO_RATE_MEMORY] = (int64_t)memory->sample_size_bytes;
+	if (config->block.enabled)
+		wish.values[GO_RATE_BLOCK] = go_switch_block_rate(config->block.go_rate, cycles_per_second);
+	if (config->mutex.enabled)
+		wish.values[GO_RATE_MUTEX] = config->mutex.go_fraction;
+	return wish;
 }
 
 /* --- entries -------------------------------------------------------------------------------------------------- */
@@ -418,9 +439,11 @@ static void write_new(struct go_switch *sw, size_t n)
 }
 
 /* Whether it is to be written: `is_undone` when it was ours a moment ago, under another wish. */
-static bool is_to_write(const struct go_switch *sw, const struct process_id *process, enum go_rate_of which, const struct go_rate *rate,
+static bool is_to_be_written(const struct go_switch *sw, const struct process_id *process, enum go_rate_of which, const struct go_rate *rate,
 		int64_t wanted, bool is_undone)
 {
+	if (clock_nsec(CLOCK_BOOTTIME) < process->start_nsec + least_age_nsec)
+		return false;
 	return wanted > 0 && (!rate->value || is_undone) && !find(sw, process, which) && sw->entries.n < MAX_ENTRIES;
 }
 
@@ -444,7 +467,7 @@ void go_switch_set(struct go_switch *sw, const struct process_id *process, const
 		struct entry entry = { .process = *process, .which = (enum go_rate_of)i, .state = ENTRY_OURS, .ours = wish->values[i],
 			.since_nsec = clock_monotonic_nsec() };
 
-		if (!is_to_write(sw, process, entry.which, rate, entry.ours, is_undone[i]) ||
+		if (!is_to_be_written(sw, process, entry.which, rate, entry.ours, is_undone[i]) ||
 		    go_write_identify(sw->proc, process->pid, process->start_nsec / NSEC_PER_TICK, &is))
 			continue;
 		entry.is = is;

@@ -22,6 +22,7 @@
 
 #include "go_rates.h"
 
+struct config;
 struct go_switch;
 struct process_id;
 
@@ -31,6 +32,8 @@ struct go_switch_wish {
 
 /* What runtime.SetBlockProfileRate() writes for a rate in nanoseconds; 0 when the clock must be known for that and is not. */
 int64_t go_switch_block_rate(uint32_t rate_nsec, double cycles_per_second);
+/* What the configuration asks for; cycles_per_second: of the process's report, 0: not known. */
+struct go_switch_wish go_switch_wish_of(const struct config *config, double cycles_per_second);
 
 /*
  * `proc`: /proc. `directory`: where the state is kept, which nobody else writes to (runtime_directory()); negative: nowhere, then nothing
@@ -46,8 +49,8 @@ struct go_switch *go_switch_free(struct go_switch *sw);
 void go_switch_recover(struct go_switch *sw);
 
 /*
- * Has a process as wished. `rates`: as they were just found. For each report of a target: it writes the first time, and when the wish
- * changes, and notices when the program itself sets a rate, which then stays.
+ * Has a process as wished. `rates`: as they were just found. For each report of a target: it writes the first time when the process is a
+ * second old, and when the wish changes, and notices when the program itself sets a rate, which then stays.
  */
 void go_switch_set(struct go_switch *sw, const struct process_id *process, const struct go_rates *rates, const struct go_switch_wish *wish);
 /* It is no target any more. */

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 
 from harness import (Skip, TARGETS, TOP, check, check_between, check_equal, check_measured, cleanup, main, need_tool, note, run, target_path,
                      tempdir, test, test_each)
@@ -70,6 +71,13 @@ def switch(directory, program):
     return Talk([tool_path(), directory, program.pid])
 
 
+def old_enough(*arguments, path=None):
+    """One that is: what a program does in its first second is its own."""
+    program = Talk([path or target_path("go-rates"), *arguments])
+    time.sleep(1.1)
+    return program
+
+
 # What the unit gives the daemon that counts here; the others would not help.
 AS_THE_SERVICE = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"] + [
     f"--{kind}-{'caps' if kind != 'bounding' else 'set'}=-all,+sys_ptrace,+dac_read_search" for kind in ("inh", "ambient", "bounding")]
@@ -111,7 +119,7 @@ def check_site(name, site, found):
 @test_each(programs())
 def what_is_switched_on_collects_what_the_program_counts(name):
     directory = tempdir()
-    program = Talk([target_path(name)])
+    program = old_enough(path=target_path(name))
     sw = switch(directory, program)
     note(f"built by {program.hello}; before: rates {sw.hello['rates']}")
     check(sw.hello["off_by_linker"], "the linker switched heap profiles off")
@@ -144,7 +152,7 @@ def what_is_switched_on_collects_what_the_program_counts(name):
 
 @test
 def nothing_is_written_unless_it_is_wished():
-    program = Talk([target_path("go-rates")])
+    program = old_enough()
     directory = tempdir()
     sw = switch(directory, program)
     check_equal(sw.ask("set", 0, 0, 0)["rates"], [0, 0, 0], "rates")
@@ -153,8 +161,20 @@ def nothing_is_written_unless_it_is_wished():
 
 
 @test
-def a_rate_is_undone_when_it_is_wished_no_more_and_when_the_process_is_no_target():
+def a_process_is_left_alone_for_its_first_second():
     program = Talk([target_path("go-rates")])
+    begin = time.monotonic()
+    sw = switch(tempdir(), program)
+    rates = sw.ask("set", 0, 0, 1)["rates"]
+    check_measured(time.monotonic() - begin < 0.9, "asked too late")
+    check_equal(rates, [0, 0, 0], "rates")
+    time.sleep(1.1)
+    check_equal(sw.ask("set", 0, 0, 1)["rates"], [0, 0, 1], "rates afterwards")
+
+
+@test
+def a_rate_is_undone_when_it_is_wished_no_more_and_when_the_process_is_no_target():
+    program = old_enough()
     directory = tempdir()
     sw = switch(directory, program)
     cycles = int(1000 * sw.hello["cycles_per_second"] / 1e9)
@@ -172,7 +192,7 @@ def a_rate_is_undone_when_it_is_wished_no_more_and_when_the_process_is_no_target
 @test
 def it_takes_no_more_than_what_the_service_has():
     need_tool("setpriv")
-    program = Talk([target_path("go-rates")])
+    program = old_enough()
     directory = tempdir()
     os.chown(directory, 65534, 65534)
     sw = Talk([*AS_THE_SERVICE, tool_path(), directory, program.pid])
@@ -186,7 +206,7 @@ def it_takes_no_more_than_what_the_service_has():
 
 @test_each(["go-rates", "go-rates-pie"])
 def after_a_kill_the_next_start_undoes_it(name):
-    program = Talk([target_path(name)])
+    program = old_enough(path=target_path(name))
     directory = tempdir()
     sw = switch(directory, program)
     check_equal(sw.ask("set", RATE, 1, 1)["rates"], [RATE, 1, 1], f"rates; it said {sw.said()!r}")
@@ -203,7 +223,7 @@ def after_a_kill_the_next_start_undoes_it(name):
 @test
 def what_the_program_sets_itself_stays():
     directory = tempdir()
-    program = Talk([target_path("go-rates")])
+    program = old_enough()
     sw = switch(directory, program)
     sw.ask("set", RATE, 1, 0)
     program.ask("rate", 4096)
@@ -238,7 +258,7 @@ def what_the_program_sets_itself_stays():
 def another_program_in_the_same_process_is_left_alone():
     for number, way in enumerate(("at the end", "at the next start")):
         directory = tempdir()
-        program = Talk([target_path("go-rates")])
+        program = old_enough()
         sw = switch(directory, program)
         sw.ask("set", RATE, 0, 0)
         addresses = sw.ask("rates")["addresses"]
@@ -270,7 +290,7 @@ def start_as(pid, path, *arguments):
 @test
 def a_process_that_got_the_pid_is_left_alone():
     directory = tempdir()
-    program = Talk([target_path("go-rates")])
+    program = old_enough()
     sw = switch(directory, program)
     sw.ask("set", RATE, 0, 0)
     entry = state_of(directory)[0].split()
@@ -295,7 +315,7 @@ def a_process_that_got_the_pid_is_left_alone():
 @test
 def a_file_of_another_boot_or_of_nobody_is_not_obeyed():
     directory = tempdir()
-    program = Talk([target_path("go-rates")])
+    program = old_enough()
     sw = switch(directory, program)
     sw.ask("set", RATE, 0, 0)
     sw.kill()
@@ -320,7 +340,7 @@ def a_file_of_another_boot_or_of_nobody_is_not_obeyed():
 @test
 def only_the_number_is_written_and_the_process_is_not_stopped():
     strace = need_tool("strace")
-    program = Talk([target_path("go-rates")])
+    program = old_enough()
     directory = tempdir()
     trace = os.path.join(directory, "trace")
     sw = Talk([strace, "-f", "-qq", "-o", trace, "-e",

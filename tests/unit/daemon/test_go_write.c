@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "config.h"
 #include "go_switch.h"
 #include "main.h"
 #include "process.h"
@@ -253,6 +254,29 @@ START_TEST(a_rate_of_waits_is_in_cycles_as_the_runtime_has_it)
 }
 END_TEST
 
+START_TEST(nothing_is_wished_but_by_a_key)
+{
+	struct config config = { .memory = { .enabled = true, .sample_size_bytes = 524288 }, .block.enabled = true, .mutex.enabled = true };
+	struct go_switch_wish wish = go_switch_wish_of(&config, 2.5e9);
+
+	for (int i = 0; i < GO_N_RATES; i++)
+		ck_assert_int_eq(wish.values[i], 0);
+	config.memory.go_enable = true;
+	config.block.go_rate = 1000;
+	config.mutex.go_fraction = 5;
+	wish = go_switch_wish_of(&config, 2.5e9);
+	ck_assert_int_eq(wish.values[GO_RATE_MEMORY], 524288);
+	ck_assert_int_eq(wish.values[GO_RATE_BLOCK], 2500);
+	ck_assert_int_eq(wish.values[GO_RATE_MUTEX], 5);
+	config.memory.mode = CONFIG_MEMORY_OFF;
+	config.block.enabled = config.mutex.enabled = false;
+	wish = go_switch_wish_of(&config, 2.5e9);
+	for (int i = 0; i < GO_N_RATES; i++)
+		ck_assert_int_eq(wish.values[i], 0);
+}
+END_TEST
+
 UNIT_TESTS("go_write", variables_with_and_without_a_value_are_written, another_number_than_expected_is_left_and_told,
 	what_is_no_variable_of_the_executable_is_not_written, another_process_or_program_of_that_pid_is_left_alone, a_zombie_is_gone,
-	a_process_that_makes_its_memory_wait_does_not_hold_us_up, a_rate_of_waits_is_in_cycles_as_the_runtime_has_it)
+	a_process_that_makes_its_memory_wait_does_not_hold_us_up, a_rate_of_waits_is_in_cycles_as_the_runtime_has_it,
+	nothing_is_wished_but_by_a_key)
