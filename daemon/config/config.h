@@ -53,7 +53,7 @@ struct config_memory {
 	uint64_t snapshot_interval_usec;
 	uint32_t mode;                         /* enum config_memory_mode */
 	uint64_t sample_size_bytes;            /* mean distance of two samples */
-	bool go_enable;
+	bool go_enable;                        /* write runtime.MemProfileRate where it is 0 */
 	bool jvm_jfr;
 };
 
@@ -70,7 +70,7 @@ struct config_block {
 	uint64_t duration_usec, interval_usec;
 	uint64_t min_delay_usec;               /* shorter waits are counted, but in no profile */
 	bool wakers;
-	uint32_t go_rate;                      /* runtime.SetBlockProfileRate(); 0: leave it */
+	uint32_t go_rate;                      /* nanoseconds, as of runtime.SetBlockProfileRate(); 0: leave it */
 };
 
 struct config_mutex {

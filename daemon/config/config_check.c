@@ -104,6 +104,25 @@ static void check_wall(struct config_binder *binder)
 	check_same(binder, "interval", &config->wall.interval_usec, "block", &config->block.interval_usec);
 }
 
+/* What writes into other programs is not asked for in passing: not by a section that is off. */
+static void check_go(struct config_binder *binder, const char *section, const bool *enabled, const char *key, const void *value, bool is_on)
+{
+	const struct config_written *written = config_written(binder, value, false), *off = config_written(binder, enabled, false);
+
+	if (is_on && !*enabled && worth_checking(written, off))
+		config_bind_error(binder, place_of(written, off), "`profiling.%s.%s` wants `profiling.%s`, which is not enabled", section, key,
+				section);
+}
+
+static void check_go_rates(struct config_binder *binder)
+{
+	const struct config *config = binder->config;
+
+	check_go(binder, "memory", &config->memory.enabled, "go.enable", &config->memory.go_enable, config->memory.go_enable);
+	check_go(binder, "block", &config->block.enabled, "go_rate", &config->block.go_rate, config->block.go_rate);
+	check_go(binder, "mutex", &config->mutex.enabled, "go_fraction", &config->mutex.go_fraction, config->mutex.go_fraction);
+}
+
 static bool is_loopback(const char *address)
 {
 	return strncmp(address, "unix:", 5) == 0 || strncmp(address, "127.", 4) == 0 ||
@@ -200,6 +219,7 @@ void config_check(struct config_binder *binder)
 	check_window(binder, "profiling.block", &config->block.duration_usec, &config->block.interval_usec);
 	check_window(binder, "profiling.wall", &config->wall.duration_usec, &config->wall.interval_usec);
 	check_wall(binder);
+	check_go_rates(binder);
 	check_window(binder, "profiling.trace", &config->trace.duration_usec, &config->trace.interval_usec);
 	check_retention(binder);
 	check_http(binder);

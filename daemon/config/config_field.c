@@ -252,7 +252,7 @@ static const struct config_field block_fields[] = {
 	{ "interval", CONFIG_DURATION, AT(interval_usec), .min = SECOND, .max = DAY, .standard = "5m" },
 	{ "min_delay", CONFIG_DURATION, AT(min_delay_usec), .min = USEC, .max = 10 * SECOND, .standard = "1us" },
 	{ "wakers", CONFIG_BOOL, AT(wakers), .standard = "false" },
-	{ "go_rate", CONFIG_INTEGER, .no_effect = true, AT(go_rate), .max = 1000000000, .standard = "0" },
+	{ "go_rate", CONFIG_INTEGER, AT(go_rate), .max = 1000000000, .standard = "0" },
 };
 static const struct config_section block_section = { FIELDS(block_fields), sizeof(OF) };
 
@@ -260,7 +260,7 @@ static const struct config_section block_section = { FIELDS(block_fields), sizeo
 #define OF struct config_mutex
 static const struct config_field mutex_fields[] = {
 	{ "enabled", CONFIG_BOOL, AT(enabled), .standard = "true" },
-	{ "go_fraction", CONFIG_INTEGER, .no_effect = true, AT(go_fraction), .max = 1000000, .standard = "0" },
+	{ "go_fraction", CONFIG_INTEGER, AT(go_fraction), .max = 1000000, .standard = "0" },
 };
 static const struct config_section mutex_section = { FIELDS(mutex_fields), sizeof(OF) };
 
