@@ -175,6 +175,13 @@ bool go_process_variable(const struct go_process *process, enum go_variable whic
 	return true;
 }
 
+void go_process_data(const struct go_process *process, uint64_t *ret_start, uint64_t *ret_end)
+{
+	go_binary_data(process->options.program, ret_start, ret_end);
+	*ret_start += process->options.bias;
+	*ret_end += process->options.bias;
+}
+
 const struct gopclntab *go_process_functions_at(const struct go_process *process, uint64_t address, uint64_t *ret_address)
 {
 	for (size_t i = 0; i < process->modules.n; i++) {

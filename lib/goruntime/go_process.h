@@ -39,6 +39,9 @@ struct go_memory *go_process_memory(const struct go_process *process);
 /* In the process's memory; false: not known. */
 bool go_process_variable(const struct go_process *process, enum go_variable which, uint64_t *ret_address);
 
+/* The program's writable data, [start, end), in the process's memory. */
+void go_process_data(const struct go_process *process, uint64_t *ret_start, uint64_t *ret_end);
+
 /*
  * The table that an address in memory belongs to, and the address as that table has it; NULL: it is no Go code.
  */

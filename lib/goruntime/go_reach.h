@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * Who can reach what goroutines wait for: which goroutines' stacks lead to it, through whatever objects of the heap, and whether
+ * anything else does. It goes backwards, round by round: all memory that may have pointers is searched for those to the
+ * objects that are asked for, then for those to the objects in which these were found, until nothing new is found.
+ *
+ * Conservative: each word that could be a pointer is one, inner and stale ones, too. What is told to be out of reach was so
+ * at some moment, or its only pointer moved at each round from what was still to be read to what had been, or was in a
+ * register: what is found again in a second search, while those who wait have not moved, did not.
+ *
+ * Not followed are the runtime's own ways to those who wait: sudogs, and from a g to what it waits for. What runs on the
+ * runtime's own stacks is nothing of the program's. Objects without pointers have none (GC bitmaps: span class).
+ *
+ * runtime/mheap.go (mheap.allspans, mspan), runtime/runtime2.go (sudog: g is first), runtime/mgc.go (findGoroutineLeaks) of Go 1.18.10 to
+ * 1.27.1; mspan.startAddr 24, npages 32, spanclass 98, state 99, elemsize 104 by the DWARF of all of these but 1.21, where the
+ * last three are 8 further on.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vec.h"
+
+struct go_goroutines;
+struct go_process;
+
+/* [start, end) of memory that may be written to, of /proc/PID/maps: sorted, all of them. */
+struct go_reach_region {
+	uint64_t start, end;
+};
+
+struct go_reach_options {
+	const struct go_goroutines *goroutines;
+	const uint64_t *objects;             /* addresses that are waited for: of hchans, semaphores, condition variables */
+	size_t n_objects;
+	const struct go_reach_region *regions;
+	size_t n_regions;
+	unsigned int max_rounds;             /* 0: 16; each reads all memory that may have pointers once more */
+	const char **why;                    /* may be NULL; static: of GO_REACH_E_UNKNOWN */
+};
+
+struct go_reach_way {
+	uint64_t object;
+	uint64_t goroutine;                  /* its id; 0: anything else, or it was not found out */
+	bool is_direct;                      /* the goroutine's stack has the very address, not only one that leads to it */
+};
+
+struct go_reach {
+	VEC(struct go_reach_way) ways;
+	uint64_t n_bytes;                    /* read, in all rounds */
+	uint32_t n_rounds;
+	bool is_cut;                         /* rounds, or nodes, were not enough: what was not found out is among the ways as such */
+	uint64_t n_nodes;                    /* objects of the heap on the ways */
+};
+
+enum { GO_REACH_E_UNKNOWN = 1 };             /* what is there is no heap as we know it */
+enum { GO_REACH_MAX_NODES = 1 << 19, GO_REACH_MAX_SPANS = 1 << 21 };
+
+/* Zero-initialise `ret`. 0, GO_REACH_E_UNKNOWN, -errno; -E2BIG: more would have to be read than the process's memory allows. */
+int go_reach_find(struct go_process *process, const struct go_reach_options *options, struct go_reach *ret);
+void go_reach_deinit(struct go_reach *reach);
