@@ -173,7 +173,8 @@ static _Noreturn void run(int memory, pid_t parent, uint32_t pid, struct errand 
 static int send_helper(int memory, uint32_t pid, struct go_write *writes, size_t n, int most_msec)
 {
 	struct errand *errand = mmap(NULL, sizeof(*errand), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pid_t self = getpid(), helper;
+	struct helper helper = HELPER_NONE;
+	pid_t self = getpid(), child;
 	int error;
 
 	if (errand == MAP_FAILED)
@@ -182,12 +183,15 @@ static int send_helper(int memory, uint32_t pid, struct go_write *writes, size_t
 	for (size_t i = 0; i < n; i++)
 		if (!writes[i].outcome)
 			errand->writes[i].outcome = -ETIMEDOUT;
-	helper = fork();
-	error = helper < 0 ? -errno : 0;
-	if (helper == 0)
+	child = fork();
+	if (child == 0)
 		run(memory, self, pid, errand, n);
-	if (helper > 0)
-		helper_wait(helper, most_msec);
+	error = helper_watch(&helper, child);
+	if (error >= 0) {
+		helper_has_ended(&helper, most_msec);
+		helper_finish(&helper); /* how it ended says nothing: what it did stands in the errand */
+	}
+	helper_deinit(&helper);
 	for (size_t i = 0; i < n; i++) {
 		if (writes[i].outcome)
 			continue;

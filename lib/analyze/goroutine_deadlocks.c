@@ -344,13 +344,13 @@ static uint32_t confidence_of_circle(const struct finding *f, const struct gorou
 {
 	/* Complete references say that nobody else could have it; or that somebody could. */
 	if (circle->is_unreachable)
-		return 97;
-	return (f->input->has_all_references ? 45U : 55U) + (circle->still_nsec >= LONG_NSEC ? 20U : 0) + (is_only_one ? 10U : 0);
+		return f->input->n_searches > 1 ? 97 : 90;
+	return (f->input->n_searches ? 45U : 55U) + (circle->still_nsec >= LONG_NSEC ? 20U : 0) + (is_only_one ? 10U : 0);
 }
 
 static int tell_circle(struct finding *f, const struct circles *circles, uint32_t first)
 {
-	struct goroutine_deadlock circle = { .sort = GOROUTINE_CIRCLE, .is_unreachable = f->input->has_all_references };
+	struct goroutine_deadlock circle = { .sort = GOROUTINE_CIRCLE, .is_unreachable = f->input->n_searches > 0 };
 	bool is_only_one = true;
 	uint32_t at = first;
 	int r;
@@ -514,7 +514,8 @@ static int find_unreachable(struct finding *f)
 		/* A thousand that each wait for a channel of their own are one finding, by where they were made. */
 		stuck[n++] = sizes[group] > 1 ? (struct stuck){ i, group, 0 } : (struct stuck){ i, NONE, f->input->goroutines[i].go_pc };
 	}
-	return tell_groups(f, stuck, n, (struct goroutine_deadlock){ .sort = GOROUTINE_UNREACHABLE, .confidence = 90 });
+	return tell_groups(f, stuck, n, (struct goroutine_deadlock){ .sort = GOROUTINE_UNREACHABLE,
+		.confidence = f->input->n_searches > 1 ? 95 : 80 });
 }
 
 static int find_forever(struct finding *f)
@@ -572,7 +573,7 @@ static int find_all(struct finding *f)
 		r = find_who_can_go_on(f);
 	if (r >= 0)
 		r = find_circles(f);
-	if (r >= 0 && f->input->has_all_references)
+	if (r >= 0 && f->input->n_searches)
 		r = find_unreachable(f);
 	if (r >= 0)
 		r = find_forever(f);

@@ -57,8 +57,11 @@ struct goroutine_deadlocks_input {
 	size_t n_waits;
 	const struct goroutine_reference *references;
 	size_t n_references;
-	/* Whatever could reach something that is waited for is among the references; else they are those of stacks, or none. */
-	bool has_all_references;
+	/*
+	 * Whatever could reach something that is waited for is among the references, as so many searches found, one after the other: 1 may
+	 * have missed what moved meanwhile. 0: references are those of stacks, or none.
+	 */
+	uint32_t n_searches;
 	uint64_t least_nsec;                 /* who has moved since is left out; 0: 5 s */
 };
 
