@@ -103,6 +103,82 @@ const char *go_text_state(const struct go_goroutines *goroutines, const struct g
 
 /* --- one goroutine -------------------------------------------------------------------------------------------- */
 
+static bool needs_quotes(const char *text)
+{
+	for (; *text; text++)
+		if (!is_upper(*text) && !(*text >= 'a' && *text <= 'z') && !(*text >= '0' && *text <= '9') && !strchr("./_", *text))
+			return true;
+	return false;
+}
+
+/* The character at the start of a text and how many bytes it has; 0: it is no UTF-8. */
+static uint32_t character_at(const char *text, size_t *ret_n)
+{
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	uint8_t lead = (uint8_t)*text;
+	size_t n = lead < 0x80 ? 1 : lead < 0xc0 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf8 ? 4 : 0;
+	uint32_t c = n < 2 ? lead : lead & (0x7fU >> n);
+
+	*ret_n = 1;
+	for (size_t i = 1; i < n; i++) {
+		if (((uint8_t)text[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | ((uint8_t)text[i] & 0x3f);
+	}
+	if (!n || c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+		return 0;
+	*ret_n = n;
+	return c;
+}
+
+/* runtime/print.go printquoted() of 1.27. */
+static void write_quoted(FILE *out, const char *text)
+{
+	size_t n;
+
+	fputc('"', out);
+	for (; *text; text += n) {
+		uint32_t c = character_at(text, &n);
+
+		if (c == '\n' || c == '\r' || c == '\t')
+			fprintf(out, "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
+		else if (c == '\\' || c == '"')
+			fprintf(out, "\\%c", (char)c);
+		else if (c >= ' ' && c <= '~')
+			fputc((char)c, out);
+		else if (c < 127)
+			fprintf(out, "\\x%02x", c ? c : (uint8_t)*text);
+		else
+			fprintf(out, c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+	}
+	fputc('"', out);
+}
+
+static void write_text(FILE *out, const char *text)
+{
+	if (needs_quotes(text))
+		write_quoted(out, text);
+	else
+		fputs(text, out);
+}
+
+/* Since 1.27, whose debug.tracebacklabels is 1 if nobody says otherwise. */
+static void write_labels(const struct writing *w, const struct go_goroutine *goroutine)
+{
+	const struct go_labels *labels = &w->goroutines->labels;
+
+	for (size_t i = 0; i < goroutine->n_labels; i++) {
+		const struct go_label *label = &labels->all.at[goroutine->first_label + i];
+
+		fputs(i ? ", " : " {", w->out);
+		write_text(w->out, labels->text.at + label->key);
+		fputs(": ", w->out);
+		write_text(w->out, labels->text.at + label->value);
+	}
+	if (goroutine->n_labels)
+		fputc('}', w->out);
+}
+
 static void write_header(const struct writing *w, const struct go_goroutine *goroutine, uint64_t now_nsec)
 {
 	uint64_t minutes = 0;
@@ -116,7 +192,10 @@ static void write_header(const struct writing *w, const struct go_goroutine *gor
 		fprintf(w->out, ", %llu minutes", (unsigned long long)minutes);
 	if (goroutine->is_locked)
 		fputs(", locked to thread", w->out);
-	fputs("]:\n", w->out);
+	fputc(']', w->out);
+	if (w->version.minor >= 27)
+		write_labels(w, goroutine);
+	fputs(":\n", w->out);
 }
 
 static void write_function(FILE *out, const char *name)

@@ -165,6 +165,7 @@ func main() {
 		go source(&receiver{never}).Receive()
 		go (&receiver{never}).Receive()
 		go pprof.Do(context.Background(), pprof.Labels("request", "slow", "tenant", strconv.Itoa(i%7)), func(context.Context) { <-never })
+		go pprof.Do(context.Background(), pprof.Labels("ключ \"€\"", "\x01\t\xff𝄞\\", "path", "/a-b"), func(context.Context) { <-never })
 		if i < 8 {
 			go readsPipe()
 			go listens()
