@@ -131,7 +131,7 @@ int main(int argc, char **argv)
 	for (int i = optind; i < argc; i++) {
 		_cleanup_close_ int fd = -1;
 		struct elf_image *image;
-		struct go_binary *program;
+		struct go_binary *program = NULL;
 		char path[64];
 
 		snprintf(path, sizeof(path), "/proc/%s/exe", argv[i]);
@@ -139,6 +139,7 @@ int main(int argc, char **argv)
 		if (fd < 0 || elf_image_open(fd, &image))
 			return EXIT_FAILURE;
 		failed |= go_binary_open(image, &options, &program) || print_goroutines(image, program, argv[i], facts);
+		go_binary_free(program);
 		elf_image_free(image);
 	}
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
