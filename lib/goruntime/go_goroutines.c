@@ -145,7 +145,7 @@ static int keep_frames(struct reading *reading, struct go_goroutine *goroutine)
 		return r;
 	if (r == 0) {
 		goroutine->first_frame = *(size_t *)value;
-		if (!memcmp(&ret->frames.at[goroutine->first_frame], reading->frames.at.at, n * sizeof(uint64_t)))
+		if (!n || !memcmp(&ret->frames.at[goroutine->first_frame], reading->frames.at.at, n * sizeof(uint64_t)))
 			return 0;
 	}
 	if (ret->frames.n + n > MAX_ALL_FRAMES)
