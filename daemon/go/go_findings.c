@@ -467,7 +467,8 @@ static void describe(const struct go_addition *of, uint32_t process, struct go_p
 	ret->block_rate = ret->has_block ? report->block.rate : 0;
 	ret->has_mutex = has_part(of, GO_REPORT_MUTEX);
 	ret->mutex_rate = ret->has_mutex ? report->mutex.rate : 0;
-	ret->has_stats = has_part(of, GO_REPORT_STATS);
+	/* These are no samples: nobody has to ask. */
+	ret->has_stats = report->has & UINT32_C(1) << GO_REPORT_STATS;
 	if (ret->has_stats)
 		ret->stats = report->stats;
 }

@@ -531,6 +531,9 @@ static bool is_of_kind(enum profile_kind kind, const struct stacks_sample *sampl
 	case PROFILE_MUTEX:
 		return sample->wait.reason == SAMPLE_LOCK;
 	case PROFILE_GOROUTINE:
+	case PROFILE_HEAP:
+	case PROFILE_ALLOCS:
+		/* Told by runtimes; a window may be for these and for others. */
 		return false;
 	default:
 		return true;

@@ -252,7 +252,8 @@ START_TEST(contentions_are_rows_with_source_go_beside_those_of_the_kernel)
 {
 	const uint64_t received[] = { in(CHANRECV), in(WORK), in(GOEXIT) }, unlocked[] = { in(LOCK), in(WORK), in(GOEXIT) };
 	struct go_report before = made_report("go1.26.8"), now = made_report("go1.26.8");
-	struct capture *capture = capture_of(capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX) | capture_kind_bit(PROFILE_WALL));
+	struct capture *capture = capture_of(capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX) | capture_kind_bit(PROFILE_WALL) |
+			capture_kind_bit(PROFILE_HEAP) | capture_kind_bit(PROFILE_GOROUTINE));
 	struct service_profiles profiles;
 	const struct profile *block, *mutex;
 
@@ -265,7 +266,7 @@ START_TEST(contentions_are_rows_with_source_go_beside_those_of_the_kernel)
 	made_contentions(&now, GO_REPORT_MUTEX, unlocked, 3, 5, 600);
 	add_process(capture, 5, &now, &before, NULL);
 	profiles = build(capture);
-	ck_assert_uint_eq(profiles.profiles.n, 3);
+	ck_assert_uint_eq(profiles.profiles.n, 5);
 	block = profiles.profiles.at[0].profile;
 	mutex = profiles.profiles.at[1].profile;
 	ck_assert_uint_eq(block->samples.n, 2);
@@ -282,6 +283,9 @@ START_TEST(contentions_are_rows_with_source_go_beside_those_of_the_kernel)
 	ck_assert_int_eq(profile_values(mutex, 0)[1], 300);
 	/* Time of threads is in wall already. */
 	ck_assert_uint_eq(profiles.profiles.at[2].profile->samples.n, 1);
+	/* Waits are no allocations. */
+	ck_assert_uint_eq(profiles.profiles.at[3].profile->samples.n, 0);
+	ck_assert_uint_eq(profiles.profiles.at[4].profile->samples.n, 0);
 	made_report_free(&now);
 	finish(capture, &profiles);
 }
