@@ -32,7 +32,7 @@ void announce_result(const struct press_result *result, FILE *f)
 
 	for (size_t i = 0; i < result->files.n; i++) {
 		announce_file(&result->files.at[i], f);
-		if (!told && result->files.at[i].path && result->files.at[i].n_samples) {
+		if (!told && result->files.at[i].path && result->files.at[i].n_samples && !result->files.at[i].is_text) {
 			told = true;
 			fprintf(f, "    open it with: go tool pprof -http=: %s\n", result->files.at[i].path);
 		}

@@ -226,6 +226,7 @@ static struct press_output output_of(const struct options_once *wanted)
 		output.directory = wanted->output;
 	else
 		output.path = wanted->output;
+	output.debug = wanted->debug;
 	return output;
 }
 

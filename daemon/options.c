@@ -26,6 +26,7 @@ enum option_id {
 	OPTION_DURATION,
 	OPTION_RATE,
 	OPTION_OUTPUT,
+	OPTION_DEBUG,
 	OPTION_VERSION,
 	OPTION_HELP,
 	OPTION_PROFILING_INTERVAL,
@@ -52,6 +53,7 @@ static const struct option long_options[] = {
 	{ "duration", required_argument, NULL, OPTION_DURATION },
 	{ "rate", required_argument, NULL, OPTION_RATE },
 	{ "output", required_argument, NULL, OPTION_OUTPUT },
+	{ "debug", required_argument, NULL, OPTION_DEBUG },
 	{ "version", no_argument, NULL, OPTION_VERSION },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ "h", no_argument, NULL, OPTION_HELP },
@@ -232,7 +234,7 @@ static int parse_option(struct parser *parser, int id, const char *value)
 	struct options *options = parser->options;
 	struct options_once *once = &options->once;
 
-	if (id >= OPTION_KIND && id <= OPTION_OUTPUT)
+	if (id >= OPTION_KIND && id <= OPTION_DEBUG)
 		parser->once_only = long_options[id - OPTION_CONFIG].name;
 	switch (id) {
 	case OPTION_CONFIG:
@@ -267,6 +269,11 @@ static int parse_option(struct parser *parser, int id, const char *value)
 		if (!*value)
 			return refuse_value(parser, value, "a file or folder");
 		once->output = value;
+		return 0;
+	case OPTION_DEBUG:
+		if (strcmp(value, "1") != 0 && strcmp(value, "2") != 0)
+			return refuse_value(parser, value, "1 or 2");
+		once->debug = value[0] - '0';
 		return 0;
 	case OPTION_ANNOUNCE:
 		options->announce = true;
@@ -368,6 +375,9 @@ static int check_once(struct parser *parser)
 	once->all |= n_subjects == 0;
 	if (once->n_kinds == 0)
 		once->kinds[once->n_kinds++] = working_kinds[0];
+	if (once->debug && (once->n_kinds != 1 || strcmp(once->kinds[0], "goroutine") != 0 || once->all || !once->output ||
+			(stat(once->output, &status) == 0 && S_ISDIR(status.st_mode))))
+		return refuse(parser, "--debug is about --kind goroutine alone, of --pid, --service or a command, and wants an --output file");
 	if (!once->rate)
 		once->rate = default_rate;
 	if (!parser->duration_given && !once->command)
@@ -456,6 +466,7 @@ void options_print_help(FILE *f)
 	      "  --duration 10s                         how long\n"
 	      "  --rate 99                              samples a second and CPU\n"
 	      "  --output FILE|FOLDER                   where to; several files want a folder\n"
+	      "  --debug 1|2                            goroutines as text, as net/http/pprof has it\n"
 	      "\n"
 	      "Instead of what the configuration says:\n"
 	      "  -profiling-interval 5m                 a window every\n"

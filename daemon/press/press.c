@@ -615,7 +615,8 @@ static int press_profile(struct press *press, const struct capture *capture, str
 /* Goroutines as text, in the one file that is wanted. */
 static int press_text(struct press *press, const struct capture *capture, struct press_result *result)
 {
-	struct press_file file = { .service = strdup("go"), .kind = PROFILE_GOROUTINE, .trigger = capture->trigger, .n_samples = stacks_kept(capture->stacks) };
+	struct press_file file = { .service = strdup("go"), .kind = PROFILE_GOROUTINE, .trigger = capture->trigger, .is_text = true,
+		.n_samples = stacks_kept(capture->stacks) };
 	char *text = NULL;
 	FILE *f = open_memstream(&text, &file.n_bytes);
 	int r = f && file.service ? goroutine_text_write(capture, press->names, press->output.debug, f) : -ENOMEM;

@@ -47,6 +47,7 @@ struct press_file {
 	enum profile_kind kind;
 	const char *trigger;                 /* static */
 	bool is_late;                        /* of an earlier window: it was kept until now */
+	bool is_text;                        /* no profile */
 	int error;                           /* 0, or -errno of the store: kept for later */
 	size_t n_bytes;
 	uint64_t n_samples, nsec;            /* and what they stand for */

@@ -182,6 +182,9 @@ START_TEST(once_takes_a_process_or_a_service)
 	ck_assert_uint_eq(line.options.once.rate, 999);
 	ck_assert_str_eq(line.options.once.output, "f.pprof");
 	done(&line);
+	parse_fine(&line, "--once --kind goroutine --pid 42 --output f --debug 2");
+	ck_assert_int_eq(line.options.once.debug, 2);
+	done(&line);
 	parse_fine(&line, "--once --service tsiot-server");
 	ck_assert_str_eq(line.options.once.service, "tsiot-server");
 	ck_assert(!line.options.once.all);
@@ -247,11 +250,20 @@ START_TEST(what_is_wrong_is_told_in_one_line)
 		{ "--once --duration 10", "--duration wants a duration from 1ms to 1d, such as 10s, not `10`" },
 		{ "--once --duration 0s", "--duration wants a duration from 1ms to 1d, such as 10s, not `0s`" },
 		{ "--once --duration 2d", "--duration wants a duration from 1ms to 1d, such as 10s, not `2d`" },
-		{ "--once --kind heap", "--kind heap: this version makes profiles of cpu, block, mutex, wall and thread" },
 		{ "--once --kind cpu,growth", "--kind growth: this version makes profiles of cpu, block, mutex, wall and thread" },
 		{ "--once --kind cpi", "--kind: unknown kind `cpi`, did you mean `cpu`?" },
 		{ "--once --kind cpu,", "--kind: unknown kind ``" },
 		{ "--once --output=", "--output wants a file or folder, not ``" },
+		{ "--once --kind goroutine --pid 5 --output f --debug 3", "--debug wants 1 or 2, not `3`" },
+		{ "--once --kind goroutine --pid 5 --output f --debug=02", "--debug wants 1 or 2, not `02`" },
+		{ "--once --kind cpu --pid 5 --output f --debug 1",
+			"--debug is about --kind goroutine alone, of --pid, --service or a command, and wants an --output file" },
+		{ "--once --kind goroutine --pid 5 --output /tmp --debug 1",
+			"--debug is about --kind goroutine alone, of --pid, --service or a command, and wants an --output file" },
+		{ "--once --kind goroutine --output f --debug 1",
+			"--debug is about --kind goroutine alone, of --pid, --service or a command, and wants an --output file" },
+		{ "--once --kind goroutine --pid 5 --debug 1",
+			"--debug is about --kind goroutine alone, of --pid, --service or a command, and wants an --output file" },
 		{ "--once --all --pid 5", "choose one of --all, --pid, --service and a command" },
 		{ "--once --service a -- ls", "choose one of --all, --pid, --service and a command" },
 		{ "--once --output f.pprof", "--output f.pprof: several files are to come, that wants a folder" },
@@ -279,7 +291,7 @@ START_TEST(the_help_names_each_option)
 {
 	static const char *const names[] = {
 		"--config", "--check-config", "--print-config", "--check-host", "--once", "--kind", "--pid", "--service",
-		"--all", "--duration", "--rate", "--output", "--version", "--help", "-profiling-interval",
+		"--all", "--duration", "--rate", "--output", "--debug", "--version", "--help", "-profiling-interval",
 		"-profiling-duration", "-profiling-output", "-enable-continuous-profiling", "-port", "--announce",
 	};
 	char *text = NULL;
