@@ -344,7 +344,7 @@ static uint32_t confidence_of_circle(const struct finding *f, const struct gorou
 {
 	/* Complete references say that nobody else could have it; or that somebody could. */
 	if (circle->is_unreachable)
-		return f->input->n_searches > 1 ? 97 : 90;
+		return 100 - 20 / f->input->n_searches;
 	return (f->input->n_searches ? 45U : 55U) + (circle->still_nsec >= LONG_NSEC ? 20U : 0) + (is_only_one ? 10U : 0);
 }
 
@@ -515,7 +515,7 @@ static int find_unreachable(struct finding *f)
 		stuck[n++] = sizes[group] > 1 ? (struct stuck){ i, group, 0 } : (struct stuck){ i, NONE, f->input->goroutines[i].go_pc };
 	}
 	return tell_groups(f, stuck, n, (struct goroutine_deadlock){ .sort = GOROUTINE_UNREACHABLE,
-		.confidence = f->input->n_searches > 1 ? 95 : 80 });
+		.confidence = 100 - 50 / f->input->n_searches });
 }
 
 static int find_forever(struct finding *f)

@@ -58,8 +58,12 @@ struct goroutine_deadlocks_input {
 	const struct goroutine_reference *references;
 	size_t n_references;
 	/*
-	 * Whatever could reach something that is waited for is among the references, as so many searches found, one after the other: 1 may
-	 * have missed what moved meanwhile. 0: references are those of stacks, or none.
+	 * Whatever could reach something that is waited for is among the references, as so many searches found, one after the other, all
+	 * together: what is reached in one of them is reached. 0: references are those of stacks, or none.
+	 *
+	 * One search takes as long as reading the memory, and the program goes on meanwhile: of a pointer that is handed on all the time
+	 * it sees nothing if it was in a register, or went from what was still to be read to what had been. The confidence is 50 % of
+	 * one search, 75 % of two, 90 % of five, 95 % of ten.
 	 */
 	uint32_t n_searches;
 	uint64_t least_nsec;                 /* who has moved since is left out; 0: 5 s */

@@ -42,15 +42,38 @@ static int add_goroutine(struct goroutine_input *storage, const struct go_gorout
 	return vec_push(&storage->facts, facts);
 }
 
+static int compare_addresses(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Of what was not waited for yet when one of the searches was made, that one says nothing: anything may reach it. */
+static int add_unknown(struct goroutine_input *storage, const struct go_reach *reach)
+{
+	for (size_t i = 0; i < storage->waits.n; i++) {
+		uint64_t object = storage->waits.at[i].object;
+
+		if (reach->objects.n && bsearch(&object, reach->objects.at, reach->objects.n, sizeof(object), compare_addresses))
+			continue;
+		if (vec_push(&storage->references, ((struct goroutine_reference){ .object = object })) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int add_ways(struct goroutine_input *storage, const struct go_reach *reach)
 {
-	for (size_t i = 0; i < reach->ways.n; i++) {
+	int r = add_unknown(storage, reach);
+
+	for (size_t i = 0; i < reach->ways.n && r >= 0; i++) {
 		const struct go_reach_way *way = &reach->ways.at[i];
 
 		if (vec_push(&storage->references, ((struct goroutine_reference){ way->object, way->goroutine, way->is_direct })) < 0)
 			return -ENOMEM;
 	}
-	return 0;
+	return r;
 }
 
 int goroutine_input_make(const struct go_goroutines *goroutines, const uint64_t *still_nsec,

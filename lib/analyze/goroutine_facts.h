@@ -13,8 +13,9 @@ struct goroutine_input {
 };
 
 /*
- * `still_nsec`: of each goroutine, as long as it is seen not to have moved. `searches`: who reaches what they wait for, as was found at
- * this look, and the one before: what one search missed since it moved meanwhile is in the other.
+ * `still_nsec`: of each goroutine, as long as its sp, what it waits for and its wait_since_nsec were seen to stay: sp alone is the same each time
+ * a worker waits for its next job. `searches`: who reaches what they wait for, as was found at this look and at some before, since when
+ * they are still: what one search missed as it moved meanwhile is in another.
  * Zero-initialise `storage`: what `ret` points into; it borrows the words of `goroutines`, too. 0 or -ENOMEM.
  */
 int goroutine_input_make(const struct go_goroutines *goroutines, const uint64_t *still_nsec,

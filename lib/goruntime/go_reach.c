@@ -705,7 +705,9 @@ static int run(struct search *s)
 	/* Who has been left out may be the one who can go on. */
 	for (size_t i = 0; s->has_too_many_direct && i < s->ret->ways.n; i++)
 		s->ret->ways.at[i].is_direct = false;
-	return r ? r : add_ways(s);
+	if (!r)
+		r = add_ways(s);
+	return r ? r : vec_append(&s->ret->objects, s->objects.at, s->objects.n);
 }
 
 int go_reach_find(struct go_process *process, const struct go_reach_options *options, struct go_reach *ret)
@@ -740,4 +742,5 @@ int go_reach_find(struct go_process *process, const struct go_reach_options *opt
 void go_reach_deinit(struct go_reach *reach)
 {
 	vec_deinit(&reach->ways);
+	vec_deinit(&reach->objects);
 }

@@ -5,9 +5,10 @@
  * anything else does. It goes backwards, round by round: all memory that may have pointers is searched for those to the
  * objects that are asked for, then for those to the objects in which these were found, until nothing new is found.
  *
- * Conservative: each word that could be a pointer is one, inner and stale ones, too. What is told to be out of reach was so
- * at some moment, or its only pointer moved at each round from what was still to be read to what had been, or was in a
- * register: what is found again in a second search, while those who wait have not moved, did not.
+ * Conservative: each word that could be a pointer is one, inner and stale ones, too. But the process goes on: what seems out of
+ * reach is so, or its only pointer, or one on each way to it, was in a register, moved from what was still to be read to what had been,
+ * or was on the stack of a goroutine that is not among `goroutines`. Nothing follows from one search of a busy process; of
+ * several together (goroutine_deadlocks.h) it does, the more the surer.
  *
  * Not followed are the runtime's own ways to those who wait: sudogs, and from a g to what it waits for. What runs on the
  * runtime's own stacks is nothing of the program's. Objects without pointers have none (GC bitmaps: span class).
@@ -48,6 +49,7 @@ struct go_reach_way {
 
 struct go_reach {
 	VEC(struct go_reach_way) ways;
+	VEC(uint64_t) objects;               /* those that were asked for, sorted, once each */
 	uint64_t n_bytes;                    /* read, in all rounds */
 	uint32_t n_rounds;
 	bool is_cut;                         /* rounds, or nodes, were not enough: what was not found out is among the ways as such */

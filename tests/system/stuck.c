@@ -21,12 +21,13 @@
 #include "goroutine_leaks.h"
 #include "map.h"
 
-#define MAX_BYTES (UINT64_C(64) << 30)
+#define MAX_BYTES (UINT64_C(256) << 30)
+enum { MAX_SEARCHES = 10 };             /* of the last looks */
 
 typedef VEC(struct go_reach_region) region_list;
 
 struct seen {
-	uint64_t sp, since_nsec, look;
+	uint64_t sp, object, since_nsec;
 };
 
 struct watch {
@@ -36,7 +37,8 @@ struct watch {
 	struct map seen;                     /* id -> struct seen */
 	region_list regions;
 	VEC(uint64_t) still;                 /* by goroutine of this look */
-	struct go_reach searches[2];
+	struct go_reach searches[MAX_SEARCHES];
+	unsigned int n_searches;
 	const char *why;
 };
 
@@ -75,6 +77,7 @@ static int note_stillness(struct watch *watch, const struct go_goroutines *gorou
 	watch->still.n = 0;
 	for (size_t i = 0; i < goroutines->all.n; i++) {
 		const struct go_goroutine *g = &goroutines->all.at[i];
+		uint64_t object = g->n_waits ? goroutines->waits.all.at[g->first_wait].address : 0;
 		struct seen *seen;
 		void *value;
 		int r = map_put(&watch->seen, &g->id, &value);
@@ -82,8 +85,8 @@ static int note_stillness(struct watch *watch, const struct go_goroutines *gorou
 		if (r < 0)
 			return r;
 		seen = value;
-		if (r || seen->sp != g->sp || (g->status != GO_WAITING && g->status != GO_LEAKED))
-			*seen = (struct seen){ .sp = g->sp, .since_nsec = now_nsec };
+		if (r || seen->sp != g->sp || seen->object != object || (g->status != GO_WAITING && g->status != GO_LEAKED))
+			*seen = (struct seen){ .sp = g->sp, .object = object, .since_nsec = now_nsec };
 		if (vec_push(&watch->still, now_nsec - seen->since_nsec) < 0)
 			return -ENOMEM;
 	}
@@ -112,17 +115,19 @@ static int search(struct watch *watch, const struct go_goroutines *goroutines, s
 
 static int print_all(struct watch *watch, const struct go_goroutines *goroutines, uint64_t least_nsec)
 {
-	const struct go_reach *searches[] = { &watch->searches[0], &watch->searches[1] };
+	const struct go_reach *searches[MAX_SEARCHES];
 	struct goroutine_deadlocks deadlocks = { 0 };
 	struct goroutine_deadlocks_input input;
 	struct goroutine_input storage = { 0 };
 	goroutine_leak_list found = { 0 };
 	int r = goroutine_leaks_get(watch->leaks, &found);
 
+	for (unsigned int i = 0; i < watch->n_searches; i++)
+		searches[i] = &watch->searches[i];
 	for (size_t i = 0; i < found.n; i++)
 		goroutine_leak_print(&found.at[i], NULL, NULL, stdout);
 	if (r >= 0)
-		r = goroutine_input_make(goroutines, watch->still.at, searches, 2, &storage, &input);
+		r = goroutine_input_make(goroutines, watch->still.at, searches, watch->n_searches, &storage, &input);
 	if (r >= 0) {
 		input.least_nsec = least_nsec;
 		r = goroutine_deadlocks_find(&input, &deadlocks);
@@ -148,8 +153,8 @@ static int watch_process(struct watch *watch, unsigned int n_looks, unsigned int
 			r = goroutine_leaks_add(watch->leaks, &goroutines, now);
 		if (!r)
 			r = note_stillness(watch, &goroutines, now);
-		if (!r && i + 2 >= n_looks)
-			r = search(watch, &goroutines, &watch->searches[i + 2 - n_looks]);
+		if (!r && i + MAX_SEARCHES >= n_looks)
+			r = search(watch, &goroutines, &watch->searches[watch->n_searches++]);
 		if (!r && i + 1 == n_looks)
 			r = print_all(watch, &goroutines, interval_msec * NSEC_PER_MSEC / 2);
 		go_goroutines_deinit(&goroutines);
@@ -168,7 +173,7 @@ int main(int argc, char **argv)
 	struct go_binary *program = NULL;
 	struct elf_image *image = NULL;
 	struct go_memory memory;
-	uint64_t bias;
+	uint64_t bias = 0;
 	int fd, r;
 
 	if (argc != 4 + options.without_symbols)
