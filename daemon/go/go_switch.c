@@ -73,7 +73,7 @@ int64_t go_switch_block_rate(uint32_t rate_nsec, double cycles_per_second)
 	if (rate_nsec <= 1)
 		return rate_nsec;
 	if (!(cycles_per_second >= 1 && cycles_per_second < 1e12))
-		return 0;
+		return -1;
 	cycles = (double)rate_nsec * cycles_per_second / 1e9;
 	return cycles < 1 ? 1 : (int64_t)cycles;
 }
@@ -399,7 +399,10 @@ static bool is_settled(struct go_switch *sw, struct entry *entry, const struct g
 		save_anyhow(sw);
 		return true;
 	}
-	return wanted == entry->ours;
+	if (wanted < 0 || wanted == entry->ours)
+		return true;
+	/* A clock that is measured anew is not another wish. */
+	return entry->which == GO_RATE_BLOCK && wanted && llabs(wanted - entry->ours) <= entry->ours / 256;
 }
 
 static void take_written(struct go_switch *sw, struct entry *entry, const struct go_write *write)
@@ -456,7 +459,7 @@ void go_switch_set(struct go_switch *sw, const struct process_id *process, const
 	for (int i = 0; i < GO_N_RATES; i++) {
 		struct entry *entry = find(sw, process, (enum go_rate_of)i);
 
-		if (!entry || is_settled(sw, entry, &rates->of[i], MAX(wish->values[i], INT64_C(0))))
+		if (!entry || is_settled(sw, entry, &rates->of[i], wish->values[i]))
 			continue;
 		undo_process(sw, &entry->is, (enum go_rate_of)i, "the configuration says otherwise now");
 		save_anyhow(sw);

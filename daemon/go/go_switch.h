@@ -27,10 +27,10 @@ struct go_switch;
 struct process_id;
 
 struct go_switch_wish {
-	int64_t values[GO_N_RATES];          /* as the runtime has them, see go_rates.h; 0 and less: as the program has it */
+	int64_t values[GO_N_RATES];          /* as the runtime has them, see go_rates.h; 0: as the program has it; less: not known yet, as it is */
 };
 
-/* What runtime.SetBlockProfileRate() writes for a rate in nanoseconds; 0 when the clock must be known for that and is not. */
+/* What runtime.SetBlockProfileRate() writes for a rate in nanoseconds; -1 when the clock must be known for that and is not. */
 int64_t go_switch_block_rate(uint32_t rate_nsec, double cycles_per_second);
 /* What the configuration asks for; cycles_per_second: of the process's report, 0: not known. */
 struct go_switch_wish go_switch_wish_of(const struct config *config, double cycles_per_second);

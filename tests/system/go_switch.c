@@ -4,6 +4,7 @@
  * state file of the folder is undone first; then each line of standard input is a command, answered by a line of JSON:
  *
  *	set MEMORY BLOCK MUTEX    switches on, by bytes, nanoseconds and contentions; 0: off again
+ *	clock CYCLES              how many a second there are; 0: not known
  *	rates                     what is in the process
  *	records                   what its profilers have collected, by the innermost function of package main
  *	release                   it is no target any more
@@ -147,10 +148,11 @@ static void set(const struct tool *tool, int64_t memory, uint32_t block_nsec, in
 			&(struct go_switch_wish){ .values = { memory, go_switch_block_rate(block_nsec, tool->cycles_per_second), mutex } });
 }
 
-static void obey(const struct tool *tool, const char *line)
+static void obey(struct tool *tool, const char *line)
 {
 	int64_t memory, mutex;
 	uint32_t block;
+	double cycles;
 
 	if (!strcmp(line, "records\n")) {
 		print_records(tool);
@@ -158,6 +160,8 @@ static void obey(const struct tool *tool, const char *line)
 	}
 	if (sscanf(line, "set %" SCNd64 " %" SCNu32 " %" SCNd64, &memory, &block, &mutex) == 3)
 		set(tool, memory, block, mutex);
+	else if (sscanf(line, "clock %lf", &cycles) == 1)
+		tool->cycles_per_second = cycles;
 	else if (!strcmp(line, "release\n"))
 		go_switch_release(tool->sw, &tool->process);
 	print_rates(tool);

@@ -179,6 +179,12 @@ def a_rate_is_undone_when_it_is_wished_no_more_and_when_the_process_is_no_target
     sw = switch(directory, program)
     cycles = int(1000 * sw.hello["cycles_per_second"] / 1e9)
     check_equal(sw.ask("set", RATE, 1000, 5)["rates"], [RATE, cycles, 5], "three")
+    # A clock that is measured anew, or not known for a while, is no reason to write.
+    for clock in (1.002 * sw.hello["cycles_per_second"], 0):
+        sw.ask("clock", clock)
+        check_equal(sw.ask("set", RATE, 1000, 5)["rates"], [RATE, cycles, 5], f"with a clock of {clock}")
+    check_equal(sw.said().count("\n"), 3, "lines that tell of a write")
+    sw.ask("clock", sw.hello["cycles_per_second"])
     check_equal(sw.ask("set", RATE, 0, 5)["rates"], [RATE, 0, 5], "without that of waits")
     check_equal(sw.ask("set", RATE, 0, 7)["rates"], [RATE, 0, 7], "another one of locks")
     check_equal(len(state_of(directory)), 2, "entries in the state file")

@@ -249,8 +249,8 @@ START_TEST(a_rate_of_waits_is_in_cycles_as_the_runtime_has_it)
 	ck_assert_int_eq(go_switch_block_rate(1, 0), 1);
 	ck_assert_int_eq(go_switch_block_rate(1000000, 2.5e9), 2500000);
 	ck_assert_int_eq(go_switch_block_rate(2, 1e8), 1);
-	ck_assert_int_eq(go_switch_block_rate(1000, 0), 0);
-	ck_assert_int_eq(go_switch_block_rate(UINT32_MAX, 1e300), 0);
+	ck_assert_int_eq(go_switch_block_rate(1000, 0), -1);
+	ck_assert_int_eq(go_switch_block_rate(UINT32_MAX, 1e300), -1);
 }
 END_TEST
 
