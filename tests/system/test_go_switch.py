@@ -113,7 +113,8 @@ def check_site(name, site, found):
         check_measured(abs(value - true) <= 3 * sigma, f"{name} {what}: {value}, the program counted {true}, sigma {sigma:.0f}")
     bytes_ = sum(f["values"][1] for f in found)
     objects = sum(f["values"][0] for f in found)
-    check(abs(bytes_ - objects * site["size"]) <= site["size"] * len(found), f"{name}: {bytes_} bytes in {objects} objects of {site['size']}")
+    # Beneath an allocation the runtime may have one of its own sampled: whoever assists the collector and waits for it wants a sudog.
+    check(abs(bytes_ - objects * site["size"]) <= 2 * RATE, f"{name}: {bytes_} bytes in {objects} objects of {site['size']}")
 
 
 @test_each(programs())
