@@ -34,6 +34,8 @@ enum { MAX_INLINED = 64 };
 struct tool {
 	const char *pid;
 	struct process_id process;
+	struct elf_image *image;
+	struct go_binary *program;
 	struct go_process *go;
 	struct go_switch *sw;
 	double cycles_per_second;
@@ -170,8 +172,6 @@ static void obey(struct tool *tool, const char *line)
 static int open_process(struct tool *tool, struct go_memory *memory, int proc)
 {
 	struct process_stat stat;
-	struct go_binary *program;
-	struct elf_image *image;
 	const char *why = "";
 	char path[64];
 	int fd, r;
@@ -182,12 +182,12 @@ static int open_process(struct tool *tool, struct go_memory *memory, int proc)
 	tool->process.start_nsec = stat.start_ticks * NSEC_PER_TICK;
 	snprintf(path, sizeof(path), "/proc/%s/exe", tool->pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || elf_image_open(fd, &image) || go_binary_open(image, &(struct go_binary_options){ 0 }, &program))
+	if (fd < 0 || elf_image_open(fd, &tool->image) || go_binary_open(tool->image, &(struct go_binary_options){ 0 }, &tool->program))
 		return -ENOEXEC;
-	r = go_process_new(&(struct go_process_options){ .program = program, .memory = memory, .bias = bias_of(image, tool->pid), .why = &why },
+	r = go_process_new(&(struct go_process_options){ .program = tool->program, .memory = memory, .bias = bias_of(tool->image, tool->pid), .why = &why },
 			&tool->go);
 	if (r)
-		fprintf(stderr, "%s: %s\n", go_binary_version_text(program), why);
+		fprintf(stderr, "%s: %s\n", go_binary_version_text(tool->program), why);
 	return r;
 }
 
@@ -217,5 +217,8 @@ int main(int argc, char **argv)
 	}
 	go_switch_restore_all(tool.sw);
 	go_switch_free(tool.sw);
+	go_process_free(tool.go);
+	go_binary_free(tool.program);
+	elf_image_free(tool.image);
 	return EXIT_SUCCESS;
 }

@@ -342,6 +342,10 @@ def a_file_of_another_boot_or_of_nobody_is_not_obeyed():
     open(path, "w").write(good)
     recover(directory)
     check_equal(program.ask("rate"), 0, "the true file")
+    # As after a kill between the file and the process.
+    open(path, "w").write(good)
+    check_equal(recover(directory), "", "what was said of what was not written")
+    check_equal(program.ask("rate"), 0, "what was not written")
 
 
 @test
