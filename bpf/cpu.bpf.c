@@ -17,6 +17,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "collect.bpf.h"
+#include "go_labels.bpf.h"
 #include "sample.h"
 #include "target.bpf.h"
 #include "unwind.bpf.h"
@@ -27,6 +28,9 @@ struct {
 	__type(key, __u32);
 	__type(value, struct unwind);
 } cpu_scratch SEC(".maps");
+
+/* Of labels, that were told in each epoch; zeroed by the daemon when it has drained it. */
+volatile __u32 n_label_sets[SAMPLE_EPOCHS] = {};
 
 /* A sample for which the map has no room: the record itself is the sample. `n_frames`: 0: they have been sent. */
 static __always_inline long send_loose(struct unwind *unwind, __u32 n_frames)
@@ -39,14 +43,18 @@ static __always_inline long send_loose(struct unwind *unwind, __u32 n_frames)
 	return bpf_ringbuf_output(&ring, &unwind->stack, sizeof(unwind->stack) + n_frames * sizeof(__u64), 0);
 }
 
-/* True when the sample is accounted for, in the map or in the ring. */
-static __always_inline bool enter(void *map, struct unwind *unwind)
+/*
+ * True when the sample is accounted for, in the map or in the ring. A function of its own, as others here: the stacks of those that
+ * call one another may have 512 bytes together, and the walk has need of them.
+ */
+static __attribute__((noinline)) int enter(void *map, struct unwind *unwind)
 {
 	struct sample_key *key = &unwind->stack.key, marker = *key;
 	struct sample_value first = { .count = 1 };
 	bool is_sent;
 
 	marker.tid = 0;
+	marker.labels = marker.goroutine = 0;
 	is_sent = collect_send_stack(map, &marker, unwind) >= 0;
 	if (is_sent) {
 		__builtin_memcpy(first.thread, unwind->stack.thread, sizeof(first.thread));
@@ -56,9 +64,57 @@ static __always_inline bool enter(void *map, struct unwind *unwind)
 	return send_loose(unwind, is_sent ? 0 : (__u32)unwind->stack.n_kernel + unwind->stack.n_user) >= 0;
 }
 
+/* Sends the labels unless that was done in this epoch. False: there is no room for them. */
+static __attribute__((noinline)) int announce_labels(void *map, struct go_search *search, const struct sample_process *process, __u32 now)
+{
+	struct sample_go_labels *labels = &search->labels;
+	struct sample_value nothing = {};
+	__u32 n;
+	long r;
+
+	labels->key.process = *process;
+	if (bpf_map_lookup_elem(map, &labels->key))
+		return true;
+	/* CPUs may be above the limit together, by one each. */
+	if (n_label_sets[now & 1] >= SAMPLE_MAX_LABEL_SETS)
+		return false;
+	r = bpf_map_update_elem(map, &labels->key, &nothing, BPF_NOEXIST);
+	if (r < 0)
+		return r == -17 /* EEXIST */;
+	__sync_fetch_and_add(&n_label_sets[now & 1], 1);
+	labels->epoch = now;
+	labels->mark = SAMPLE_LABELS_MARK;
+	n = *(volatile __u16 *)&labels->n; /* compared where it is used: for the verifier */
+	if (n <= SAMPLE_MAX_LABELS && bpf_ringbuf_output(&ring, labels, __builtin_offsetof(struct sample_go_labels, at) + n * sizeof(struct sample_go_label), 0) >= 0)
+		return true;
+	bpf_map_delete_elem(map, &labels->key);
+	return false;
+}
+
+/* Which goroutine it is, in the key. */
+static __attribute__((noinline)) struct go_search *find_goroutine(struct task_struct *task, struct sample_key *key, struct counters *counter)
+{
+	struct go_search *search;
+	bool has_failed;
+
+	key->labels = key->goroutine = 0;
+	if (!n_go_processes)
+		return NULL;
+	search = go_find_labels(task, &key->process, stack_salt, &key->goroutine, &has_failed);
+	if (has_failed)
+		counter->at[SAMPLE_LABELS_UNREAD]++;
+	if (!search)
+		return NULL;
+	if (search->is_cut)
+		counter->at[SAMPLE_LABELS_CUT]++;
+	key->labels = search->labels.key.labels;
+	return search;
+}
+
 static __always_inline void count_sample(struct bpf_perf_event_data *ctx, struct task_struct *task, __u32 now, struct counters *counter)
 {
 	struct sample_value *value;
+	struct go_search *labels;
 	struct unwind *unwind;
 	struct sample_key *key;
 	__u32 verdict, zero = 0;
@@ -88,7 +144,13 @@ static __always_inline void count_sample(struct bpf_perf_event_data *ctx, struct
 	verdict = unwind->verdict;
 	if (verdict >= SAMPLE_N_VERDICTS) /* cannot be: for the verifier */
 		return;
+	labels = find_goroutine(task, key, counter);
 	value = bpf_map_lookup_elem(map, key);
+	if (!value && labels && !announce_labels(map, labels, &key->process, now)) {
+		counter->at[SAMPLE_LABELS_LEFT_OUT]++;
+		key->labels = SAMPLE_LABELS_OTHER;
+		value = bpf_map_lookup_elem(map, key);
+	}
 	if (value) {
 		__sync_fetch_and_add(&value->count, 1);
 	} else {

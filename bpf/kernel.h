@@ -209,6 +209,10 @@ struct mm_struct {
 	struct mm_context context;
 };
 
+struct thread_struct {
+	unsigned long fsbase;        /* as it was set last by a system call, or when the thread last left its CPU */
+};
+
 struct task_struct {
 	unsigned int __state;
 	unsigned int on_cpu;         /* CONFIG_SMP; unsigned, because it is a byte since Linux 7 */
@@ -234,6 +238,7 @@ struct task_struct {
 	struct css_set *cgroups;
 	struct files_struct *files;
 	char comm[16];
+	struct thread_struct thread;
 };
 
 struct gendisk {

@@ -20,6 +20,10 @@ enum {
 	SAMPLE_EPOCHS = 2,
 	SAMPLE_VARIANCE_SHIFT = 12,
 	SAMPLE_TARGET_BITS = 1 << 14,    /* by the last bits of a process's number: is it a target, perhaps? */
+	SAMPLE_MAX_LABELS = 10,          /* of a goroutine, that are told; */
+	SAMPLE_LABEL_KEY = 48,           /* bytes of each */
+	SAMPLE_LABEL_VALUE = 128,
+	SAMPLE_MAX_LABEL_SETS = 1024,    /* of an epoch, all processes together */
 };
 
 /*
@@ -59,6 +63,10 @@ enum sample_counter {
 	SAMPLE_SKIP_VARIANCE,            /* of the sum of waits that not all were timed of, as estimated; in 2^SAMPLE_VARIANCE_SHIFT ns^2 */
 	SAMPLE_NOT_TARGET,               /* not counted as seen: left early */
 	SAMPLE_NSEC,                     /* time that the program itself took, with all that it did for others, too */
+	/* Of samples that are told all the same: */
+	SAMPLE_LABELS_UNREAD,            /* without the labels of their goroutine: their memory is not resident */
+	SAMPLE_LABELS_CUT,               /* with fewer or shorter ones than there are */
+	SAMPLE_LABELS_LEFT_OUT,          /* as SAMPLE_LABELS_OTHER */
 	SAMPLE_VERDICTS,                 /* first of SAMPLE_N_VERDICTS counters, by verdict; they sum to SAMPLE_SEEN less lost */
 	SAMPLE_N_COUNTERS = SAMPLE_VERDICTS + SAMPLE_N_VERDICTS,
 };
@@ -127,7 +135,12 @@ struct sample_key {
 	__u32 tid;
 	__u32 skip;                      /* of waits: one in 2^skip such waits was timed at all; nothing is scaled by that yet */
 	struct sample_wait wait;
+	__u64 labels;                    /* of the goroutine it ran: hash of them, salted; 0: none, or SAMPLE_LABELS_OTHER */
+	__u64 goroutine;                 /* its number, where that is asked for; 0: none */
 };
+
+/* As labels: it has some, but of these there are too many sets in this epoch, or there was no room to tell them. */
+#define SAMPLE_LABELS_OTHER 1ULL
 
 /* As other: no thread did it, but an interrupt. */
 #define SAMPLE_OTHER_INTERRUPT 1ULL
@@ -159,6 +172,27 @@ struct sample_stack {
 	__u32 zero;
 	__u64 loose_nsec;                /* of a wait */
 	char thread[SAMPLE_COMM_LENGTH]; /* of loose ones, and of another's */
+};
+
+struct sample_go_label {
+	__u16 key_size, value_size;
+	__u32 zero;
+	__u64 key[SAMPLE_LABEL_KEY / 8]; /* bytes; what is not used is 0 */
+	__u64 value[SAMPLE_LABEL_VALUE / 8];
+};
+
+/*
+ * Another record of the ring: labels that goroutines have, once in an epoch and process. It has `mark` where struct sample_stack has
+ * n_kernel, which is never as large; and `n` of `at` are sent. An entry with its key says that it was sent.
+ */
+enum { SAMPLE_LABELS_MARK = 0xffff };
+
+struct sample_go_labels {
+	struct sample_key key;           /* process and labels; the rest is 0 */
+	__u32 epoch;
+	__u16 mark;
+	__u16 n;
+	struct sample_go_label at[SAMPLE_MAX_LABELS];
 };
 
 /* What a wait was about (sample_wait.object, .device), for those that have a name. */

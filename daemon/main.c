@@ -11,6 +11,7 @@
 #include "config.h"
 #include "descriptors.h"
 #include "diag.h"
+#include "go_file_reader.h"
 #include "go_reader.h"
 #include "log.h"
 #include "manager.h"
@@ -110,6 +111,8 @@ int main(int argc, char **argv)
 		return symbolizer_process_main();
 	if (argc > 0 && !strcmp(argv[0], GO_READER_NAME))
 		return go_reader_main();
+	if (argc > 0 && !strcmp(argv[0], GO_FILE_READER_NAME))
+		return go_file_reader_main();
 	descriptors_fill_standard();
 	diag = diag_new();
 	if (!diag)

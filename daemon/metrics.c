@@ -53,6 +53,7 @@ struct metrics {
 	uint64_t verdicts[SAMPLE_N_VERDICTS];
 	uint64_t n_frames, n_unnamed, n_unmapped;
 	uint64_t waited_nsec, estimated_nsec, waits_lost_nsec, short_waits, lost_others;
+	uint64_t labels_unread, labels_cut, labels_left_out;
 	uint64_t profile_bytes;
 	uint64_t lost_windows[METRICS_N_LOSSES];
 	uint64_t symbolize_counts[N_SYMBOLIZE_BOUNDS + 1];
@@ -309,6 +310,9 @@ int metrics_add_result(struct metrics *metrics, const struct press_result *resul
 		metrics->waits_lost_nsec += result->lost_nsec;
 		metrics->short_waits += result->short_waits;
 		metrics->lost_others += result->lost_others;
+		metrics->labels_unread += result->labels_unread;
+		metrics->labels_cut += result->labels_cut;
+		metrics->labels_left_out += result->labels_left_out;
 		for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
 			metrics->verdicts[i] += result->verdicts[i];
 		metrics->n_frames += result->n_frames;
@@ -377,6 +381,12 @@ static void print_kinds(const struct metrics *metrics, FILE *f)
 		prometheus_labelled(f, "tsprofd_samples_lost_total", kind->lost_windows, "kind=\"%s\",reason=\"window_lost\"", name);
 		prometheus_labelled(f, "tsprofd_samples_lost_total", metrics->last.discarded_samples[i],
 				"kind=\"%s\",reason=\"profile_discarded\"", name);
+	}
+	if (metrics->kinds[PROFILE_CPU].seen) {
+		prometheus_family(f, "tsprofd_go_labels_lost_total", "counter", "Samples of Go programs that are told without some of their goroutine's labels.");
+		prometheus_labelled(f, "tsprofd_go_labels_lost_total", metrics->labels_unread, "reason=\"unread\"");
+		prometheus_labelled(f, "tsprofd_go_labels_lost_total", metrics->labels_cut, "reason=\"too_long\"");
+		prometheus_labelled(f, "tsprofd_go_labels_lost_total", metrics->labels_left_out, "reason=\"too_many\"");
 	}
 	prometheus_family(f, "tsprofd_profiles_written_total", "counter", "Profiles on disk.");
 	for (size_t i = 0; i < PROFILE_N_KINDS; i++) {

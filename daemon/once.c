@@ -19,6 +19,8 @@
 #include "clock.h"
 #include "command.h"
 #include "config.h"
+#include "go_threads.h"
+#include "go_thread.h"
 #include "image.h"
 #include "go_watch.h"
 #include "java_maps.h"
@@ -52,6 +54,8 @@ struct once {
 	uint32_t kinds;                      /* of files: capture_kind_bit() */
 	struct sampler *cpu, *offcpu, *thread; /* NULL: no kind wants it */
 	struct go_watch *go;                 /* what Go processes know */
+	struct go_threads *go_labels;         /* NULL: no CPU time of chosen programs is wanted, or no labels */
+	bool go_ids, has_go_labels;          /* of the configuration */
 	struct java_maps *java_maps;         /* NULL unless the configuration wants it */
 	struct press *press;
 	struct command *command;
@@ -70,6 +74,23 @@ static void on_seen(const struct process_id *process, void *userdata)
 	struct once *once = userdata;
 
 	targets_seen(once->targets, process);
+	if (once->go_labels)
+		go_threads_seen(once->go_labels, process);
+}
+
+static void on_go_process(uint32_t pid, const struct go_thread *process, void *userdata)
+{
+	struct once *once = userdata;
+	struct go_thread wanted = { 0 };
+
+	if (process) {
+		wanted = *process;
+		wanted.wants_id = once->go_ids;
+		if (!once->has_go_labels)
+			wanted.labels = GO_THREAD_LABELS_NONE;
+	}
+	if (once->cpu && sampler_cpu_set_go(once->cpu, pid, process ? &wanted : NULL) < 0)
+		log_print(LOG_WARNING, "Process %u is sampled without labels of its goroutines.", pid);
 }
 
 /* Those that only the runtime of a Go process knows. */
@@ -274,18 +295,32 @@ static int start_tables(struct once *once, const struct config *config)
 	return tables_new(once->loop, &options, &once->tables);
 }
 
+static bool is_wanted(const struct image *image, const void *userdata)
+{
+	const struct options_once *wanted = userdata;
+
+	if (wanted->command)
+		return image && image->is_followed;
+	if (wanted->service)
+		return image && !strcmp(image->service, wanted->service);
+	return true;
+}
+
 static bool wants(const struct once *once, enum profile_kind kind)
 {
 	return once->kinds & capture_kind_bit(kind);
 }
 
-static int start_samplers(struct once *once)
+static int start_samplers(struct once *once, const struct config *config)
 {
 	const struct sampler_options options = {
 		.rate = once->wanted->rate,
 		/* Children of the command are known only once they are there: everything is sampled and then chosen from. */
 		.all_processes = !once->wanted->pid,
 		.unwind_maps = once->unwind_maps,
+	};
+	const struct go_threads_options labels = {
+		.targets = once->targets, .wants = is_wanted, .wants_userdata = once->wanted, .tell = on_go_process, .userdata = once,
 	};
 	struct sampler_options waits = options;
 	int r = 0;
@@ -300,7 +335,12 @@ static int start_samplers(struct once *once)
 			return -EINVAL;
 		once->kinds |= capture_kind_bit(kind);
 	}
-	if (wants(once, PROFILE_CPU) || wants(once, PROFILE_WALL))
+	once->has_go_labels = config->cpu.go_labels;
+	once->go_ids = config->cpu.go_ids;
+	/* As in the daemon not of the whole host. */
+	if (wants(once, PROFILE_CPU) && !once->wanted->all && (config->cpu.go_labels || config->cpu.go_ids))
+		r = go_threads_new(once->loop, &labels, &once->go_labels);
+	if (r >= 0 && (wants(once, PROFILE_CPU) || wants(once, PROFILE_WALL)))
 		r = sampler_cpu_new(once->loop, &options, on_seen, once, &once->cpu);
 	if (r >= 0 && waiting_kinds(once))
 		r = sampler_offcpu_new(once->loop, &waits, on_seen, once, &once->offcpu);
@@ -375,17 +415,6 @@ static int warm_up(struct once *once)
 	if (r >= 0)
 		r = begin_anew(once->cpu, once->wanted->rate);
 	return r < 0 ? r : begin_anew(once->offcpu, once->wanted->rate);
-}
-
-static bool is_wanted(const struct image *image, const void *userdata)
-{
-	const struct options_once *wanted = userdata;
-
-	if (wanted->command)
-		return image && image->is_followed;
-	if (wanted->service)
-		return image && !strcmp(image->service, wanted->service);
-	return true;
 }
 
 static void submit(struct capture *capture, void *userdata)
@@ -562,7 +591,7 @@ static int run(struct once *once, const struct config *config)
 	r = go_watch_new(once->loop, once->targets, ask_java, once, &once->go);
 	if (r < 0)
 		return explain(r, "look at Go processes");
-	r = start_samplers(once);
+	r = start_samplers(once, config);
 	if (r < 0)
 		return explain(r, "sample CPUs");
 	r = watch_pid(once);
@@ -610,6 +639,7 @@ int once_run(const struct options *options, const struct config *config)
 	code = run(&once, config);
 	if (once.cpu)
 		once.cpu->ops->free(once.cpu);
+	go_threads_free(once.go_labels);
 	if (once.offcpu)
 		once.offcpu->ops->free(once.offcpu);
 	if (once.thread)

@@ -12,6 +12,8 @@
 #include "clock.h"
 #include "config.h"
 #include "governor.h"
+#include "go_threads.h"
+#include "go_thread.h"
 #include "go_program.h"
 #include "image.h"
 #include "log.h"
@@ -63,13 +65,24 @@ struct sampling {
 	uint64_t min_delay_nsec, stack_every_nsec, time_every_nsec; /* of waits in it */
 	bool wakers;
 	unsigned int n_tries;                /* of a snapshot, that were thrown away */
+	struct go_threads *go_labels;         /* NULL: it tells no goroutines, or could not */
+	bool wants_labels, wants_ids;        /* of goroutines */
+	struct map seen;                     /* pid -> struct process_id: in samples of this window, but no in-depth targets until now */
 };
 
 static void on_seen(const struct process_id *process, void *userdata)
 {
 	struct sampling *sampling = userdata;
 
+	void *value;
+
 	targets_seen(sampling->at.targets, process);
+	if (!sampling->go_labels)
+		return;
+	if (map_get(sampling->at.in_depth, &process->pid))
+		go_threads_seen(sampling->go_labels, process);
+	else if (map_put(&sampling->seen, &process->pid, &value) >= 0)
+		*(struct process_id *)value = *process;
 }
 
 /* --- cpu --- */
@@ -82,7 +95,8 @@ static bool cpu_is_wanted(const struct sampling *sampling, const struct config *
 static bool cpu_fits(const struct sampling *sampling, const struct config *config)
 {
 	return sampling->options.all_processes == config->host.enabled &&
-	       sampling->options.cycles == (config->cpu.event == CONFIG_EVENT_CYCLES);
+	       sampling->options.cycles == (config->cpu.event == CONFIG_EVENT_CYCLES) &&
+	       sampling->wants_labels == config->cpu.go_labels && sampling->wants_ids == config->cpu.go_ids;
 }
 
 static struct schedule cpu_schedule(const struct config *config)
@@ -95,6 +109,39 @@ static struct schedule cpu_schedule(const struct config *config)
 	};
 }
 
+static void on_go_process(uint32_t pid, const struct go_thread *process, void *userdata)
+{
+	struct sampling *sampling = userdata;
+	struct go_thread wanted = { 0 };
+	int r;
+
+	if (process) {
+		wanted = *process;
+		wanted.wants_id = sampling->wants_ids;
+		if (!sampling->wants_labels)
+			wanted.labels = GO_THREAD_LABELS_NONE;
+	}
+	r = sampling->sampler ? sampler_cpu_set_go(sampling->sampler, pid, process ? &wanted : NULL) : 0;
+	if (r < 0)
+		log_print(LOG_WARNING, "Process %u is sampled without labels of its goroutines: %s.", pid, strerror(-r));
+}
+
+/* A profile without labels is better than none. */
+static void open_go_labels(struct sampling *sampling, const struct config *config)
+{
+	const struct go_threads_options options = { .targets = sampling->at.targets, .tell = on_go_process, .userdata = sampling };
+	int r = 0;
+
+	sampling->wants_labels = config->cpu.go_labels;
+	sampling->wants_ids = config->cpu.go_ids;
+	map_clear(&sampling->seen);
+	sampling->go_labels = go_threads_free(sampling->go_labels);
+	if (sampling->wants_labels || sampling->wants_ids)
+		r = go_threads_new(sampling->at.loop, &options, &sampling->go_labels);
+	if (r < 0)
+		log_print(LOG_WARNING, "Goroutines are sampled without their labels: %s.", strerror(-r));
+}
+
 static int cpu_open(struct sampling *sampling, const struct config *config)
 {
 	struct sampler_options *options = &sampling->options;
@@ -104,6 +151,7 @@ static int cpu_open(struct sampling *sampling, const struct config *config)
 	options->all_processes = config->host.enabled;
 	options->cycles = config->cpu.event == CONFIG_EVENT_CYCLES;
 	sampling->uses_cycles = options->cycles;
+	open_go_labels(sampling, config);
 	r = sampler_cpu_new(sampling->at.loop, options, on_seen, sampling, &sampling->sampler);
 	if (r >= 0 || !options->cycles)
 		return r;
@@ -438,6 +486,7 @@ int sampling_turn(struct sampling *sampling, const struct sampling_turn *turn, s
 		lost = take_snapshot(sampling, turn, ret, &retry_nsec);
 	else if (sampling->sampler)
 		lost = end_window(sampling, turn, next.rate, ret);
+	map_clear(&sampling->seen);
 	sampling->window = next;
 	if (retry_nsec)
 		sampling->window.end_nsec = MIN(next.end_nsec, retry_nsec);
@@ -470,7 +519,13 @@ uint64_t sampling_due_nsec(const struct sampling *sampling, const struct config 
 
 void sampling_set_target(struct sampling *sampling, uint32_t pid, bool is_target)
 {
+	const struct process_id *seen = sampling->go_labels ? map_get(&sampling->seen, &pid) : NULL;
 	int r = sampling->sampler ? sampling->sampler->ops->set_target(sampling->sampler, pid, is_target) : 0;
+
+	if (seen && is_target)
+		go_threads_seen(sampling->go_labels, seen);
+	if (sampling->go_labels && !is_target)
+		on_go_process(pid, NULL, sampling);
 
 	if (r < 0)
 		log_print(LOG_WARNING, "Process %u is not sampled in depth: %s.", pid, strerror(-r));
@@ -486,6 +541,7 @@ struct sampling *sampling_new(enum sampling_kind kind, const struct sampling_sur
 		return NULL;
 	sampling->ways = &all_ways[kind];
 	sampling->at = *surroundings;
+	map_init(&sampling->seen, sizeof(uint32_t), sizeof(struct process_id));
 	return sampling;
 }
 
@@ -493,6 +549,8 @@ struct sampling *sampling_free(struct sampling *sampling)
 {
 	if (!sampling)
 		return NULL;
+	go_threads_free(sampling->go_labels);
+	map_deinit(&sampling->seen);
 	sampler_free(sampling->sampler);
 	free(sampling);
 	return NULL;

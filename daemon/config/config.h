@@ -38,6 +38,7 @@ struct config_cpu {
 	uint64_t duration_usec, interval_usec; /* 1 s <= duration <= interval; equal: gapless */
 	uint32_t rate;                         /* samples a second and CPU: 1 to 9999 */
 	uint32_t background_rate;              /* the same between the windows; 0: nothing */
+	bool go_labels, go_ids;                /* samples of Go in-depth targets have their goroutine's labels; its number */
 };
 
 enum config_memory_mode {

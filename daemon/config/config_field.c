@@ -80,7 +80,8 @@ bool config_label_is_reserved(const char *label)
 {
 	/* Those of make_labels(), add_other_labels() and add_go_labels() in service_profile.c. */
 	static const char *const reserved[] = { "service", "pid", "tid", "thread", "comm", "unit", "container", "reason", "source", "idle",
-		"by", "holder", "file", "peer", "lock", "state", "wait_reason", "created by", "goid", "wait", "locked thread", "bytes" };
+		"by", "holder", "file", "peer", "lock", "state", "wait_reason", "created by", "goid", "wait", "locked thread", "bytes",
+		"labels" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
 		if (!strcmp(reserved[i], label))
@@ -209,6 +210,8 @@ static const struct config_field cpu_fields[] = {
 	{ "rate", CONFIG_INTEGER, AT(rate), .min = 1, .max = 9999, .standard = "99" },
 	{ "background_rate", CONFIG_INTEGER, AT(background_rate), .max = 9999, .standard = "19" },
 	{ "event", CONFIG_CHOICE, AT(event), .choices = events, .standard = "cpu-clock" },
+	{ "go_labels", CONFIG_BOOL, AT(go_labels), .standard = "true" },
+	{ "go_ids", CONFIG_BOOL, AT(go_ids), .standard = "false" },
 };
 static const struct config_section cpu_section = { FIELDS(cpu_fields), sizeof(OF) };
 

@@ -290,6 +290,11 @@ static void add_window_comments(struct profile *profile, enum profile_kind kind,
 	if (s->lost_others)
 		profile_add_comment_format(profile, "waits of which it is not told who ended them, for want of room: %llu",
 				(unsigned long long)s->lost_others);
+	if (kind == PROFILE_CPU && s->labels_unread + s->labels_cut + s->labels_left_out)
+		profile_add_comment_format(profile,
+				"samples of goroutines with labels that are not all told: %llu without, for they could not be read; %llu with those that "
+				"there is room for; %llu as `other`, for there were too many different ones",
+				(unsigned long long)s->labels_unread, (unsigned long long)s->labels_cut, (unsigned long long)s->labels_left_out);
 	add_verdicts_comment(profile, whose, s->verdicts);
 	if (capture->facts.stolen_nsec && capture->facts.n_cpus)
 		profile_add_comment_format(profile, "stolen: the hypervisor gave %.2f %% of the machine's CPU time in this window to others (%.3f s)",
@@ -684,6 +689,9 @@ static void describe_window(const struct capture *capture, struct press_result *
 	result->lost_nsec = s->lost_nsec;
 	result->short_waits = s->short_waits;
 	result->lost_others = s->lost_others;
+	result->labels_unread = s->labels_unread;
+	result->labels_cut = s->labels_cut;
+	result->labels_left_out = s->labels_left_out;
 	result->kept = stacks_kept(s);
 	for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
 		result->verdicts[i] = s->verdicts[i];

@@ -65,6 +65,7 @@ struct press_result {
 	uint64_t seen, kept, lost_ring, lost_namespace, lost_storage, lost_frames; /* of the window */
 	uint64_t waited_nsec, lost_nsec;     /* of waits */
 	uint64_t short_waits, lost_others;
+	uint64_t labels_unread, labels_cut, labels_left_out; /* as in struct stacks */
 	struct service_waits waits;          /* by service; none of a window that came to nothing */
 	uint64_t estimated_nsec;             /* part of waited_nsec: of waits that were not timed */
 	uint64_t verdicts[SAMPLE_N_VERDICTS];

@@ -2,6 +2,7 @@
 #include "service_profile.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +112,7 @@ static int add_number_label(struct profile *profile, const char *key, int64_t va
 }
 
 /*
- * Ours, named in make_labels(), add_other_labels() and add_go_labels() and by config_label_is_reserved(), those of the
+ * Ours, named in make_labels(), add_other_labels(), add_ran_labels() and add_go_labels() and by config_label_is_reserved(), those of the
  * configuration, and those of a goroutine.
  */
 enum { MAX_LABELS = 19 + LABELS_MAX + GO_LABELS_MAX };
@@ -266,6 +267,29 @@ static int add_own_label(struct profile *profile, const char *own_key, const cha
 		return r;
 	labels[(*n)++] = label;
 	return 0;
+}
+
+/* What the program itself said of the goroutine that ran (pprof.Do()). */
+static int add_ran_labels(const struct service_profile_writer *writer, const struct stacks_sample *sample, struct profile_label *labels,
+		size_t *n)
+{
+	const struct stacks_labels *set = stacks_find_labels(writer->stacks, sample->labels);
+	struct profile *profile = writer->out->profile;
+	int r = 0;
+
+	if (sample->goroutine)
+		r = add_number_label(profile, "goid", (int64_t)sample->goroutine, labels, n);
+	if (r >= 0 && sample->labels == SAMPLE_LABELS_OTHER)
+		r = add_text_label(profile, "labels", "other", labels, n);
+	for (uint32_t i = 0; r >= 0 && set && i < set->n; i++) {
+		const struct sample_go_label *own = &set->at[i];
+		char key[SAMPLE_LABEL_KEY + 1] = "", value[SAMPLE_LABEL_VALUE + 1] = "";
+
+		memcpy(key, own->key, own->key_size);
+		memcpy(value, own->value, own->value_size);
+		r = add_own_label(profile, key, value, labels, n);
+	}
+	return r;
 }
 
 static int add_goroutine_labels(const struct service_profile_writer *writer, const struct stacks_sample *sample, const struct go_sample *go,
@@ -561,6 +585,8 @@ int service_profile_add(struct service_profile_writer *writer, const struct stac
 	r = make_labels(writer, sample, labels, &n_labels);
 	if (r >= 0)
 		r = sample->is_go ? add_go_labels(writer, sample, labels, &n_labels) : add_other_labels(writer, sample, labels, &n_labels);
+	if (r >= 0)
+		r = add_ran_labels(writer, sample, labels, &n_labels);
 	if (r < 0)
 		return r;
 	writer->out->n_samples += sample->count;

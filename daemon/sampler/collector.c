@@ -75,12 +75,17 @@ struct collector {
 static int take_record(void *context, void *data, size_t size)
 {
 	struct collector *collector = context;
+	const struct sample_stack *record = data; /* or struct sample_go_labels, which begins like it */
 	const struct process_id *process;
 	uint32_t epoch;
 
-	if (size < sizeof(struct sample_stack))
+	if (size < offsetof(struct sample_go_labels, at))
 		return 0;
-	epoch = ((const struct sample_stack *)data)->epoch % SAMPLE_EPOCHS;
+	epoch = record->epoch % SAMPLE_EPOCHS;
+	if (record->n_kernel == SAMPLE_LABELS_MARK) {
+		(void)stacks_builder_add_labels(collector->epochs[epoch].builder, data, size);
+		return 0;
+	}
 	if (stacks_builder_add_record(collector->epochs[epoch].builder, data, size, &process) == STACKS_BUILDER_NEW_PROCESS &&
 			collector->options.seen)
 		collector->options.seen(process, collector->options.userdata);
@@ -306,6 +311,9 @@ int collector_turn(struct collector *collector, uint64_t period_nsec, struct sta
 	stacks->lost_storage = sums[SAMPLE_LOST_STORAGE];
 	stacks->lost_nsec += sums[SAMPLE_LOST_NSEC];
 	stacks->lost_others += sums[SAMPLE_LOST_OTHER];
+	stacks->labels_unread = sums[SAMPLE_LABELS_UNREAD];
+	stacks->labels_cut = sums[SAMPLE_LABELS_CUT];
+	stacks->labels_left_out += sums[SAMPLE_LABELS_LEFT_OUT];
 	stacks->short_waits = sums[SAMPLE_SHORT];
 	stacks->short_nsec = sums[SAMPLE_SHORT_NSEC];
 	stacks->untimed_variance = (double)sums[SAMPLE_SKIP_VARIANCE] * (1 << SAMPLE_VARIANCE_SHIFT);

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "collector.h"
 #include "cpu.skel.h"
+#include "go_thread.h"
 #include "log.h"
 #include "perf_event.h"
 #include "unwind_maps.h"
@@ -64,9 +65,14 @@ __attribute__((format(printf, 2, 0))) static int print_warnings(enum libbpf_prin
 static int drain(struct sampler *sampler, uint32_t rate, struct stacks **ret)
 {
 	struct sampler_cpu *cpu = from_sampler(sampler);
+	uint32_t ended = cpu->bpf->bss->epoch % SAMPLE_EPOCHS;
+	int r;
 
 	(void)perf_events_set_period(cpu->events, period_of(rate)); /* fails for CPUs that went: perf_events_follow() */
-	return collector_turn(cpu->collector, period_of(rate), ret);
+	r = collector_turn(cpu->collector, period_of(rate), ret);
+	if (r >= 0) /* nobody counts in it any more */
+		cpu->bpf->bss->n_label_sets[ended] = 0;
+	return r;
 }
 
 static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
@@ -77,6 +83,23 @@ static int set_target(struct sampler *sampler, uint32_t pid, bool is_target)
 	if (!cpu->all_processes)
 		r = collector_set_target(cpu->bpf->maps.target_pids, pid, is_target);
 	return r < 0 ? r : 0;
+}
+
+int sampler_cpu_set_go(struct sampler *sampler, uint32_t pid, const struct go_thread *process)
+{
+	struct sampler_cpu *cpu = from_sampler(sampler);
+	int fd = bpf_map__fd(cpu->bpf->maps.go_processes);
+	struct go_thread before;
+	int r, was_there;
+
+	was_there = bpf_map_lookup_elem(fd, &pid, &before) == 0;
+	if (!process && !was_there)
+		return 0;
+	r = process ? bpf_map_update_elem(fd, &pid, process, 0) : bpf_map_delete_elem(fd, &pid);
+	if (r < 0)
+		return r;
+	cpu->bpf->bss->n_go_processes += (process ? 1U : 0U) - (was_there ? 1U : 0U);
+	return 0;
 }
 
 static uint64_t bpf_nsec(const struct sampler *sampler)

@@ -21,6 +21,9 @@ struct stacks *stacks_free(struct stacks *stacks)
 	for (size_t i = 0; i < stacks->objects.n; i++)
 		free(stacks->objects.at[i].name);
 	vec_deinit(&stacks->objects);
+	for (size_t i = 0; i < stacks->labels.n; i++)
+		free(stacks->labels.at[i].at);
+	vec_deinit(&stacks->labels);
 	locks_deinit(&stacks->locks);
 	free(stacks);
 	return NULL;
@@ -44,6 +47,18 @@ uint64_t stacks_kept(const struct stacks *stacks)
 uint64_t stacks_lost(const struct stacks *stacks)
 {
 	return stacks->lost_ring + stacks->lost_namespace + stacks->lost_storage + stacks->lost_frames;
+}
+
+static int compare_labels(const void *key, const void *labels)
+{
+	uint64_t x = *(const uint64_t *)key, y = ((const struct stacks_labels *)labels)->hash;
+
+	return (x > y) - (x < y);
+}
+
+const struct stacks_labels *stacks_find_labels(const struct stacks *stacks, uint64_t hash)
+{
+	return stacks->labels.n ? bsearch(&hash, stacks->labels.at, stacks->labels.n, sizeof(stacks->labels.at[0]), compare_labels) : NULL;
 }
 
 static int compare_objects(const void *a, const void *b)

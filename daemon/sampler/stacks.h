@@ -33,6 +33,8 @@ struct stacks_sample {
 	uint32_t other;                      /* index into stacks, plus 1, of who woke it, had the lock or had the CPU; 0: not known */
 	uint32_t skip;                       /* one in 2^skip such waits was timed */
 	bool is_idle;                        /* it waited for work: set by idle_find() once names are known */
+	uint64_t labels;                     /* as sample_key: stacks_find_labels() */
+	uint64_t goroutine;                  /* that it ran; 0: not known, or not asked for */
 	bool is_open;                        /* the last of the waits goes on in the next window */
 	bool is_go;                          /* the runtime of Go told it (daemon/go/go_findings.h): neither a wait nor a run of a thread */
 	char thread[SAMPLE_COMM_LENGTH];     /* terminated */
@@ -46,12 +48,21 @@ struct stacks_object {
 	char *name;                          /* its bytes are a stranger's: any but 0 */
 };
 
+/* A set of labels that goroutines have. */
+struct stacks_labels {
+	uint64_t hash;
+	uint32_t n;
+	struct sample_go_label *at;          /* bytes are a stranger's; sizes are checked */
+};
+
 struct stacks {
 	VEC(struct process_id) processes;    /* each once */
 	VEC(struct stacks_stack) stacks;     /* each once by process, frames and verdict; one without frames has no samples */
 	VEC(uint64_t) frames;                /* those of the user may have SAMPLE_INTERRUPTED */
 	VEC(struct stacks_sample) samples;
 	VEC(struct stacks_object) objects;   /* of waits, those that have a name; sorted as stacks_object() wants them */
+
+	VEC(struct stacks_labels) labels;    /* sorted by hash */
 
 	uint64_t start_wall_nsec;            /* of the window */
 	uint64_t duration_nsec;
@@ -69,6 +80,9 @@ struct stacks {
 	uint64_t lost_nsec;                  /* of waits that are among lost_ring and lost_frames */
 	uint64_t lost_frames;                /* counted, but the frames never arrived, or were more than we keep */
 	uint64_t verdicts[SAMPLE_N_VERDICTS]; /* sum: seen less lost_ring and lost_namespace; of waits: stacks that were taken */
+
+	/* Samples of goroutines that are told without their labels, since these could not be read; with fewer or shorter ones; as `other`. */
+	uint64_t labels_unread, labels_cut, labels_left_out;
 
 	/* Of waits. */
 	uint64_t n_waits, waited_nsec;       /* timed; sums of samples[].count and .nsec less untimed{,_nsec}, before capture_select() */
@@ -91,6 +105,9 @@ uint64_t stacks_kept(const struct stacks *stacks);
 uint64_t stacks_lost(const struct stacks *stacks);
 /* Whether the sample is among `seen`. */
 bool stacks_is_counted(const struct stacks *stacks, const struct stacks_sample *sample);
+
+/* Of stacks_sample.labels; NULL: there are none, or (SAMPLE_LABELS_OTHER) they are not told. */
+const struct stacks_labels *stacks_find_labels(const struct stacks *stacks, uint64_t hash);
 
 /* Sorts what was added to objects. */
 void stacks_sort_objects(struct stacks *stacks);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "map.h"
@@ -18,6 +19,7 @@ struct loose_key {
 	uint32_t stack;         /* index */
 	uint32_t tid;
 	struct sample_wait wait;
+	uint64_t labels, goroutine;
 };
 
 struct stacks_builder {
@@ -26,6 +28,7 @@ struct stacks_builder {
 	struct map processes;   /* struct process_id -> uint32_t index */
 	struct map by_hash;     /* struct stack_key -> uint32_t index */
 	struct map loose;       /* struct loose_key -> uint32_t index: samples of which more may come */
+	struct map labels;      /* hash: those that are in stacks->labels */
 	struct map others;      /* sample_key.other -> uint32_t index of a stack */
 	VEC(uint64_t) other_of; /* of each sample: sample_key.other; its stack may come later */
 };
@@ -40,6 +43,7 @@ struct stacks_builder *stacks_builder_free(struct stacks_builder *builder)
 	map_deinit(&builder->processes);
 	map_deinit(&builder->by_hash);
 	map_deinit(&builder->loose);
+	map_deinit(&builder->labels);
 	map_deinit(&builder->others);
 	vec_deinit(&builder->other_of);
 	free(builder);
@@ -57,6 +61,7 @@ int stacks_builder_new(const struct stacks_limits *limits, struct stacks_builder
 	map_init(&builder->processes, sizeof(struct process_id), sizeof(uint32_t));
 	map_init(&builder->by_hash, sizeof(struct stack_key), sizeof(uint32_t));
 	map_init(&builder->loose, sizeof(struct loose_key), sizeof(uint32_t));
+	map_init(&builder->labels, sizeof(uint64_t), 0);
 	map_init(&builder->others, sizeof(uint64_t), sizeof(uint32_t));
 	builder->stacks = stacks_new();
 	if (!builder->stacks)
@@ -183,9 +188,10 @@ static int push_sample(struct stacks_builder *builder, const struct stacks_sampl
 
 static int add_loose(struct stacks_builder *builder, uint32_t stack, const struct sample_stack *header)
 {
-	const struct loose_key key = { .stack = stack, .tid = header->key.tid, .wait = header->key.wait };
+	const struct loose_key key = { .stack = stack, .tid = header->key.tid, .wait = header->key.wait,
+		.labels = header->key.labels, .goroutine = header->key.goroutine };
 	const struct stacks_sample sample = { .stack = stack, .tid = header->key.tid, .count = header->loose, .nsec = header->loose_nsec,
-		.longest_nsec = header->loose_nsec, .wait = header->key.wait };
+		.longest_nsec = header->loose_nsec, .wait = header->key.wait, .labels = header->key.labels, .goroutine = header->key.goroutine };
 	uint32_t *index = map_get(&builder->loose, &key);
 	void *value;
 	int r;
@@ -280,12 +286,47 @@ done:
 	return STACKS_BUILDER_NEW_PROCESS;
 }
 
+static bool labels_are_well_formed(const struct sample_go_labels *header, const struct sample_go_label *labels, size_t size)
+{
+	size_t begin = offsetof(struct sample_go_labels, at);
+
+	if (header->n > SAMPLE_MAX_LABELS || size != begin + header->n * sizeof(*labels))
+		return false;
+	for (size_t i = 0; i < header->n; i++)
+		if (labels[i].key_size > SAMPLE_LABEL_KEY || labels[i].value_size > SAMPLE_LABEL_VALUE)
+			return false;
+	return true;
+}
+
+int stacks_builder_add_labels(struct stacks_builder *builder, const void *record, size_t size)
+{
+	const struct sample_go_labels *header = record;
+	struct stacks_labels labels;
+	void *value;
+	int r;
+
+	if (size < offsetof(struct sample_go_labels, at) || !labels_are_well_formed(header, header->at, size))
+		return -EBADMSG;
+	labels = (struct stacks_labels){ .hash = header->key.labels, .n = header->n };
+	r = map_put(&builder->labels, &labels.hash, &value);
+	if (r <= 0) /* out of memory; or another process has the same */
+		return r;
+	labels.at = reallocarray(NULL, labels.n + 1, sizeof(*labels.at));
+	if (labels.at)
+		memcpy(labels.at, header->at, labels.n * sizeof(*labels.at));
+	if (labels.at && vec_push(&builder->stacks->labels, labels) >= 0)
+		return 0;
+	free(labels.at);
+	map_remove(&builder->labels, &labels.hash);
+	return -ENOMEM;
+}
+
 void stacks_builder_add_entry(struct stacks_builder *builder, const struct sample_key *key,
 		const struct sample_value *value)
 {
 	struct stacks *stacks = builder->stacks;
 	struct stacks_sample sample = { .tid = key->tid, .count = value->count, .nsec = value->nsec, .longest_nsec = value->longest_nsec,
-		.wait = key->wait, .skip = key->skip, .is_open = value->is_open };
+		.wait = key->wait, .skip = key->skip, .labels = key->labels, .goroutine = key->goroutine, .is_open = value->is_open };
 	uint32_t process, stack, *index;
 	struct stacks_sample *before;
 
@@ -297,7 +338,8 @@ void stacks_builder_add_entry(struct stacks_builder *builder, const struct sampl
 		return;
 	}
 	sample.stack = stack;
-	index = map_get(&builder->loose, &(struct loose_key){ .stack = stack, .tid = key->tid, .wait = key->wait });
+	index = map_get(&builder->loose, &(struct loose_key){ .stack = stack, .tid = key->tid, .wait = key->wait, .labels = key->labels,
+		.goroutine = key->goroutine });
 	if (!index) {
 		if (push_sample(builder, &sample, key->other, value->thread) < 0) {
 			stacks->lost_frames += value->count;
@@ -405,11 +447,34 @@ static void drop_incomplete(struct stacks_builder *builder, struct stacks *stack
 			stacks->stacks.at[i].verdict = SAMPLE_VERDICT_UNREADABLE;
 }
 
+static int compare_labels(const void *a, const void *b)
+{
+	const struct stacks_labels *x = a, *y = b;
+
+	return (x->hash > y->hash) - (x->hash < y->hash);
+}
+
+/* Labels that never came: who announced them found no room, and another CPU relied on it. */
+static void resolve_labels(struct stacks *stacks)
+{
+	if (stacks->labels.n)
+		qsort(stacks->labels.at, stacks->labels.n, sizeof(stacks->labels.at[0]), compare_labels);
+	for (size_t i = 0; i < stacks->samples.n; i++) {
+		struct stacks_sample *sample = &stacks->samples.at[i];
+
+		if (sample->labels <= SAMPLE_LABELS_OTHER || stacks_find_labels(stacks, sample->labels))
+			continue;
+		sample->labels = SAMPLE_LABELS_OTHER;
+		stacks->labels_left_out += sample->count;
+	}
+}
+
 struct stacks *stacks_builder_finish_take(struct stacks_builder *builder)
 {
 	struct stacks *stacks = builder->stacks;
 
 	resolve_others(builder);
+	resolve_labels(stacks);
 	drop_incomplete(builder, stacks);
 	builder->stacks = NULL;
 	stacks_builder_free(builder);

@@ -31,6 +31,9 @@ int stacks_builder_add_record(struct stacks_builder *builder, const void *record
 		const struct process_id **ret_process);
 enum { STACKS_BUILDER_NEW_PROCESS = 1 };
 
+/* Another record of the ring: struct sample_go_labels. 0, -EBADMSG, -ENOMEM. */
+int stacks_builder_add_labels(struct stacks_builder *builder, const void *record, size_t size);
+
 /* An entry of the map; markers (tid 0) are ignored. */
 void stacks_builder_add_entry(struct stacks_builder *builder, const struct sample_key *key,
 		const struct sample_value *value);

@@ -202,6 +202,7 @@ static int add_samples(struct wall *wall)
 		if (r < 0)
 			return r;
 		sample.nsec = take_part(thread, sample.count);
+		sample.labels = sample.goroutine = 0; /* what waited has none */
 		if (vec_push(&wall->waits->samples, sample) < 0)
 			return -ENOMEM;
 	}

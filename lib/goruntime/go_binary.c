@@ -234,6 +234,59 @@ static void find_by_code(struct go_binary *program)
 	}
 }
 
+/* --- the thread's own g ---------------------------------------------------------------------------------------- */
+
+/*
+ * runtime.stackcheck (runtime/asm_amd64.s) begins with get_tls() and loads g, by `mov %fs:-8, %rax` or, position
+ * independent, `mov $-8, %rcx; mov %fs:(%rcx), %rax`: the same in 1.18 to 1.27. What a linker left to the loader, as in a shared
+ * library, is not followed.
+ */
+static bool find_thread_g(const struct go_binary *program, const struct gopclntab_function *function, int32_t *ret)
+{
+	uint64_t size = MIN(function->end - function->start, (uint64_t)64), at = 0;
+	struct reader code = elf_image_bytes_at(program->image, function->start, size);
+	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+	ZydisRegister loaded = ZYDIS_REGISTER_NONE;
+	ZydisDecodedInstruction instruction;
+	ZydisDecoder decoder;
+	int64_t value = 0;
+
+	if (!reader_ok(&code) || ZYAN_FAILED(ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)))
+		return false;
+	while (at < code.size && ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code.data + at, code.size - at, &instruction, operands))) {
+		const ZydisDecodedOperand *to = &operands[0], *from = &operands[1];
+
+		at += instruction.length;
+		if (instruction.mnemonic != ZYDIS_MNEMONIC_MOV || to->type != ZYDIS_OPERAND_TYPE_REGISTER)
+			continue;
+		if (from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+			loaded = to->reg.value;
+			value = from->imm.value.s;
+			continue;
+		}
+		if (from->type != ZYDIS_OPERAND_TYPE_MEMORY || from->mem.segment != ZYDIS_REGISTER_FS || from->mem.index != ZYDIS_REGISTER_NONE ||
+		    (from->mem.base != ZYDIS_REGISTER_NONE && from->mem.base != loaded))
+			continue;
+		value = from->mem.disp.value + (from->mem.base != ZYDIS_REGISTER_NONE ? value : 0);
+		*ret = (int32_t)value;
+		return value < 0 && value >= INT32_MIN && value % 8 == 0;
+	}
+	return false;
+}
+
+bool go_binary_thread_g(const struct go_binary *program, int32_t *ret_offset)
+{
+	size_t n = gopclntab_n_functions(program->functions);
+
+	for (size_t i = 0; i < n; i++) {
+		struct gopclntab_function function;
+
+		if (!gopclntab_function(program->functions, i, &function) && function.name && is_function(&function, "runtime.stackcheck"))
+			return find_thread_g(program, &function, ret_offset);
+	}
+	return false;
+}
+
 /* --- life ----------------------------------------------------------------------------------------------------- */
 
 /* By its sections: the runtime's own variables have four, and 1.26 a fifth for moduledata; else the whole segment. */

@@ -61,5 +61,11 @@ const char *go_variable_name(enum go_variable which);
  */
 bool go_binary_has_memory_profile(const struct go_binary *program);
 
+/*
+ * Where each thread has the address of the g that it runs, counted from its thread pointer (x86-64: FS); false: not found. It is
+ * -8, unless C libraries linked into the program have such variables of their own.
+ */
+bool go_binary_thread_g(const struct go_binary *program, int32_t *ret_offset);
+
 /* The writable data, [start, end), in which all variables lie. */
 void go_binary_data(const struct go_binary *program, uint64_t *ret_start, uint64_t *ret_end);

@@ -7,6 +7,7 @@
 
 #include "main.h"
 #include "block_io_value.h"
+#include "go_thread.h"
 #include "sample.h"
 
 struct member {
@@ -62,13 +63,17 @@ START_TEST(samples_look_the_same_from_both_sides)
 	COMPARE(btf, sample_wait, MEMBER(sample_wait, object), MEMBER(sample_wait, device), MEMBER(sample_wait, reason),
 			MEMBER(sample_wait, shift));
 	COMPARE(btf, sample_key, MEMBER(sample_key, stack), MEMBER(sample_key, other), MEMBER(sample_key, process), MEMBER(sample_key, tid),
-			MEMBER(sample_key, skip), MEMBER(sample_key, wait));
+			MEMBER(sample_key, skip), MEMBER(sample_key, wait), MEMBER(sample_key, labels), MEMBER(sample_key, goroutine));
 	COMPARE(btf, sample_value, MEMBER(sample_value, count), MEMBER(sample_value, nsec), MEMBER(sample_value, longest_nsec),
 			MEMBER(sample_value, thread), MEMBER(sample_value, is_open), MEMBER(sample_value, zero));
 	COMPARE(btf, sample_stack, MEMBER(sample_stack, key), MEMBER(sample_stack, epoch), MEMBER(sample_stack, n_kernel),
 			MEMBER(sample_stack, n_user), MEMBER(sample_stack, loose), MEMBER(sample_stack, verdict),
 			MEMBER(sample_stack, n_elided), MEMBER(sample_stack, zero), MEMBER(sample_stack, loose_nsec),
 			MEMBER(sample_stack, thread));
+	COMPARE(btf, sample_go_label, MEMBER(sample_go_label, key_size), MEMBER(sample_go_label, value_size), MEMBER(sample_go_label, zero),
+			MEMBER(sample_go_label, key), MEMBER(sample_go_label, value));
+	COMPARE(btf, sample_go_labels, MEMBER(sample_go_labels, key), MEMBER(sample_go_labels, epoch), MEMBER(sample_go_labels, mark),
+			MEMBER(sample_go_labels, n), MEMBER(sample_go_labels, at));
 	COMPARE(btf, sample_object_key, MEMBER(sample_object_key, object), MEMBER(sample_object_key, device),
 			MEMBER(sample_object_key, zero));
 	COMPARE(btf, sample_object, MEMBER(sample_object, kind), MEMBER(sample_object, window), MEMBER(sample_object, flags),
@@ -88,6 +93,16 @@ START_TEST(the_life_of_processes_looks_the_same)
 }
 END_TEST
 
+START_TEST(go_processes_look_the_same)
+{
+	read_btf();
+	COMPARE(btf, go_thread, MEMBER(go_thread, start_ticks), MEMBER(go_thread, exec_id), MEMBER(go_thread, g), MEMBER(go_thread, g_m),
+			MEMBER(go_thread, g_id), MEMBER(go_thread, g_labels), MEMBER(go_thread, m_current_g), MEMBER(go_thread, labels),
+			MEMBER(go_thread, wants_id));
+	btf__free(btf);
+}
+END_TEST
+
 START_TEST(requests_of_block_devices_look_the_same)
 {
 	read_btf();
@@ -101,8 +116,11 @@ END_TEST
 START_TEST(frames_follow_a_record_aligned)
 {
 	ck_assert_uint_eq(sizeof(struct sample_stack) % sizeof(__u64), 0);
+	/* Told apart by this one. */
+	ck_assert_uint_eq(offsetof(struct sample_stack, n_kernel), offsetof(struct sample_go_labels, mark));
+	ck_assert_uint_eq(offsetof(struct sample_stack, epoch), offsetof(struct sample_go_labels, epoch));
 }
 END_TEST
 
-UNIT_TESTS("layout", samples_look_the_same_from_both_sides, the_life_of_processes_looks_the_same, requests_of_block_devices_look_the_same,
+UNIT_TESTS("layout", samples_look_the_same_from_both_sides, the_life_of_processes_looks_the_same, go_processes_look_the_same, requests_of_block_devices_look_the_same,
 		frames_follow_a_record_aligned)

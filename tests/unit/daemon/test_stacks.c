@@ -2,6 +2,7 @@
 #include "stacks.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "main.h"
@@ -333,6 +334,97 @@ START_TEST(a_thread_name_without_an_end_gets_one)
 }
 END_TEST
 
+/* Samples of a goroutine with these labels; 0: without. */
+static void label(struct stacks_builder *builder, uint64_t labels, uint64_t goroutine, uint64_t n)
+{
+	struct sample_key key = key_of(1, 10, 10);
+	const struct sample_value value = { .count = n, .thread = "worker" };
+
+	key.labels = labels;
+	key.goroutine = goroutine;
+	stacks_builder_add_entry(builder, &key, &value);
+}
+
+static struct sample_go_labels labels_of(uint64_t hash, const char *value)
+{
+	struct sample_go_labels labels = { .key = key_of(0, 10, 0), .mark = SAMPLE_LABELS_MARK, .n = 1 };
+
+	labels.key.labels = hash;
+	labels.at[0].key_size = 8;
+	memcpy(labels.at[0].key, "endpoint", 8);
+	labels.at[0].value_size = (uint16_t)strlen(value);
+	memcpy(labels.at[0].value, value, strlen(value));
+	return labels;
+}
+
+static int add_labels(struct stacks_builder *builder, struct sample_go_labels labels)
+{
+	return stacks_builder_add_labels(builder, &labels, offsetof(struct sample_go_labels, at) + labels.n * sizeof(labels.at[0]));
+}
+
+START_TEST(goroutines_have_labels)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct record loose = record_of(1, 10, 10, 2, 3);
+	const struct stacks_labels *found;
+	struct stacks *stacks;
+	uint64_t n = 0;
+
+	add(builder, record_of(1, 10, 10, 2, 0));
+	/* In no order; one that comes for two processes is the same. */
+	ck_assert_int_eq(add_labels(builder, labels_of(900, "/orders")), 0);
+	ck_assert_int_eq(add_labels(builder, labels_of(300, "/users")), 0);
+	ck_assert_int_eq(add_labels(builder, labels_of(900, "/orders")), 0);
+	label(builder, 900, 0, 5);
+	label(builder, 300, 0, 7);
+	label(builder, 0, 0, 11);
+	label(builder, 300, 77, 13);
+	label(builder, SAMPLE_LABELS_OTHER, 0, 17);
+	label(builder, 555, 0, 19); /* whose labels never came */
+	loose.header.key.labels = 900;
+	add(builder, loose);
+	stacks = stacks_builder_finish_take(builder);
+	ck_assert_uint_eq(stacks->labels.n, 2);
+	for (size_t i = 0; i < stacks->samples.n; i++) {
+		const struct stacks_sample *sample = &stacks->samples.at[i];
+
+		n += sample->count;
+		ck_assert(sample->labels == 0 || sample->labels == 300 || sample->labels == 900 || sample->labels == SAMPLE_LABELS_OTHER);
+		if (sample->goroutine)
+			ck_assert_uint_eq(sample->count, 13);
+	}
+	ck_assert_uint_eq(n, 5 + 7 + 11 + 13 + 17 + 19 + 3);
+	ck_assert_uint_eq(stacks->labels_left_out, 19);
+	found = stacks_find_labels(stacks, 900);
+	ck_assert_ptr_nonnull(found);
+	ck_assert_uint_eq(found->n, 1);
+	ck_assert_int_eq(memcmp(found->at[0].value, "/orders", found->at[0].value_size), 0);
+	ck_assert_ptr_null(stacks_find_labels(stacks, 555));
+	stacks_free(stacks);
+}
+END_TEST
+
+START_TEST(labels_of_no_sense_are_refused)
+{
+	struct stacks_builder *builder = new_builder(&roomy);
+	struct sample_go_labels labels = labels_of(900, "/orders");
+	size_t begin = offsetof(struct sample_go_labels, at);
+
+	ck_assert_int_eq(stacks_builder_add_labels(builder, &labels, begin - 1), -EBADMSG);
+	ck_assert_int_eq(stacks_builder_add_labels(builder, &labels, begin), -EBADMSG);
+	ck_assert_int_eq(stacks_builder_add_labels(builder, &labels, begin + 2 * sizeof(labels.at[0])), -EBADMSG);
+	labels.n = SAMPLE_MAX_LABELS + 1;
+	ck_assert_int_eq(stacks_builder_add_labels(builder, &labels, sizeof(labels)), -EBADMSG);
+	labels.n = 1;
+	labels.at[0].value_size = SAMPLE_LABEL_VALUE + 1;
+	ck_assert_int_eq(add_labels(builder, labels), -EBADMSG);
+	labels.at[0].value_size = 0;
+	labels.at[0].key_size = SAMPLE_LABEL_KEY + 1;
+	ck_assert_int_eq(add_labels(builder, labels), -EBADMSG);
+	stacks_free(stacks_builder_finish_take(builder));
+}
+END_TEST
+
 /* An entry of waits. */
 static void wait_for(struct stacks_builder *builder, uint64_t stack, uint32_t tid, uint64_t n, uint64_t nsec, bool is_open)
 {
@@ -540,7 +632,7 @@ START_TEST(every_reason_has_a_name)
 }
 END_TEST
 
-UNIT_TESTS("stacks", an_empty_window_has_nothing, counts_meet_their_frames, a_process_is_told_once,
+UNIT_TESTS("stacks", goroutines_have_labels, labels_of_no_sense_are_refused, an_empty_window_has_nothing, counts_meet_their_frames, a_process_is_told_once,
 		a_process_starts_at_a_whole_tick, the_same_stack_of_two_processes_is_two, frames_sent_twice_are_kept_once,
 		loose_samples_add_up_with_the_map, counts_whose_frames_never_came_are_lost, what_is_beyond_the_limits_is_counted,
 		a_malformed_record_is_refused, the_half_next_to_the_root_is_brought_in_order,

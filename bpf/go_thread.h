@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+/*
+ * What the sampler has to know of a Go process to tell which goroutine a thread runs, and what labels that has (pprof.Do(),
+ * runtime/pprof): where the thread keeps its g, and where things are in the runtime's structures (lib/goruntime finds both out).
+ */
+#include <linux/types.h>
+
+enum { GO_THREAD_MAX = 1024 };
+
+enum go_process_labels {
+	GO_THREAD_LABELS_NONE,          /* not asked for */
+	GO_THREAD_LABELS_MAP,           /* g.labels is a *map[string]string: until Go 1.23 */
+	GO_THREAD_LABELS_LIST,          /* a *[]struct{ key, value string }: LabelSet, since 1.24 */
+};
+
+/* Value of the map by pid, as the daemon sees it. Holds for the program that began then, and no other of that pid. */
+struct go_thread {
+	__u64 start_ticks;               /* of 10 ms, since boot, in whole ones */
+	__u32 exec_id;
+	__s32 g;                         /* where a thread has the address of its g, from its thread pointer (FS) on */
+	__u16 g_m, g_id, g_labels;       /* offsets in g: m, goid, labels */
+	__u16 m_current_g;               /* in m: curg */
+	__u32 labels;                    /* enum go_process_labels */
+	__u32 wants_id;
+};
