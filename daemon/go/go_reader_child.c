@@ -208,6 +208,7 @@ static void read_parts(struct child *child)
 {
 	struct go_report *report = &child->report;
 
+	go_rates_read(child->process, &report->rates);
 	if (is_asked(child, GO_REPORT_GOROUTINES))
 		read_goroutines(child);
 	if (is_asked(child, GO_REPORT_MEMORY))

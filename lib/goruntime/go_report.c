@@ -362,6 +362,21 @@ static bool has_part(const struct go_report *report, enum go_report_part part)
 	return report->has >> part & 1;
 }
 
+static void pass_rates(struct codec *codec, struct go_rates *rates)
+{
+	for (size_t i = 0; i < GO_N_RATES; i++) {
+		struct go_rate *rate = &rates->of[i];
+		uint32_t size = rate->size;
+
+		pass_u64(codec, &rate->address);
+		pass_i64(codec, &rate->value);
+		pass_u32(codec, &size);
+		demand(codec, size == (rate->address ? sizeof(rate->value) : 0));
+		rate->size = (uint8_t)size;
+	}
+	pass_bool(codec, &rates->memory_is_off_by_linker);
+}
+
 static void pass_head(struct codec *codec, struct go_report *report)
 {
 	uint64_t word = magic;
@@ -379,6 +394,7 @@ static void pass_head(struct codec *codec, struct go_report *report)
 	pass_u64(codec, &report->took_nsec);
 	pass_double(codec, &report->cycles_per_second);
 	demand(codec, report->cycles_per_second >= 0);
+	pass_rates(codec, &report->rates);
 }
 
 static void pass_parts(struct codec *codec, struct go_report *report)

@@ -85,6 +85,8 @@ static void print_report(const struct go_report *report)
 	for (size_t i = 0; i < GO_REPORT_N_PARTS; i++)
 		printf("%s%d", i ? "," : "", report->status[i]);
 	printf("],\"took_ms\":%.2f,\"cycles_per_second\":%.0f,", (double)report->took_nsec / 1e6, report->cycles_per_second);
+	printf("\"rates\":[%" PRId64 ",%" PRId64 ",%" PRId64 "],\"off_by_linker\":%s,", report->rates.of[0].value, report->rates.of[1].value,
+			report->rates.of[2].value, report->rates.memory_is_off_by_linker ? "true" : "false");
 	print_goroutines(&report->goroutines);
 	print_buckets("memory", &report->memory, true);
 	print_buckets("block", &report->block, false);

@@ -67,6 +67,7 @@ static struct go_report make_report(void)
 		.taken_nsec = 1001,
 		.took_nsec = 1002,
 		.cycles_per_second = 2.3e9,
+		.rates = { .of = { { 61, 62, 8 }, { 0, 0, 0 }, { 63, -64, 8 } }, .memory_is_off_by_linker = true },
 	};
 	struct go_goroutines *g = &report.goroutines;
 	struct go_stats *stats = &report.stats;
@@ -132,6 +133,12 @@ START_TEST(a_report_comes_back_as_it_was)
 	ck_assert_uint_eq(back.taken_nsec, report.taken_nsec);
 	ck_assert_uint_eq(back.took_nsec, report.took_nsec);
 	ck_assert_mem_eq(&back.cycles_per_second, &report.cycles_per_second, sizeof(back.cycles_per_second));
+	for (size_t i = 0; i < GO_N_RATES; i++) {
+		ck_assert_uint_eq(back.rates.of[i].address, report.rates.of[i].address);
+		ck_assert_int_eq(back.rates.of[i].value, report.rates.of[i].value);
+		ck_assert_uint_eq(back.rates.of[i].size, report.rates.of[i].size);
+	}
+	ck_assert(back.rates.memory_is_off_by_linker);
 
 	ck_assert_uint_eq(back.goroutines.all.n, 3);
 	/* Their padding is zero in both. */
@@ -308,6 +315,7 @@ CHANGE(mutex_frames, r->mutex.all.at[0].n_frames = SIZE_MAX)
 CHANGE(infinite_count, r->block.all.at[0].block.count = HUGE_VAL)
 CHANGE(no_number, r->stats.gc_cpu_fraction = NAN)
 CHANGE(clock_runs_backwards, r->cycles_per_second = -1)
+CHANGE(rate_has_four_bytes, r->rates.of[0].size = 4)
 CHANGE(part_unknown, r->asked |= 1U << GO_REPORT_N_PARTS)
 CHANGE(part_not_asked, r->asked = 0)
 CHANGE(labels_behind, r->goroutines.all.at[0].first_label = 1)
@@ -321,7 +329,7 @@ START_TEST(what_no_reader_says_is_malformed)
 {
 	static void (*const changes[])(struct go_report *) = {
 		frames_begin_behind, frames_end_behind, frames_wrap, status_unknown, verdict_unknown, reason_unknown, memory_frames, block_frames,
-		mutex_frames, infinite_count, no_number, clock_runs_backwards, part_unknown, part_not_asked, many_seen, labels_behind,
+		mutex_frames, infinite_count, no_number, clock_runs_backwards, rate_has_four_bytes, part_unknown, part_not_asked, many_seen, labels_behind,
 		waits_behind, wait_kind_unknown, label_behind_texts, text_without_end,
 	};
 
