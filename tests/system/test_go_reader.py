@@ -11,7 +11,7 @@ LIMIT_SECONDS, LIMIT_KIB = 0.5, 100 << 10
 N_PARTS = 5
 ALL_PARTS = (1 << N_PARTS) - 1
 # Of tests/targets/go/goroutines: so many goroutines of each round, at least.
-PER_ROUND = 20  # goroutines that one more of each sort are, at least
+PER_ROUND = 20
 
 
 def tool():
