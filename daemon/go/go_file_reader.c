@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "elf_image.h"
 #include "go_binary.h"
 #include "sandbox.h"
+#include "spawn_self.h"
 
 enum { FILE_FD = 3, PIPE_FD = 4, MOST_SEC = 10, MAX_DESCRIPTORS = 16 };
 
@@ -112,57 +112,16 @@ static int on_exit_of_helper(sd_event_source *source, int fd, uint32_t events, v
 	return 0;
 }
 
-/* Copies of both descriptors that are above those they are to become. */
-static int spawn(int file, int pipe, pid_t *ret)
-{
-	char *const argv[] = { (char *)GO_FILE_READER_NAME, NULL };
-	/* Nothing of the environment is its business; sanitizers of test builds read theirs from it. */
-	char *const envp[] = { (char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1", NULL };
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t none, all;
-	int r;
-
-	sigemptyset(&none);
-	sigfillset(&all);
-	r = posix_spawn_file_actions_init(&actions);
-	if (r)
-		return -r;
-	r = posix_spawnattr_init(&attributes);
-	if (r) {
-		posix_spawn_file_actions_destroy(&actions);
-		return -r;
-	}
-	r = posix_spawn_file_actions_adddup2(&actions, file, FILE_FD);
-	if (!r)
-		r = posix_spawn_file_actions_adddup2(&actions, pipe, PIPE_FD);
-	if (!r)
-		r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	if (!r)
-		r = posix_spawnattr_setsigmask(&attributes, &none);
-	if (!r)
-		r = posix_spawnattr_setsigdefault(&attributes, &all);
-	if (!r)
-		r = posix_spawn(ret, "/proc/self/exe", &actions, &attributes, argv, envp);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&actions);
-	return -r;
-}
-
 static int start(struct go_file_reader *reader, int fd)
 {
-	_cleanup_close_ int writer = -1, file = -1, pipe = -1;
+	_cleanup_close_ int writer = -1;
 	int fds[2], r;
 
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
 	reader->pipe = fds[0];
 	writer = fds[1];
-	file = fcntl(fd, F_DUPFD_CLOEXEC, PIPE_FD + 1);
-	pipe = fcntl(writer, F_DUPFD_CLOEXEC, PIPE_FD + 1);
-	if (file < 0 || pipe < 0)
-		return -errno;
-	r = spawn(file, pipe, &reader->helper);
+	r = spawn_self(&(struct spawn_self){ .name = GO_FILE_READER_NAME, .fds = (int[]){ fd, writer }, .n_fds = 2 }, &reader->helper);
 	if (r < 0)
 		return r;
 	reader->helper_fd = (int)syscall(SYS_pidfd_open, reader->helper, 0);

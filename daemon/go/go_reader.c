@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "go_report.h"
 #include "image.h"
 #include "process.h"
+#include "spawn_self.h"
 
 #define DEFAULT_NSEC (10 * NSEC_PER_SEC)
 #define ACCURACY_USEC (10 * USEC_PER_SEC / 1000)
@@ -131,56 +131,6 @@ static void end_helper(struct go_reader *reader)
 	reader->pid = 0;
 }
 
-static int add_descriptors(posix_spawn_file_actions_t *actions, const struct go_reader *reader, int socket)
-{
-	int r = posix_spawn_file_actions_adddup2(actions, socket, GO_READER_SOCKET_FD);
-
-	if (!r)
-		r = posix_spawn_file_actions_adddup2(actions, reader->program_fd, GO_READER_PROGRAM_FD);
-	if (!r)
-		r = posix_spawn_file_actions_adddup2(actions, reader->memory_fd, GO_READER_MEMORY_FD);
-	return r;
-}
-
-/* posix_spawn() is safe in a process with threads: nothing of ours runs between fork and exec. */
-static int spawn(const struct go_reader *reader, int socket, pid_t *ret)
-{
-	char *const argv[] = { (char *)GO_READER_NAME, NULL };
-	/* Nothing of the environment is its business; sanitizers of test builds read theirs from it. */
-	char *const envp[] = { (char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1", NULL };
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t blocked, all;
-	int r;
-
-	/* What ends us must not end it first (Ctrl-C goes to both): it is waited for, or killed. */
-	sigemptyset(&blocked);
-	sigaddset(&blocked, SIGINT);
-	sigaddset(&blocked, SIGTERM);
-	sigaddset(&blocked, SIGHUP);
-	sigfillset(&all);
-	r = posix_spawn_file_actions_init(&actions);
-	if (r)
-		return -r;
-	r = posix_spawnattr_init(&attributes);
-	if (r) {
-		posix_spawn_file_actions_destroy(&actions);
-		return -r;
-	}
-	r = add_descriptors(&actions, reader, socket);
-	if (!r)
-		r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	if (!r)
-		r = posix_spawnattr_setsigmask(&attributes, &blocked);
-	if (!r)
-		r = posix_spawnattr_setsigdefault(&attributes, &all);
-	if (!r)
-		r = posix_spawn(ret, "/proc/self/exe", &actions, &attributes, argv, envp);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&actions);
-	return -r;
-}
-
 static int on_answer(sd_event_source *source, int fd, uint32_t events, void *userdata);
 
 static int start_helper(struct go_reader *reader)
@@ -191,17 +141,12 @@ static int start_helper(struct go_reader *reader)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
 	reader->socket = fds[0];
-	/* Above those that it becomes in the helper, so that none is overwritten before it was copied. */
-	theirs = fcntl(fds[1], F_DUPFD_CLOEXEC, GO_READER_FIRST_FREE_FD);
-	r = theirs < 0 ? -errno : 0;
-	close(fds[1]);
-	if (r < 0)
-		return r;
+	theirs = fds[1];
 	/* Into a new socket: there is room. */
 	if (send(reader->socket, &reader->task, sizeof(reader->task), MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof(reader->task))
 		return -EIO;
 	reader->begun_nsec = clock_monotonic_nsec();
-	r = spawn(reader, theirs, &reader->pid);
+	r = spawn_self(&(struct spawn_self){ .name = GO_READER_NAME, .fds = (int[]){ theirs, reader->program_fd, reader->memory_fd }, .n_fds = 3 }, &reader->pid);
 	if (r < 0)
 		return r;
 	return sd_event_add_io(reader->loop, &reader->answer_source, reader->socket, EPOLLIN, on_answer, reader);
@@ -349,9 +294,8 @@ static int open_memory(const struct process_id *id, int *ret)
 	/* Read after it was opened: whose time of start this is, the descriptor is of, or of one that is gone. */
 	if (process_read_stat(proc, id->pid, &stat) != 0 || stat.is_zombie || stat.start_ticks != id->start_nsec / NSEC_PER_TICK)
 		return -ESRCH;
-	/* As in start_helper(). */
-	*ret = fcntl(fd, F_DUPFD_CLOEXEC, GO_READER_FIRST_FREE_FD);
-	return *ret < 0 ? -errno : 0;
+	*ret = take_fd(&fd);
+	return 0;
 }
 
 int go_reader_new(sd_event *loop, const struct image *image, const struct go_request *request, go_reader_fn done, void *userdata,
@@ -384,7 +328,7 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 	r = open_memory(&image->id, &reader->memory_fd);
 	if (r < 0)
 		return r;
-	reader->program_fd = fcntl(mapping->binary->fd, F_DUPFD_CLOEXEC, GO_READER_FIRST_FREE_FD);
+	reader->program_fd = fcntl(mapping->binary->fd, F_DUPFD_CLOEXEC, 3);
 	if (reader->program_fd < 0)
 		return -errno;
 	reader->end_nsec = clock_monotonic_nsec() + (request->most_nsec ? request->most_nsec : DEFAULT_NSEC);

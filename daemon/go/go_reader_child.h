@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /* Its descriptors: adjacent, sandbox.h wants that. */
-enum { GO_READER_SOCKET_FD = 3, GO_READER_PROGRAM_FD = 4, GO_READER_MEMORY_FD = 5, GO_READER_FIRST_FREE_FD = 6 };
+enum { GO_READER_SOCKET_FD = 3, GO_READER_PROGRAM_FD = 4, GO_READER_MEMORY_FD = 5 };
 
 /* The owner sends one, as bytes: both are the same program. */
 struct go_reader_task {

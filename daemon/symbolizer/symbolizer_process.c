@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +25,7 @@
 #include "hash.h"
 #include "log.h"
 #include "map.h"
+#include "spawn_self.h"
 #include "symbolizer_child.h"
 #include "symbolizer_protocol.h"
 #include "unwind_image.h"
@@ -190,45 +190,6 @@ static int stop(struct symbolizer_process *process)
 		(uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * NSEC_PER_USEC;
 	pthread_mutex_unlock(&process->lock);
 	return status;
-}
-
-/* posix_spawn() is safe in a process with threads: nothing of ours runs between fork and exec. */
-static int spawn(int socket, const char *purpose, pid_t *ret)
-{
-	char *const argv[] = { (char *)"tsprofd-symbolizer", (char *)purpose, NULL };
-	/* Nothing of the environment is its business; sanitizers of test builds read theirs from it. */
-	char *const envp[] = { (char *)"LC_ALL=C", (char *)"ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1", NULL };
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t blocked, all;
-	int r;
-
-	/* What ends us must not end it first (Ctrl-C goes to both): it names the last window, and goes when its socket closes. */
-	sigemptyset(&blocked);
-	sigaddset(&blocked, SIGINT);
-	sigaddset(&blocked, SIGTERM);
-	sigaddset(&blocked, SIGHUP);
-	sigfillset(&all);
-	r = posix_spawn_file_actions_init(&actions);
-	if (r)
-		return -r;
-	r = posix_spawnattr_init(&attributes);
-	if (r) {
-		posix_spawn_file_actions_destroy(&actions);
-		return -r;
-	}
-	r = posix_spawn_file_actions_adddup2(&actions, socket, SOCKET_FD);
-	if (!r)
-		r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	if (!r)
-		r = posix_spawnattr_setsigmask(&attributes, &blocked);
-	if (!r)
-		r = posix_spawnattr_setsigdefault(&attributes, &all);
-	if (!r)
-		r = posix_spawn(ret, "/proc/self/exe", &actions, &attributes, argv, envp);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&actions);
-	return -r;
 }
 
 /* --- talking --------------------------------------------------------------------------------------------------- */
@@ -411,7 +372,7 @@ static int start(struct symbolizer_process *process)
 		return -errno;
 	ours = pair[0];
 	theirs = pair[1];
-	r = spawn(theirs, process->purpose, &pid);
+	r = spawn_self(&(struct spawn_self){ .name = SYMBOLIZER_PROCESS_NAME, .argument = process->purpose, .fds = &theirs, .n_fds = 1 }, &pid);
 	if (r < 0) {
 		log_print(LOG_ERR, "symbolizer: can't be started: %s", strerror(-r));
 		process->no_start_until_nsec = clock_monotonic_nsec() + RETRY_START_NSEC;
