@@ -6,7 +6,9 @@
 
 #include "cleanup.h"
 #include "deadlock_text.h"
+#include "goroutine_leak_text.h"
 #include "press.h"
+#include "text.h"
 #include "top.h"
 
 static void announce_file(const struct press_file *file, FILE *f)
@@ -52,6 +54,19 @@ void announce_deadlocks(const struct press_result *result, FILE *f)
 
 			fprintf(f, "    %s\n", line ? line : "");
 		}
+	}
+	fflush(f);
+}
+
+void announce_goroutine_leaks(const struct press_result *result, FILE *f)
+{
+	for (size_t i = 0; i < result->leaks.n; i++) {
+		const struct goroutine_leak_text *leak = &result->leaks.at[i];
+		_cleanup_free_ char *line = goroutine_leak_text_line(leak);
+		char service[256];
+
+		text_clean(leak->service, service, sizeof(service));
+		fprintf(f, "goroutine leak in %s (process %u): %s\n", service, leak->process.pid, line ? line : "");
 	}
 	fflush(f);
 }

@@ -67,6 +67,24 @@ static void print_goroutines(const struct go_metrics *metrics, FILE *f)
 	}
 }
 
+static void print_leaks(const struct go_metrics *metrics, FILE *f)
+{
+	struct group group;
+
+	prometheus_family(f, "tsprofd_goroutine_leaks", "gauge", "Places in the code whose goroutines are made and never end, as far as was seen until the last look.");
+	for (size_t n = 0; next_group(metrics, &group, &n);) {
+		bool is_known = false;
+		uint64_t sum = 0;
+
+		for (const struct go_metrics_process *p = group.first; p < group.end; p++) {
+			is_known |= p->facts->has_leaks;
+			sum += p->facts->n_leaks;
+		}
+		if (is_known)
+			print(f, "tsprofd_goroutine_leaks", "", &group, n, "", (double)sum);
+	}
+}
+
 enum how { SUM, MOST };
 
 struct number {
@@ -181,6 +199,7 @@ void go_metrics_print(struct go_metrics *metrics, FILE *f)
 		return;
 	qsort(metrics->processes.at, metrics->processes.n, sizeof(metrics->processes.at[0]), compare);
 	print_goroutines(metrics, f);
+	print_leaks(metrics, f);
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		print_number(metrics, &numbers[i], f);
 	print_pauses(metrics, f);

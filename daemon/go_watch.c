@@ -16,6 +16,8 @@
 #include "go_program.h"
 #include "go_reader.h"
 #include "go_report.h"
+#include "goroutine_leaks.h"
+#include "hash.h"
 #include "image.h"
 #include "log.h"
 #include "map.h"
@@ -32,10 +34,11 @@ enum {
 /* What is remembered of a process. */
 struct past {
 	uint32_t pid;
-	uint64_t start_nsec;                 /* another one of this number has another past */
+	uint64_t start_nsec, program;        /* another one of this number has another past; program_of() */
 	bool is_go, is_known;                /* is_go is known */
 	bool has_refused;                    /* and that was told */
 	struct go_history *history;
+	struct goroutine_leaks *leaks;
 	bool has_facts;
 	char *service;
 	struct go_process_facts facts;       /* as it was seen last; of goroutines when they were read last */
@@ -71,6 +74,7 @@ struct go_watch {
 	const struct config *config;         /* NULL: snapshots are asked for */
 	uint64_t due_nsec[2];                /* CLOCK_MONOTONIC: goroutines, memory; UINT64_MAX: not wanted */
 	sd_event_source *timer;              /* NULL likewise */
+	struct goroutine_leaks_options leak_options;
 };
 
 /* 0 would mean 250 ms. */
@@ -81,6 +85,7 @@ static const uint64_t timer_accuracy_usec = 1000;
 static void forget(struct past *past)
 {
 	go_history_free(past->history);
+	goroutine_leaks_free(past->leaks);
 	if (past->waits)
 		go_report_deinit(past->waits);
 	free(past->waits);
@@ -93,13 +98,27 @@ static void past_free(struct past *past)
 	free(past);
 }
 
-/* Another process has the number now. */
-static void begin_past(struct past *past, uint64_t start_nsec)
+/*
+ * Which program a process runs, as a number: another one after an exec, from which its start is the same. (Not exec_id: that of a
+ * program may become known later.)
+ */
+static uint64_t program_of(const struct image *image)
 {
-	if (past->start_nsec == start_nsec)
+	return image->exe ? hash_bytes(image->exe, strlen(image->exe)) : 0;
+}
+
+static bool is_of_program(const struct past *past, const struct image *image)
+{
+	return past->start_nsec == image->id.start_nsec && past->program == program_of(image);
+}
+
+/* Another process has the number now, or it runs another program. */
+static void begin_past(struct past *past, const struct image *image)
+{
+	if (is_of_program(past, image))
 		return;
 	forget(past);
-	*past = (struct past){ .pid = past->pid, .start_nsec = start_nsec };
+	*past = (struct past){ .pid = past->pid, .start_nsec = image->id.start_nsec, .program = program_of(image) };
 }
 
 static bool is_go_program(const struct image *image)
@@ -120,9 +139,9 @@ static struct image *find_go(struct go_watch *watch, struct past *past)
 
 	if (targets_image_of(watch->targets, past->pid, &image) != 0)
 		return NULL;
-	if (past->is_known && past->start_nsec == image->id.start_nsec && !past->is_go)
+	if (past->is_known && is_of_program(past, image) && !past->is_go)
 		return image_free(image);
-	begin_past(past, image->id.start_nsec);
+	begin_past(past, image);
 	if (!past->is_known)
 		past->is_go = is_go_program(image);
 	past->is_known = image->mappings.n > 0;
@@ -133,7 +152,7 @@ static struct past *past_of(const struct go_watch *watch, const struct image *im
 {
 	struct past **past = map_get(&watch->pasts, &image->id.pid);
 
-	return past && (*past)->start_nsec == image->id.start_nsec ? *past : NULL;
+	return past && is_of_program(*past, image) ? *past : NULL;
 }
 
 /* --- What a process said --- */
@@ -176,6 +195,8 @@ static void keep_facts(struct past *past, const struct image *image, const struc
 		return;
 	past->facts.has_goroutines = before.has_goroutines;
 	past->facts.n_goroutines = before.n_goroutines;
+	past->facts.has_leaks = before.has_leaks;
+	past->facts.n_leaks = before.n_leaks;
 	memcpy(past->facts.n_by_status, before.n_by_status, sizeof(before.n_by_status));
 }
 
@@ -200,6 +221,22 @@ static void keep_waits(struct past *past, struct go_report *report)
 	past->waits = kept;
 }
 
+/* One look more. NULL when there is no room to remember it. */
+static const struct goroutine_leaks *learn_leaks(const struct go_watch *watch, struct past *past, const struct go_report *report)
+{
+	int r;
+
+	if (!past || !(report->has & 1U << GO_REPORT_GOROUTINES))
+		return NULL;
+	if (!past->leaks)
+		past->leaks = goroutine_leaks_new(&watch->leak_options);
+	r = past->leaks ? goroutine_leaks_add(past->leaks, &report->goroutines, report->taken_nsec) : -ENOMEM;
+	if (r == -ENOMEM)
+		log_print(LOG_WARNING, "Out of memory: whether goroutines of process %u leak is not known.", past->pid);
+	/* One that was taken before the last one was, but was read later, says nothing new. */
+	return r == -ENOMEM ? NULL : past->leaks;
+}
+
 static int add_report(struct reading *reading, struct go_report *report)
 {
 	struct capture *capture = reading->round->capture;
@@ -222,6 +259,7 @@ static int add_report(struct reading *reading, struct go_report *report)
 		r = past->history ? go_history_add(past->history, &report->goroutines, &moment, &waited_nsec) : -ENOMEM;
 		addition.waited_nsec = waited_nsec;
 	}
+	addition.leaks = learn_leaks(reading->watch, past, report);
 	tell_refusal(past, reading->image, report);
 	if (r >= 0 && capture)
 		r = go_findings_add(capture->go, capture->stacks, &addition);
@@ -371,6 +409,17 @@ static void begin_round(struct go_watch *watch, struct capture *capture, uint32_
 void go_watch_begin(struct go_watch *watch)
 {
 	begin_round(watch, NULL, WAITS_PARTS);
+}
+
+void go_watch_learn(struct go_watch *watch)
+{
+	if (TAILQ_EMPTY(&watch->rounds))
+		begin_round(watch, NULL, 1U << GO_REPORT_GOROUTINES);
+}
+
+void go_watch_set_leak_half(struct go_watch *watch, uint64_t half_nsec)
+{
+	watch->leak_options.half_nsec = half_nsec;
 }
 
 static bool has_findings(struct capture *capture)

@@ -3,8 +3,8 @@
 /*
  * Looks at the Go processes among the targets. A capture that is to have what Go knows waits here until its processes have been
  * read, by helpers (go/go_reader.h), two at a time; one that cannot be read costs the capture what it would have said, and says
- * so there. What has to be remembered from one look to the next is kept here: since when goroutines wait, and what the runtime's
- * cumulative records of waits were at the beginning of a window.
+ * so there. What has to be remembered from one look to the next is kept here: since when goroutines wait, which of them grow in
+ * number, and what the runtime's cumulative records of waits were at the beginning of a window.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,6 +36,13 @@ void go_watch_add_take(struct go_watch *watch, struct capture *capture);
  * Go process. 0 or -ENOMEM.
  */
 int go_watch_look(struct go_watch *watch, uint32_t kinds, const char *trigger);
+
+/*
+ * Looks at goroutines, to see later which grow in number; `ready` gets nothing. While somebody is being read already it does nothing.
+ */
+void go_watch_learn(struct go_watch *watch);
+/* How sure growth is after what time (goroutine_leaks_options.half_nsec); of processes that are looked at for the first time from now on. */
+void go_watch_set_leak_half(struct go_watch *watch, uint64_t half_nsec);
 
 /* Snapshots are taken as the configuration says from now on. It must outlive the watch, or the next call. 0 or -errno. */
 int go_watch_set_config(struct go_watch *watch, const struct config *config);

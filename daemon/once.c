@@ -42,6 +42,9 @@ enum {
 	WARM_UP_MOST_MSEC = 1500,
 	WARM_UP_MOST_SNAPSHOT_MSEC = 10000,  /* where nothing else takes time; on a machine that is full tables are slow to come */
 	WARM_UP_STEP_USEC = 10000,
+	/* Looks at goroutines of a window: twenty, which is many for what grows steadily, and as few as tell a burst from that in a long one. */
+	LEARN_PARTS = 20,
+	LEARN_LEAST_USEC = 200000, LEARN_MOST_USEC = 2000000,
 	ALL_WAITS_ENTRIES = 1 << 17,         /* as many as sampler/collector.c keeps samples; they take memory when they are there */
 };
 
@@ -54,6 +57,7 @@ struct once {
 	uint32_t kinds;                      /* of files: capture_kind_bit() */
 	struct sampler *cpu, *offcpu, *thread; /* NULL: no kind wants it */
 	struct go_watch *go;                 /* what Go processes know */
+	sd_event_source *learn_timer;        /* of looks at goroutines within the window; NULL: there are none */
 	struct go_threads *go_labels;         /* NULL: no CPU time of chosen programs is wanted, or no labels */
 	bool go_ids, has_go_labels;          /* of the configuration */
 	struct java_maps *java_maps;         /* NULL unless the configuration wants it */
@@ -130,6 +134,7 @@ static void on_pressed(const struct press_result *result, void *userdata)
 	tell_missing(once, result);
 	announce_result(result, f);
 	announce_deadlocks(result, f);
+	announce_goroutine_leaks(result, f);
 	if (result->seen != result->kept)
 		log_print(LOG_WARNING, "%llu of %llu samples were lost.", (unsigned long long)(result->seen - result->kept),
 				(unsigned long long)result->seen);
@@ -198,10 +203,46 @@ static int start_loop(struct once *once)
 	return r;
 }
 
+/* Which goroutines leak only a series of looks tells: in the time that was asked for. */
+static bool is_learning(const struct once *once)
+{
+	return once->kinds & capture_kind_bit(PROFILE_GOROUTINE) && once->wanted->has_duration;
+}
+
 /* Nobody has to wait for what is there. */
 static bool is_snapshot(const struct once *once)
 {
-	return !(once->kinds & ~(capture_kind_bit(PROFILE_THREAD) | GO_KINDS)) && !once->command;
+	return !(once->kinds & ~(capture_kind_bit(PROFILE_THREAD) | GO_KINDS)) && !once->command && !is_learning(once);
+}
+
+static int find_go_processes(struct once *once);
+
+static int on_learn(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct once *once = userdata;
+	uint64_t interval_usec = MIN(MAX(once->wanted->duration_usec / LEARN_PARTS, (uint64_t)LEARN_LEAST_USEC), (uint64_t)LEARN_MOST_USEC);
+	int r;
+
+	/* The command may go on after the window's end. */
+	if (once->has_ended)
+		return 0;
+	r = find_go_processes(once);
+	if (r < 0)
+		return r;
+	go_watch_learn(once->go);
+	r = sd_event_source_set_time_relative(source, interval_usec);
+	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* A window is shorter than a daemon's life: it says what there is to say after a fourth of it, but never of a few seconds. */
+static int start_learning(struct once *once)
+{
+	uint64_t half_nsec = once->wanted->duration_usec / 4 * NSEC_PER_USEC;
+
+	if (!is_learning(once))
+		return 0;
+	go_watch_set_leak_half(once->go, MIN(MAX(half_nsec, 10 * NSEC_PER_SEC), 60 * NSEC_PER_SEC));
+	return sd_event_add_time_relative(once->loop, &once->learn_timer, CLOCK_MONOTONIC, 0, 1000, on_learn, once);
 }
 
 /* The window ends with the time asked for, and with what it is about. */
@@ -211,7 +252,8 @@ static int set_end(struct once *once)
 
 	if (is_snapshot(once))
 		return sd_event_exit(once->loop, 0);
-	if (once->wanted->duration_usec)
+	r = start_learning(once);
+	if (r >= 0 && once->wanted->duration_usec)
 		r = sd_event_add_time_relative(once->loop, NULL, CLOCK_MONOTONIC, once->wanted->duration_usec, 1000, on_time,
 				once);
 	if (r >= 0 && once->command)
@@ -644,6 +686,7 @@ int once_run(const struct options *options, const struct config *config)
 		once.offcpu->ops->free(once.offcpu);
 	if (once.thread)
 		once.thread->ops->free(once.thread);
+	sd_event_source_disable_unref(once.learn_timer);
 	go_watch_free(once.go);
 	java_maps_free(once.java_maps);
 	press_free(once.press);

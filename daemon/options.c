@@ -156,7 +156,7 @@ static int parse_duration(struct parser *parser, const char *value)
 	if (config_value_duration(value, &once->duration_usec) < 0 || once->duration_usec < 1000 ||
 			once->duration_usec > max_once_usec)
 		return refuse_value(parser, value, "a duration from 1ms to 1d, such as 10s");
-	parser->duration_given = true;
+	parser->duration_given = once->has_duration = true;
 	return 0;
 }
 

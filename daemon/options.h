@@ -29,6 +29,7 @@ struct options_once {
 	const char *service;         /* NULL: not by service */
 	char **command;              /* argv of what to start, NULL-terminated; NULL: nothing */
 	uint64_t duration_usec;      /* 0: until the command exits */
+	bool has_duration;           /* it was asked for */
 	uint32_t rate;
 	int debug;                   /* of goroutines: text as net/http/pprof's debug=1 or 2, into one file; 0: a profile */
 	const char *output;          /* file or folder; NULL: the current folder, under the names of the store */

@@ -45,6 +45,7 @@ struct go_findings *go_findings_free(struct go_findings *findings)
 	go_labels_deinit(&findings->labels);
 	vec_deinit(&findings->samples);
 	vec_deinit(&findings->processes);
+	vec_deinit(&findings->leaks);
 	free(findings);
 	return NULL;
 }
@@ -312,6 +313,40 @@ static int add_goroutines(struct adding *a, struct go_process_facts *facts)
 	return r;
 }
 
+/* --- leaks ---------------------------------------------------------------------------------------------------- */
+
+static int add_leak(struct adding *a, const struct goroutine_leak *is)
+{
+	const uint64_t creator = is->go_pc & ~GO_STACK_EXACT, function = is->start_pc | GO_STACK_EXACT;
+	struct go_leak leak = { .process = a->process, .taken_nsec = a->of->report->taken_nsec, .is = *is };
+	uint32_t index;
+	int r = 0;
+
+	if (creator) {
+		r = find_stack(a, &creator, 1, SAMPLE_VERDICT_COMPLETE, &index);
+		leak.creator = index + 1;
+	}
+	if (r >= 0 && is->start_pc) {
+		r = find_stack(a, &function, 1, SAMPLE_VERDICT_COMPLETE, &index);
+		leak.function = index + 1;
+	}
+	return r < 0 ? r : vec_push(&a->findings->leaks, leak);
+}
+
+static int add_leaks(struct adding *a, struct go_process_facts *facts)
+{
+	goroutine_leak_list found = { 0 };
+	int r = goroutine_leaks_get(a->of->leaks, &found);
+
+	facts->has_leaks = r >= 0;
+	facts->n_leaks = found.n;
+	facts->leak_stats = goroutine_leaks_stats(a->of->leaks);
+	for (size_t i = 0; i < MIN(found.n, (size_t)GO_LEAKS_MAX) && r >= 0; i++)
+		r = add_leak(a, &found.at[i]);
+	vec_deinit(&found);
+	return r;
+}
+
 /* --- memory --------------------------------------------------------------------------------------------------- */
 
 /* *count objects of *bytes in all, as sampled: what they stand for. False: no numbers of a profile. */
@@ -494,6 +529,8 @@ static int add_parts(struct adding *a, struct go_process_facts *facts)
 
 	if (has_part(a->of, GO_REPORT_GOROUTINES))
 		r = add_goroutines(a, facts);
+	if (r >= 0 && has_part(a->of, GO_REPORT_GOROUTINES) && a->of->leaks)
+		r = add_leaks(a, facts);
 	if (r >= 0 && has_part(a->of, GO_REPORT_MEMORY))
 		r = add_memory(a, facts);
 	if (r >= 0 && can_compare(a, GO_REPORT_BLOCK, &report->block, facts))

@@ -14,6 +14,7 @@
 
 #include "go_goroutines.h"
 #include "go_stats.h"
+#include "goroutine_leaks.h"
 #include "vec.h"
 
 struct go_report;
@@ -43,6 +44,17 @@ struct go_sample {
 	};
 };
 
+/* Goroutines that are made and never end, as a series of looks at their process has brought to light. */
+struct go_leak {
+	uint32_t process;                    /* index into stacks->processes */
+	/* Stacks of one frame: its index plus one, 0: not known. The go statement that makes them; the first instruction of what they run. */
+	uint32_t creator, function;
+	uint64_t taken_nsec;                 /* CLOCK_MONOTONIC: when it was so */
+	struct goroutine_leak is;            /* wait_reason is of no meaning here; `wait` says it in words */
+};
+
+enum { GO_LEAKS_MAX = 64 };                  /* of a process, those that are surest; all are counted */
+
 /* What is told of one process as a whole: in the comments of its files, and as metrics. */
 struct go_process_facts {
 	uint32_t process;                    /* index into stacks->processes */
@@ -52,6 +64,9 @@ struct go_process_facts {
 	bool has_goroutines;
 	uint64_t n_goroutines, n_system, n_retried, n_restless, n_unread, n_broken, n_unknown_labels;
 	uint64_t n_by_status[GO_N_STATUS];   /* without those of the system */
+	bool has_leaks;                      /* they were looked for, with goroutines */
+	uint64_t n_leaks;
+	struct goroutine_leaks_stats leak_stats;
 	bool has_memory;
 	uint64_t memory_rate;                /* MemProfileRate; 0: the runtime samples no allocations */
 	bool memory_is_off;                  /* nothing in the program asks for heap profiles: the linker switched them off */
@@ -65,6 +80,7 @@ struct go_findings {
 	VEC(struct go_sample) samples;
 	struct go_labels labels;             /* of all processes; a stranger's bytes */
 	VEC(struct go_process_facts) processes;
+	VEC(struct go_leak) leaks;           /* of one process after the other, the surest first */
 	/* Of all processes, each text once: versions of Go number them differently. "" is the first. */
 	char wait_reasons[GO_WAIT_REASONS_MAX][GO_WAIT_REASON_LENGTH];
 	size_t n_wait_reasons;
@@ -89,5 +105,6 @@ struct go_addition {
 	const struct go_report *report, *before;
 	uint32_t parts;
 	const uint64_t *waited_nsec;
+	const struct goroutine_leaks *leaks; /* that the report's goroutines were added to; NULL: none are told */
 };
 int go_findings_add(struct go_findings *findings, struct stacks *stacks, const struct go_addition *addition);

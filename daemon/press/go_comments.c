@@ -4,15 +4,17 @@
 #include <stdio.h>
 
 #include "capture.h"
+#include "cleanup.h"
 #include "clock.h"
 #include "go_findings.h"
+#include "goroutine_leak_text.h"
 #include "profile.h"
 #include "service_profile.h"
 #include "stacks.h"
 #include "text.h"
 
 /* Of a file: what more of them say is in the metrics. */
-enum { MAX_PROCESSES = 64 };
+enum { MAX_PROCESSES = 64, MAX_LEAKS = 64 };
 
 static double msec(uint64_t nsec)
 {
@@ -45,6 +47,31 @@ static void add_states(struct profile *profile, const char *who, const struct go
 			(unsigned long long)facts->n_broken);
 	if (facts->n_unknown_labels)
 		profile_add_comment_format(profile, "%s: goroutines whose labels could not be read: %llu", who, (unsigned long long)facts->n_unknown_labels);
+}
+
+/* How leaks were looked for. Which there are follows for all processes. */
+static void add_leak_search(struct profile *profile, const char *who, const struct go_process_facts *facts)
+{
+	const struct goroutine_leaks_stats *stats = &facts->leak_stats;
+
+	profile_add_comment_format(profile, "%s: goroutine leaks: %llu, by %llu looks until now; sites that goroutines come from: %llu; goroutines of too many sites, "
+			"in all looks: %llu; of known age: %llu of %llu", who, (unsigned long long)facts->n_leaks, (unsigned long long)stats->n_looks,
+			(unsigned long long)stats->n_sites, (unsigned long long)stats->n_left_out, (unsigned long long)stats->n_of_known_age,
+			(unsigned long long)stats->n_goroutines);
+}
+
+static void add_leaks(const struct service_profile *service)
+{
+	size_t n = MIN(service->leaks.n, (size_t)MAX_LEAKS);
+
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_free_ char *line = goroutine_leak_text_line(service->leaks.at[i]);
+
+		if (line)
+			profile_add_comment_format(service->profile, "goroutine leak (process %u): %s", service->leaks.at[i]->process.pid, line);
+	}
+	if (service->leaks.n > n)
+		profile_add_comment_format(service->profile, "goroutine leaks that are not told of one by one: %zu", service->leaks.n - n);
 }
 
 static void add_memory(struct profile *profile, const char *who, const struct go_process_facts *facts)
@@ -93,6 +120,8 @@ static void add_process(struct profile *profile, enum profile_kind kind, const s
 		profile_add_comment_format(profile, "%s: go: %s", who, refusal);
 	if (kind == PROFILE_GOROUTINE && facts->has_goroutines)
 		add_states(profile, who, facts);
+	if (kind == PROFILE_GOROUTINE && facts->has_leaks)
+		add_leak_search(profile, who, facts);
 	if (kind == PROFILE_HEAP || kind == PROFILE_ALLOCS)
 		add_memory(profile, who, facts);
 	add_contentions(profile, kind, who, facts);
@@ -108,4 +137,5 @@ void go_comments_add(const struct capture *capture, const struct service_profile
 		add_process(service->profile, service->kind, capture, &capture->go->processes.at[service->go_processes.at[i]]);
 	if (service->go_processes.n > n)
 		profile_add_comment_format(service->profile, "processes of Go that are not told of one by one: %zu", service->go_processes.n - n);
+	add_leaks(service);
 }

@@ -2,7 +2,7 @@
 #pragma once
 /*
  * What is told of the Go processes of a profile as a whole, as its comments: versions, what could not be read and why, goroutines by
- * state, what the memory profiler samples, and what the garbage collector does.
+ * state, those that leak, what the memory profiler samples, and what the garbage collector does.
  */
 
 struct capture;

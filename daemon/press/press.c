@@ -18,7 +18,9 @@
 #include "clock.h"
 #include "fs.h"
 #include "go_comments.h"
+#include "go_findings.h"
 #include "goroutine_text.h"
+#include "places.h"
 #include "pprof_encode.h"
 #include "profile.h"
 #include "profile_builder.h"
@@ -105,6 +107,8 @@ static void result_deinit(struct press_result *result)
 	for (size_t i = 0; i < result->deadlocks.n; i++)
 		deadlock_text_deinit(&result->deadlocks.at[i]);
 	vec_deinit(&result->deadlocks);
+	goroutine_leak_text_deinit(&result->leaks);
+	vec_deinit(&result->leak_pids);
 }
 
 static void output_deinit(struct press_output *output)
@@ -617,6 +621,21 @@ static int press_profile(struct press *press, const struct capture *capture, str
 	return r;
 }
 
+/* Those of a capture that becomes text, for which the caches have all names. */
+static int find_leaks(struct press *press, const struct capture *capture, goroutine_leak_text_list *ret)
+{
+	_cleanup_(places_free_p) struct places *places = NULL;
+	int r = 0;
+
+	if (!capture->go || !capture->go->leaks.n)
+		return 0;
+	r = places_new(capture, press->names, &places);
+	if (r >= 0)
+		r = goroutine_leak_text_describe(capture, places, ret);
+	names_cache_end_window(press->names);
+	return r;
+}
+
 /* Goroutines as text, in the one file that is wanted. */
 static int press_text(struct press *press, const struct capture *capture, struct press_result *result)
 {
@@ -717,6 +736,19 @@ static void take_deadlocks(const struct capture *capture, struct service_profile
 	services->deadlocks.n = 0;
 }
 
+/* They outlive the profiles. For want of memory nothing is told of a process. */
+static void take_leaks(const struct capture *capture, goroutine_leak_text_list *leaks, struct press_result *result)
+{
+	result->leaks = *leaks;
+	*leaks = (goroutine_leak_text_list){ 0 };
+	for (size_t i = 0; capture->go && i < capture->go->processes.n; i++) {
+		const struct go_process_facts *facts = &capture->go->processes.at[i];
+
+		if (facts->has_leaks && facts->n_leaks <= GO_LEAKS_MAX)
+			vec_push(&result->leak_pids, capture->stacks->processes.at[facts->process].pid);
+	}
+}
+
 static void press_capture(struct press *press, const struct capture *capture, struct press_result *result)
 {
 	struct service_profiles services = { 0 };
@@ -727,6 +759,9 @@ static void press_capture(struct press *press, const struct capture *capture, st
 	describe_window(capture, result);
 	if (press->output.path && press->output.debug && capture->kinds == capture_kind_bit(PROFILE_GOROUTINE)) {
 		result->error = press_text(press, capture, result);
+		if (find_leaks(press, capture, &services.leaks) >= 0)
+			take_leaks(capture, &services.leaks, result);
+		service_profiles_deinit(&services);
 		result->latency_nsec = clock_monotonic_nsec() - capture->end_nsec;
 		return;
 	}
@@ -743,6 +778,7 @@ static void press_capture(struct press *press, const struct capture *capture, st
 		if (services.profiles.at[i].profile->samples.n || max_services == PROFILE_BUILDER_TOGETHER)
 			press_service(press, capture, &services.profiles.at[i], result);
 	take_deadlocks(capture, &services, result);
+	take_leaks(capture, &services.leaks, result);
 	service_profiles_deinit(&services);
 	result->latency_nsec = clock_monotonic_nsec() - capture->end_nsec;
 	if (clock_monotonic_nsec() - press->last_vacuum_nsec >= vacuum_every_nsec)

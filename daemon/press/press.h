@@ -14,6 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "deadlock_text.h"
+#include "goroutine_leak_text.h"
 #include "names_cache.h"
 #include "sample.h"
 #include "service_waits.h"
@@ -60,6 +61,8 @@ struct press_result {
 	VEC(struct deadlock_text) deadlocks; /* at the window's end */
 	bool has_looked_for_deadlocks;
 	uint64_t deadlocks_left_out;         /* waits and circles that could not be looked at */
+	goroutine_leak_text_list leaks;      /* of goroutines, until now */
+	VEC(uint32_t) leak_pids;             /* processes of which all leaks are in there, if they have any */
 	int error;                           /* -errno: the whole capture came to nothing */
 	uint64_t duration_nsec;              /* of the window; 0 when this is only about files kept for later */
 	uint64_t seen, kept, lost_ring, lost_namespace, lost_storage, lost_frames; /* of the window */

@@ -44,6 +44,7 @@ void service_profiles_deinit(struct service_profiles *profiles)
 	for (size_t i = 0; i < profiles->deadlocks.n; i++)
 		deadlock_text_deinit(&profiles->deadlocks.at[i]);
 	vec_deinit(&profiles->deadlocks);
+	goroutine_leak_text_deinit(&profiles->leaks);
 }
 
 /* Which waits are for work */
@@ -387,6 +388,23 @@ static int add_go_processes(struct builder *b, bool together, struct service_pro
 	return r;
 }
 
+static int add_leaks(struct builder *b, struct service_profiles *profiles)
+{
+	const uint32_t kinds = b->capture->kinds;
+	/* They do not move from here on. */
+	int r = goroutine_leak_text_describe(b->capture, b->window.places, &profiles->leaks);
+
+	for (size_t i = 0; i < profiles->leaks.n && r >= 0 && kinds & capture_kind_bit(PROFILE_GOROUTINE); i++) {
+		struct group *group;
+
+		r = find_group(b, profiles->leaks.at[i].service, &group);
+		if (r >= 0 && group->count)
+			r = vec_push(&profiles->profiles.at[group->profile + (uint32_t)__builtin_popcount(kinds & (capture_kind_bit(PROFILE_GOROUTINE) - 1))].leaks,
+					&profiles->leaks.at[i]);
+	}
+	return r;
+}
+
 int profile_builder_run(const struct capture *capture, struct names_cache *cache, uint32_t max_services,
 		struct service_profiles *ret)
 {
@@ -419,6 +437,8 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 		r = add_deadlocks(&b, &profiles);
 	if (r >= 0)
 		r = add_go_processes(&b, max_services == PROFILE_BUILDER_TOGETHER, &profiles);
+	if (r >= 0)
+		r = add_leaks(&b, &profiles);
 	names_cache_end_window(cache);
 	strtab_free(b.services);
 	for (size_t i = 0; i < b.writers.n; i++)

@@ -15,6 +15,7 @@
 
 struct capture;
 struct deadlock_text;
+struct goroutine_leak_text;
 struct places;
 struct profile;
 struct rivals;
@@ -40,6 +41,7 @@ struct service_profile {
 
 	/* Of kinds that Go has a part in; the caller adds them. */
 	VEC(uint32_t) go_processes;          /* those of the service, as index into capture->go->processes */
+	VEC(const struct goroutine_leak_text *) leaks; /* borrowed; those of the service; of PROFILE_GOROUTINE */
 };
 
 /* 0 or -ENOMEM; service_profile_deinit() is the caller's either way. */
