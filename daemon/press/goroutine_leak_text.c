@@ -13,6 +13,7 @@
 #include "place_text.h"
 #include "places.h"
 #include "stacks.h"
+#include "strtab.h"
 #include "text.h"
 
 void goroutine_leak_text_deinit(goroutine_leak_text_list *list)
@@ -35,12 +36,64 @@ static uint64_t id_of(const struct process_id *process, const struct goroutine_l
 	return hash_bytes(words, sizeof(words));
 }
 
-/* Of a stack of one frame: its index plus one; 0: there is none. 0 or -ENOMEM. */
-static int describe_stack(const struct capture *capture, const struct places *places, uint32_t stack, enum place_text_sort sort, char **ret)
+static int describe_creator(const struct capture *capture, const struct places *places, const struct go_leak *leak, char **ret)
 {
-	if (!stack)
+	if (!leak->creator)
 		return 0;
-	*ret = place_text(places, places_of(places, &capture->stacks->stacks.at[stack - 1]), sort);
+	*ret = place_text(places, places_of(places, &capture->stacks->stacks.at[leak->creator - 1]), PLACE_TEXT_GO_STATEMENT);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static bool is_hidden(const struct places *places, const struct place *place)
+{
+	return places_name(places, place).flags & NAMES_HIDDEN;
+}
+
+/* The outermost function of a goroutine that is the program's own; NULL: there is none. */
+static const struct place *find_root(const struct places *places, const struct stacks_stack *stack)
+{
+	for (size_t i = stack->n_user; i-- > 0;) {
+		const struct place *place = &places_of(places, stack)[i];
+		const struct names_cache_name name = places_name(places, place);
+
+		if (name.n_frames && !(name.flags & NAMES_HIDDEN) && strcmp(strtab_get(name.strings, name.frames[0].name, NULL), "runtime.goexit") != 0)
+			return place;
+	}
+	return NULL;
+}
+
+/*
+ * `go f(x)` runs a wrapper that the compiler made of f(), main.leak.gowrap1, which tracebacks leave out (runtime/traceback.go
+ * elideWrapperCalling()): f is in the stack of any of these goroutines. NULL: in none.
+ */
+static const struct place *find_wrapped(const struct capture *capture, const struct places *places, const struct go_leak *leak)
+{
+	const struct place *root = NULL;
+
+	for (size_t i = 0; i < capture->stacks->samples.n && !root; i++) {
+		const struct stacks_stack *stack = &capture->stacks->stacks.at[capture->stacks->samples.at[i].stack];
+		const struct go_sample *go = go_findings_sample(capture->go, i);
+
+		if (go && go->sort == GO_SAMPLE_GOROUTINE && stack->process == leak->process && go->goroutine.is.go_pc == leak->is.go_pc &&
+		    go->goroutine.is.start_pc == leak->is.start_pc && stack->verdict == SAMPLE_VERDICT_COMPLETE)
+			root = find_root(places, stack);
+	}
+	return root;
+}
+
+static int describe_function(const struct capture *capture, const struct places *places, const struct go_leak *leak, char **ret)
+{
+	const struct place *place;
+
+	if (!leak->function)
+		return 0;
+	place = places_of(places, &capture->stacks->stacks.at[leak->function - 1]);
+	if (is_hidden(places, place)) {
+		const struct place *wrapped = find_wrapped(capture, places, leak);
+
+		place = wrapped ? wrapped : place;
+	}
+	*ret = place_text(places, place, PLACE_TEXT_FUNCTION);
 	return *ret ? 0 : -ENOMEM;
 }
 
@@ -53,9 +106,9 @@ static int describe(const struct capture *capture, const struct places *places, 
 	ret->is = leak->is;
 	ret->id = id_of(&ret->process, &leak->is);
 	ret->grows_nsec = leak->taken_nsec > leak->is.since_nsec ? leak->taken_nsec - leak->is.since_nsec : 0;
-	r = describe_stack(capture, places, leak->function, PLACE_TEXT_FUNCTION, &ret->function);
+	r = describe_function(capture, places, leak, &ret->function);
 	if (r >= 0)
-		r = describe_stack(capture, places, leak->creator, PLACE_TEXT_GO_STATEMENT, &ret->creator);
+		r = describe_creator(capture, places, leak, &ret->creator);
 	return ret->service ? r : -ENOMEM;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "go_report.h"
+#include "goroutine_leaks.h"
 
 static inline void made_report_free(struct go_report *report)
 {
@@ -93,4 +94,18 @@ static inline void made_contentions(struct go_report *report, enum go_report_par
 
 	bucket->block.count = count;
 	bucket->block.cycles = cycles;
+}
+
+/* Who looked twenty times, 10 s apart, the last time at `report`; each time there was one more, of ids that count up. All of it waits. */
+static inline struct goroutine_leaks *made_leaks(const struct go_report *report)
+{
+	struct goroutine_leaks *leaks = goroutine_leaks_new(&(struct goroutine_leaks_options){ .half_nsec = UINT64_C(20000000000), .least_growth = 4 });
+	struct go_goroutines part = report->goroutines;
+	const size_t n = report->goroutines.all.n;
+
+	for (uint64_t look = 0; look < 20; look++) {
+		part.all.n = n * (look + 1) / 20;
+		ck_assert_int_eq(goroutine_leaks_add(leaks, &part, report->taken_nsec - (19 - look) * UINT64_C(10000000000)), 0);
+	}
+	return leaks;
 }

@@ -371,7 +371,57 @@ START_TEST(samples_that_were_there_before_have_nothing_here)
 }
 END_TEST
 
-UNIT_TESTS("go_findings", a_leaf_lies_in_the_call_and_callers_stay_return_addresses, equal_stacks_and_creators_are_one,
+START_TEST(leaks_have_the_places_of_their_goroutines_and_all_are_counted)
+{
+	const uint64_t stack[] = { 0x1010, 0x2020 };
+	const struct process_id id = { .pid = 7, .exec_id = 1, .start_nsec = 10 };
+	struct go_report report = made_report("go1.26.8");
+	struct go_addition addition = { .process = &id, .report = &report, .parts = all_parts };
+	struct goroutine_leaks *leaks;
+	struct made m = made();
+
+	/* Of seventy places, in turns; of one nobody knows who made them. */
+	for (uint64_t i = 0; i < 70 * 20; i++) {
+		struct go_goroutine *goroutine = made_goroutine(&report, i + 1, stack, 2);
+
+		goroutine->go_pc = i % 70 ? 0x5000 + i % 70 : 0;
+		goroutine->start_pc = 0x6000 + i % 70;
+	}
+	add(&m, 6, &report, NULL, NULL);
+	ck_assert(!m.findings->processes.at[0].has_leaks);
+	addition.leaks = leaks = made_leaks(&report);
+	ck_assert_int_eq(go_findings_add(m.findings, m.stacks, &addition), 0);
+	ck_assert(m.findings->processes.at[1].has_leaks);
+	ck_assert_uint_eq(m.findings->processes.at[1].n_leaks, 70);
+	ck_assert_uint_eq(m.findings->processes.at[1].leak_stats.n_looks, 20);
+	ck_assert_uint_eq(m.findings->leaks.n, GO_LEAKS_MAX);
+	for (size_t i = 0; i < m.findings->leaks.n; i++) {
+		const struct go_leak *leak = &m.findings->leaks.at[i];
+		const struct stacks_stack *function = &m.stacks->stacks.at[leak->function - 1];
+
+		ck_assert_uint_eq(leak->process, 1);
+		ck_assert_uint_eq(leak->taken_nsec, report.taken_nsec);
+		ck_assert_uint_eq(leak->is.n, 20);
+		ck_assert_str_eq(leak->is.wait, "chan receive");
+		ck_assert_uint_eq(function->process, 1);
+		ck_assert_uint_eq(function->n_user, 1);
+		ck_assert_uint_eq(m.stacks->frames.at[function->first_frame], leak->is.start_pc);
+		ck_assert_uint_eq(!leak->creator, !leak->is.go_pc);
+		if (leak->creator)
+			ck_assert_uint_eq(m.stacks->frames.at[m.stacks->stacks.at[leak->creator - 1].first_frame], leak->is.go_pc - 1);
+	}
+	/* Who did not ask for goroutines has not looked at them. */
+	addition.parts = 1U << GO_REPORT_STATS;
+	ck_assert_int_eq(go_findings_add(m.findings, m.stacks, &addition), 0);
+	ck_assert(!m.findings->processes.at[2].has_leaks);
+	ck_assert_uint_eq(m.findings->leaks.n, GO_LEAKS_MAX);
+	goroutine_leaks_free(leaks);
+	made_report_free(&report);
+	done(&m);
+}
+END_TEST
+
+UNIT_TESTS("go_findings", leaks_have_the_places_of_their_goroutines_and_all_are_counted, a_leaf_lies_in_the_call_and_callers_stay_return_addresses, equal_stacks_and_creators_are_one,
 	goroutines_of_the_runtime_are_counted_and_not_told, wait_reasons_of_versions_that_number_them_differently_keep_their_texts,
 	the_longest_wait_that_anyone_knows_of_is_told, labels_of_several_processes_stay_with_their_goroutines,
 	allocations_are_scaled_as_go_scales_them, memory_profiling_that_is_off_is_told, numbers_that_cannot_be_are_lost_and_counted,

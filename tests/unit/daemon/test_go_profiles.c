@@ -368,6 +368,77 @@ START_TEST(comments_tell_of_each_process)
 }
 END_TEST
 
+static void add_leaking_process(struct capture *capture, uint32_t pid, const struct go_report *report)
+{
+	const struct process_id id = { .pid = pid, .exec_id = 1, .start_nsec = 1000 };
+	struct goroutine_leaks *leaks = made_leaks(report);
+	const struct go_addition addition = { .process = &id, .report = report, .parts = 1U << GO_REPORT_GOROUTINES, .leaks = leaks };
+
+	ck_assert_int_eq(go_findings_add(capture->go, capture->stacks, &addition), 0);
+	add_process(capture, pid, report, NULL, NULL);
+	goroutine_leaks_free(leaks);
+}
+
+/* `go f(x)` runs a wrapper. */
+START_TEST(a_leak_is_told_by_the_function_that_was_meant_and_the_go_statement)
+{
+	const uint64_t stack[] = { in(GOPARK), in(CHANRECV), in(WORK), in(WRAPPER), in(GOEXIT) };
+	struct go_report report = made_report("go1.26.8");
+	struct capture *capture = capture_of(capture_kind_bit(PROFILE_GOROUTINE) | capture_kind_bit(PROFILE_HEAP));
+	struct service_profiles profiles;
+	const struct goroutine_leak_text *leak;
+	char expected[128];
+
+	for (uint64_t i = 0; i < 20; i++) {
+		struct go_goroutine *goroutine = made_goroutine(&report, i + 100, stack, 5);
+
+		goroutine->go_pc = in(MAIN);
+		goroutine->start_pc = in(WRAPPER) - 0x10;
+	}
+	add_leaking_process(capture, 5, &report);
+	profiles = build(capture);
+	ck_assert_uint_eq(profiles.leaks.n, 1);
+	leak = &profiles.leaks.at[0];
+	ck_assert_str_eq(leak->service, "go");
+	ck_assert_str_eq(leak->function, "main.work[...]");
+	ck_assert_str_eq(leak->creator, "main.main");
+	ck_assert_uint_eq(leak->process.pid, 5);
+	ck_assert_uint_eq(leak->is.n, 20);
+	ck_assert_uint_eq(leak->grows_nsec, UINT64_C(180000000000));
+	snprintf(expected, sizeof(expected), "goroutine leak (process 5): main.work[...] created by main.main, waits in chan receive: 20 now, +360 an hour, confidence %u %%, ",
+			leak->is.confidence);
+	for (size_t i = 0; i < 2; i++) {
+		go_comments_add(capture, &profiles.profiles.at[i]);
+		ck_assert(has_comment(profiles.profiles.at[i].profile, expected) == (profiles.profiles.at[i].kind == PROFILE_GOROUTINE));
+		ck_assert(has_comment(profiles.profiles.at[i].profile, "goroutine leaks: 1, by 20 looks until now; sites that goroutines come from: 1;") ==
+				(profiles.profiles.at[i].kind == PROFILE_GOROUTINE));
+	}
+	made_report_free(&report);
+	finish(capture, &profiles);
+}
+END_TEST
+
+START_TEST(leaks_of_what_was_not_asked_for_are_left_out)
+{
+	const uint64_t stack[] = { in(GOPARK), in(WORK) };
+	struct go_report report = made_report("go1.26.8");
+	struct capture *capture = capture_of(capture_kind_bit(PROFILE_GOROUTINE));
+
+	for (uint64_t i = 0; i < 20; i++)
+		made_goroutine(&report, i + 100, stack, 2)->go_pc = in(MAIN);
+	add_leaking_process(capture, 5, &report);
+	add_leaking_process(capture, 6, &report);
+	ck_assert_uint_eq(capture->go->leaks.n, 2);
+	free(capture->images.at[1]->service);
+	capture->images.at[1]->service = strdup("wanted");
+	capture_select(capture, keep_named, "wanted");
+	ck_assert_uint_eq(capture->go->leaks.n, 1);
+	ck_assert_uint_eq(capture->go->leaks.at[0].process, 1);
+	made_report_free(&report);
+	finish(capture, NULL);
+}
+END_TEST
+
 static void assert_text(struct capture *capture, int debug, const char *expected)
 {
 	char *text = NULL;
@@ -468,6 +539,7 @@ int main(int argc, char **argv)
 {
 	const TTest *const tests[] = { a_goroutine_is_a_row_with_all_that_is_known_of_it, labels_of_a_goroutine_are_bounded_and_never_ours,
 		heap_profiles_begin_where_the_program_allocated, contentions_are_rows_with_source_go_beside_those_of_the_kernel,
+		a_leak_is_told_by_the_function_that_was_meant_and_the_go_statement, leaks_of_what_was_not_asked_for_are_left_out,
 		what_was_not_asked_for_is_left_out_with_what_go_knows_of_it, comments_tell_of_each_process, goroutines_are_text_as_go_prints_them,
 		equal_goroutines_are_one_record_with_a_comment_for_each, long_stacks_are_cut_in_the_middle_as_by_each_version };
 
