@@ -164,6 +164,7 @@ START_TEST(once_has_its_defaults)
 	ck_assert_uint_eq(line.options.once.n_kinds, 1);
 	ck_assert_str_eq(line.options.once.kinds[0], "cpu");
 	ck_assert_uint_eq(line.options.once.duration_usec, 10000000);
+	ck_assert(!line.options.once.has_duration);
 	ck_assert_uint_eq(line.options.once.rate, 99);
 	ck_assert_ptr_null(line.options.once.output);
 	done(&line);
@@ -179,6 +180,7 @@ START_TEST(once_takes_a_process_or_a_service)
 	ck_assert_uint_eq(line.options.once.n_kinds, 1);
 	ck_assert_uint_eq(line.options.once.pid, 42);
 	ck_assert_uint_eq(line.options.once.duration_usec, 90000000);
+	ck_assert(line.options.once.has_duration);
 	ck_assert_uint_eq(line.options.once.rate, 999);
 	ck_assert_str_eq(line.options.once.output, "f.pprof");
 	done(&line);

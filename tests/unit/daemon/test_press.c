@@ -26,7 +26,8 @@ static char directory[64];
 
 /* What the results said. */
 static unsigned n_results, n_files, n_late, n_errors;
-static char last_path[256];
+static char last_path[256], last_leak[64];
+static size_t n_leaks, n_leak_pids;
 static int last_error;
 static uint64_t last_samples, last_unsaved, last_discarded;
 
@@ -45,6 +46,9 @@ static void on_done(const struct press_result *result, void *userdata)
 		if (file->path)
 			snprintf(last_path, sizeof(last_path), "%s", file->path);
 	}
+	n_leaks = result->leaks.n;
+	n_leak_pids = result->leak_pids.n;
+	snprintf(last_leak, sizeof(last_leak), "%s", result->leaks.n ? result->leaks.at[0].creator : "");
 	last_unsaved = result->n_unsaved;
 	last_discarded = result->n_discarded;
 }
@@ -542,6 +546,50 @@ START_TEST(goroutines_are_text_where_that_is_wanted)
 }
 END_TEST
 
+static struct capture *capture_of_a_leak(void)
+{
+	const struct process_id id = { .pid = 8, .exec_id = 1, .start_nsec = 1000 };
+	const uint64_t stack[] = { 0x1010, 0x2020 };
+	struct go_report report = made_report("go1.26.8");
+	struct go_addition addition = { .process = &id, .report = &report, .parts = 1U << GO_REPORT_GOROUTINES };
+	struct capture *capture = capture_of_goroutines();
+	struct goroutine_leaks *leaks;
+
+	for (uint64_t i = 0; i < 20; i++)
+		made_goroutine(&report, i + 1, stack, 2)->go_pc = 0x3030;
+	addition.leaks = leaks = made_leaks(&report);
+	ck_assert_int_eq(go_findings_add(capture->go, capture->stacks, &addition), 0);
+	ck_assert_int_eq(vec_push(&capture->images, made_image("leaky")), 0);
+	goroutine_leaks_free(leaks);
+	made_report_free(&report);
+	return capture;
+}
+
+START_TEST(a_result_has_leaks_and_which_processes_were_looked_at)
+{
+	struct press_output output = { .store = STORE_OPTIONS_DEFAULT, .max_services = 8, .path = "/dev/null", .debug = 2 };
+
+	start("out");
+	ck_assert_int_eq(press_submit_take(press, capture_of_a_leak()), 0);
+	press_finish(press);
+	ck_assert_uint_eq(n_leaks, 1);
+	ck_assert_uint_eq(n_leak_pids, 1);
+	ck_assert_str_eq(last_leak, "[unknown]+0x302f");
+	/* One that says nothing of them. */
+	press_one("svc");
+	ck_assert_uint_eq(n_leaks, 0);
+	ck_assert_uint_eq(n_leak_pids, 0);
+	/* As text, too. */
+	ck_assert_int_eq(press_set_output(press, &output), 0);
+	ck_assert_int_eq(press_submit_take(press, capture_of_a_leak()), 0);
+	press_finish(press);
+	ck_assert_uint_eq(n_leaks, 1);
+	ck_assert_uint_eq(n_leak_pids, 1);
+	ck_assert_str_eq(last_leak, "[unknown]+0x302f");
+	finish();
+}
+END_TEST
+
 START_TEST(where_nothing_can_be_written_is_known_before)
 {
 	char path[64], file[80];
@@ -571,6 +619,7 @@ int main(int argc, char **argv)
 		a_full_disk_loses_nothing, more_windows_than_may_wait_are_refused, a_press_can_go_with_captures_and_profiles_left,
 		a_device_is_written_to_and_not_replaced, one_file_is_replaced_whole_and_belongs_to_who_is_asked_for,
 		goroutines_are_a_profile_that_says_what_it_lacks, goroutines_are_text_where_that_is_wanted,
+		a_result_has_leaks_and_which_processes_were_looked_at,
 		where_nothing_can_be_written_is_known_before, a_file_says_when_and_why_its_rate_was_lowered,
 	};
 
