@@ -496,11 +496,8 @@ static uint32_t interval_kinds(const struct config *config, bool is_memory)
 /* The next boundary of each. */
 static void find_due(struct go_watch *watch, const struct config *config, bool is_memory)
 {
-	const struct schedule schedule = {
-		.interval_nsec = (is_memory ? config->memory.snapshot_interval_usec : config->goroutine.snapshot_interval_usec) * NSEC_PER_USEC,
-		.duration_nsec = UINT64_MAX,
-		.rate = 1,
-	};
+	const uint64_t interval_nsec = (is_memory ? config->memory.snapshot_interval_usec : config->goroutine.snapshot_interval_usec) * NSEC_PER_USEC;
+	const struct schedule schedule = { .interval_nsec = interval_nsec, .duration_nsec = interval_nsec, .rate = 1 };
 
 	watch->due_nsec[is_memory] = interval_kinds(config, is_memory)
 			? schedule_window(&schedule, clock_wall_nsec(), clock_monotonic_nsec()).end_nsec : UINT64_MAX;
