@@ -25,7 +25,11 @@
 #include "stacks.h"
 #include "targets.h"
 
-enum { READERS_MAX = 2 };
+enum {
+	READERS_MAX = 2,
+	/* Where goroutines come from, of one process: thousands are of no program, but of one that wants the loop to take seconds to judge them. */
+	LEAK_SITES_MAX = 2000,
+};
 
 enum {
 	WAITS_PARTS = 1 << GO_REPORT_BLOCK | 1 << GO_REPORT_MUTEX,
@@ -599,6 +603,7 @@ int go_watch_new(sd_event *loop, struct targets *targets, go_watch_ready_fn read
 	watch->targets = targets;
 	watch->ready = ready;
 	watch->userdata = userdata;
+	watch->leak_options.max_sites = LEAK_SITES_MAX;
 	map_init(&watch->pasts, sizeof(uint32_t), sizeof(struct past *));
 	TAILQ_INIT(&watch->rounds);
 	TAILQ_INIT(&watch->readings);
