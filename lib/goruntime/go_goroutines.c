@@ -232,6 +232,12 @@ static bool waits(const struct snapshot *s)
 	return s->status == GO_WAITING || s->status == GO_LEAKED;
 }
 
+/* The garbage collector stamps those in the kernel or in C, too (runtime/mgcmark.go markroot()); exitsyscall() takes it back. */
+static bool has_stamp(const struct snapshot *s)
+{
+	return waits(s) || s->status == GO_SYSCALL;
+}
+
 /* What was read between two looks at a g, and is true if they are the same. */
 struct told {
 	uint32_t verdict;
@@ -297,7 +303,7 @@ static int add(struct reading *reading, uint64_t address, const struct snapshot 
 		.go_pc = s->go_pc,
 		.start_pc = s->start_pc,
 		.sp = has_stack(s) ? s->sp : 0,
-		.wait_since_nsec = waits(s) ? s->wait_since : 0,
+		.wait_since_nsec = has_stamp(s) ? s->wait_since : 0,
 		.channel = channel_of(reading, told),
 		.label_set = s->labels,
 		.status = s->status,

@@ -33,7 +33,7 @@ struct go_goroutine {
 	uint64_t address;                    /* of its g: the same for as long as it lives; used again afterwards */
 	uint64_t go_pc, start_pc;            /* of the go statement, behind it; its function */
 	uint64_t sp;                         /* of what is waiting: the same as long as nobody moved */
-	uint64_t wait_since_nsec;            /* the runtime's nanotime (CLOCK_MONOTONIC), stamped by the garbage collector alone; 0: not yet */
+	uint64_t wait_since_nsec;            /* the runtime's nanotime (CLOCK_MONOTONIC), stamped by the garbage collector alone, in syscalls, too; 0: not yet */
 	uint64_t channel;                    /* it waits for: address of the hchan; 0: none, or more than one (select) */
 	uint64_t label_set;                  /* address of what pprof.Do() set; 0: none */
 	uint32_t thread;                     /* that runs it, as its own pid namespace numbers it; 0: none does */

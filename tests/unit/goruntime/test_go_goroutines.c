@@ -70,6 +70,33 @@ START_TEST(all_are_read_in_each_version)
 }
 END_TEST
 
+/* As runtime/traceback.go goroutineheader() has it: "[syscall, 3 minutes]". */
+START_TEST(since_when_they_wait_is_told_of_those_in_the_kernel_too)
+{
+	for (unsigned int minor = 18; minor <= 27; minor++) {
+		struct made_process *made = open_made(version_of(minor));
+		const struct go_layout *layout = made->layout;
+		struct go_goroutines all = { 0 };
+		uint64_t sp = MADE_MEMORY + MADE_STACKS_AT + 7 * MADE_STACK_SIZE + 0x100;
+
+		for (int i = 0; i < MADE_N_GOROUTINES; i++)
+			made_put(made, made_g(i) + layout->g.wait_since, 1000 + (uint64_t)i);
+		made_put_u8(made, made_g(7) + layout->g.status, GO_SYSCALL);
+		made_put(made, made_g(7) + layout->g.syscall_sp, sp);
+		made_put(made, made_g(7) + layout->g.syscall_pc, made_function(MADE_WAITS) + 8);
+		ck_assert_int_eq(go_goroutines_read(made->process, &(struct go_goroutines_options){ 0 }, &all), 0);
+		ck_assert_uint_eq(by_id(&all, 1)->wait_since_nsec, 1000);
+		ck_assert_uint_eq(by_id(&all, 8)->status, GO_SYSCALL);
+		ck_assert_uint_eq(by_id(&all, 8)->verdict, GO_STACK_COMPLETE);
+		ck_assert_uint_eq(by_id(&all, 8)->wait_since_nsec, 1007);
+		/* What runs waits for nothing, whatever is still noted there. */
+		ck_assert_uint_eq(by_id(&all, 6)->wait_since_nsec, 0);
+		go_goroutines_deinit(&all);
+		made_process_free(made);
+	}
+}
+END_TEST
+
 START_TEST(what_they_wait_for_is_told)
 {
 	for (unsigned int minor = 18; minor <= 27; minor++) {
@@ -314,7 +341,8 @@ START_TEST(what_may_not_be_read_ends_it)
 }
 END_TEST
 
-UNIT_TESTS("go_goroutines", all_are_read_in_each_version, what_they_wait_for_is_told, labels_are_read_and_sorted,
+UNIT_TESTS("go_goroutines", all_are_read_in_each_version, since_when_they_wait_is_told_of_those_in_the_kernel_too,
+	what_they_wait_for_is_told, labels_are_read_and_sorted,
 	labels_that_are_none_cost_only_themselves, one_that_moves_is_read_again_and_never_told_as_a_mixture,
 	what_are_no_goroutines_is_refused_by_name, an_unknown_version_that_is_as_the_newest_is_read,
 	a_process_that_is_not_its_file_is_refused, hostile_lists_end_soon, what_may_not_be_read_ends_it)
