@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "go_metrics.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,17 +90,19 @@ enum how { SUM, MOST };
 
 struct number {
 	const char *name, *labels, *type, *help; /* help NULL: of the family before */
-	double (*of)(const struct go_stats *stats);
+	double (*of)(const struct go_stats *stats); /* NAN: the process has none */
 	enum how how;
 };
 
 static double heap_live(const struct go_stats *stats) { return (double)stats->heap_live; }
 static double heap_marked(const struct go_stats *stats) { return (double)stats->heap_marked; }
-static double heap_in_use(const struct go_stats *stats) { return (double)stats->heap_in_use; }
-static double heap_free(const struct go_stats *stats) { return (double)stats->heap_free; }
-static double heap_released(const struct go_stats *stats) { return (double)stats->heap_released; }
-static double allocated(const struct go_stats *stats) { return (double)stats->total_alloc; }
-static double mapped(const struct go_stats *stats) { return (double)stats->mapped; }
+static double heap_goal(const struct go_stats *stats) { return stats->heap_goal == UINT64_MAX ? NAN : (double)stats->heap_goal; }
+static double heap_in_use(const struct go_stats *stats) { return stats->has_heap_bytes ? (double)stats->heap_in_use : NAN; }
+static double heap_free(const struct go_stats *stats) { return stats->has_heap_bytes ? (double)stats->heap_free : NAN; }
+static double heap_released(const struct go_stats *stats) { return stats->has_heap_bytes ? (double)stats->heap_released : NAN; }
+static double allocated(const struct go_stats *stats) { return stats->has_heap_bytes ? (double)stats->total_alloc : NAN; }
+static double mapped(const struct go_stats *stats) { return stats->has_heap_bytes ? (double)stats->mapped : NAN; }
+static double stacks(const struct go_stats *stats) { return (double)stats->stacks_in_use; }
 static double gc_cycles(const struct go_stats *stats) { return stats->n_gc; }
 static double gc_fraction(const struct go_stats *stats) { return stats->gc_cpu_fraction; }
 static double gc_percent(const struct go_stats *stats) { return (double)stats->gc_percent; }
@@ -107,13 +110,15 @@ static double procs(const struct go_stats *stats) { return stats->gomaxprocs; }
 static double memory_limit(const struct go_stats *stats) { return stats->memory_limit == UINT64_MAX ? 0 : (double)stats->memory_limit; }
 
 static const struct number numbers[] = {
-	{ "tsiot_heap_bytes", ",part=\"live\"", "gauge", "Heap of Go processes: live now, found by the last collection, in use, free, given back.", heap_live, SUM },
+	{ "tsiot_heap_bytes", ",part=\"live\"", "gauge", "Heap of Go processes: live now, found by the last collection, goal of the next, in use, free, given back.", heap_live, SUM },
 	{ "tsiot_heap_bytes", ",part=\"marked\"", NULL, NULL, heap_marked, SUM },
+	{ "tsiot_heap_bytes", ",part=\"goal\"", NULL, NULL, heap_goal, SUM },
 	{ "tsiot_heap_bytes", ",part=\"in_use\"", NULL, NULL, heap_in_use, SUM },
 	{ "tsiot_heap_bytes", ",part=\"free\"", NULL, NULL, heap_free, SUM },
 	{ "tsiot_heap_bytes", ",part=\"released\"", NULL, NULL, heap_released, SUM },
 	{ "tsiot_heap_allocated_bytes_total", "", "counter", "Bytes that Go processes ever allocated.", allocated, SUM },
 	{ "tsiot_go_mapped_bytes", "", "gauge", "Memory that Go runtimes have from the system and did not give back.", mapped, SUM },
+	{ "tsiot_go_stack_bytes", "", "gauge", "Memory of the stacks of goroutines.", stacks, SUM },
 	{ "tsiot_gc_cycles_total", "", "counter", "Garbage collections that were completed.", gc_cycles, SUM },
 	{ "tsiot_gc_cpu_fraction", "", "gauge", "Share of the CPU time of a Go process that its collector took since it began; of several the largest.", gc_fraction, MOST },
 	{ "tsiot_gc_percent", "", "gauge", "GOGC; negative: off.", gc_percent, MOST },
@@ -134,7 +139,7 @@ static void print_number(const struct go_metrics *metrics, const struct number *
 		for (const struct go_metrics_process *p = group.first; p < group.end; p++) {
 			double one = p->facts->has_stats ? number->of(&p->facts->stats) : 0;
 
-			if (!p->facts->has_stats)
+			if (!p->facts->has_stats || isnan(one))
 				continue;
 			value = number->how == SUM ? value + one : is_known ? MAX(value, one) : one;
 			is_known = true;

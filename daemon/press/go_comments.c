@@ -94,7 +94,7 @@ static void add_contentions(struct profile *profile, enum profile_kind kind, con
 static void add_gc(struct profile *profile, const char *who, const struct go_stats *stats)
 {
 	uint64_t longest = 0;
-	char percent[32] = "off", limit[48] = "none";
+	char percent[32] = "off", limit[48] = "none", goal[48] = "none";
 
 	for (size_t i = 0; i < MIN(stats->n_pauses, (size_t)GO_STATS_PAUSES); i++)
 		longest = MAX(longest, stats->pauses_nsec[i]);
@@ -102,10 +102,13 @@ static void add_gc(struct profile *profile, const char *who, const struct go_sta
 		snprintf(percent, sizeof(percent), "%lld", (long long)stats->gc_percent);
 	if (stats->memory_limit != UINT64_MAX)
 		snprintf(limit, sizeof(limit), "%.1f MiB", mib(stats->memory_limit));
+	if (stats->heap_goal != UINT64_MAX)
+		snprintf(goal, sizeof(goal), "at %.3f MiB", mib(stats->heap_goal));
 	profile_add_comment_format(profile, "%s: GC: heap live %.3f MiB, %.3f MiB after the last of %u collections; pauses: last %.3f ms, longest of the last %zu %.3f ms, "
 			"all %.3f ms; %.3f %% of its CPU time since it began", who, mib(stats->heap_live), mib(stats->heap_marked), stats->n_gc,
 			msec(stats->n_pauses ? stats->pauses_nsec[0] : 0), stats->n_pauses, msec(longest), msec(stats->pause_total_nsec),
 			100 * stats->gc_cpu_fraction);
+	profile_add_comment_format(profile, "%s: GC: next one: %s; stacks of goroutines: %.3f MiB", who, goal, mib(stats->stacks_in_use));
 	profile_add_comment_format(profile, "%s: GOMAXPROCS %u, GOGC %s, memory limit %s", who, stats->gomaxprocs, percent, limit);
 }
 

@@ -30,8 +30,11 @@ struct go_layout {
 	} channel;
 	struct {
 		uint16_t n_gc, pause_total, pauses, pause_ends, cpu_fraction, last_gc; /* memstats: pause_ns[256], pause_end[256] */
+		uint16_t stacks, stacks_stride; /* heapStats.stats[3].inStacks */
 	} stats;
 	struct {
+		uint16_t goal;               /* 1.18: heapGoal; since: gcPercentHeapGoal, sweepDistMinTrigger and triggered follow it */
+		uint8_t limit_headroom_percent; /* memoryLimitHeapGoalHeadroomPercent; 0: none, the least is all there is */
 		uint16_t percent, memory_limit, marked, live, heap_in_use, heap_released, heap_free, mapped_ready, total_alloc, total_free;
 	} gc;
 	uint16_t ticks_value;                /* runtime.ticks.val */

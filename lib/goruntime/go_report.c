@@ -345,6 +345,8 @@ static void pass_stats(struct codec *codec, struct go_stats *stats)
 	pass_u64(codec, &stats->memory_limit);
 	pass_u64(codec, &stats->heap_live);
 	pass_u64(codec, &stats->heap_marked);
+	pass_u64(codec, &stats->heap_goal);
+	pass_u64(codec, &stats->stacks_in_use);
 	pass_bool(codec, &stats->has_heap_bytes);
 	pass_u64(codec, &stats->heap_in_use);
 	pass_u64(codec, &stats->heap_free);

@@ -10,7 +10,14 @@
 enum {
 	MAX_SIZE = 8192,                     /* of what is read of either structure */
 	MAX_PROCESSORS = 1 << 20,
+	N_GENERATIONS = 3,                   /* consistentHeapStats.stats */
+	MAX_STRIDE = 2048,                   /* of one of them */
+	ATTEMPTS = 4,
+	MIN_HEADROOM = 1 << 20,              /* memoryLimitMinHeapGoalHeadroom */
+	MIN_RUNWAY = 64 << 10,
 };
+
+static const uint64_t MAX_STACKS = UINT64_C(1) << 47; /* no more addresses */
 
 static uint64_t u64_at(const uint8_t *bytes, uint16_t offset)
 {
@@ -64,6 +71,73 @@ static int read_stats(struct go_process *process, struct go_stats *ret)
 	return 0;
 }
 
+/*
+ * Each generation has what was added while it was the current one: all of it is their sum (runtime/mstats.go unsafeRead()). When the
+ * runtime moves one into another between our two of them the sum is wrong for a moment, and mostly no size.
+ */
+static int read_stacks(struct go_process *process, struct go_stats *ret)
+{
+	const struct go_layout *layout = go_process_layout(process);
+	uint8_t bytes[(N_GENERATIONS - 1) * MAX_STRIDE + sizeof(uint64_t)], again[sizeof(bytes)];
+	size_t size = (N_GENERATIONS - 1) * (size_t)layout->stats.stacks_stride + sizeof(uint64_t);
+	uint64_t variable;
+
+	if (!go_process_variable(process, GO_STATS, &variable) || layout->stats.stacks_stride > MAX_STRIDE)
+		return GO_STATS_E_UNKNOWN;
+	for (int i = 0; i < ATTEMPTS; i++) {
+		uint64_t sum = 0, sum_again = 0;
+		int r = go_memory_read(go_process_memory(process), variable + layout->stats.stacks, bytes, size);
+
+		if (r >= 0)
+			r = go_memory_read(go_process_memory(process), variable + layout->stats.stacks, again, size);
+		if (r < 0)
+			return r;
+		for (int generation = 0; generation < N_GENERATIONS; generation++) {
+			sum += u64_at(bytes, (uint16_t)(generation * layout->stats.stacks_stride));
+			sum_again += u64_at(again, (uint16_t)(generation * layout->stats.stacks_stride));
+		}
+		ret->stacks_in_use = sum;
+		if (sum == sum_again && sum < MAX_STACKS)
+			return 0;
+	}
+	/* One that grows all the time: between two reads, not between two words. */
+	return ret->stacks_in_use < MAX_STACKS ? 0 : GO_STATS_E_UNKNOWN;
+}
+
+/* What GOMEMLIMIT leaves to the heap (runtime/mgcpacer.go memoryLimitHeapGoal()). */
+static uint64_t limit_goal(const struct go_stats *stats, const struct go_layout *layout)
+{
+	uint64_t live = stats->heap_free + stats->total_alloc - stats->total_free;
+	/* They are not of one moment: the runtime reads them again until they are. */
+	uint64_t other = stats->mapped > live ? stats->mapped - live : 0;
+	uint64_t overage = stats->mapped > stats->memory_limit ? stats->mapped - stats->memory_limit : 0;
+	uint64_t goal, headroom;
+
+	if (other + overage >= stats->memory_limit)
+		return stats->heap_marked;
+	goal = stats->memory_limit - (other + overage);
+	headroom = MAX(goal / 100 * layout->gc.limit_headroom_percent, (uint64_t)MIN_HEADROOM);
+	goal = goal < headroom || goal - headroom < headroom ? headroom : goal - headroom;
+	return MAX(goal, stats->heap_marked);
+}
+
+/* runtime/mgcpacer.go heapGoalInternal(). */
+static uint64_t find_goal(const uint8_t *controller, const struct go_layout *layout, const struct go_stats *stats)
+{
+	uint64_t goal = u64_at(controller, layout->gc.goal), by_limit, sweep, triggered;
+
+	if (layout->gc.memory_limit == GO_LAYOUT_NONE)
+		return goal;
+	by_limit = stats->memory_limit == UINT64_MAX ? UINT64_MAX : limit_goal(stats, layout);
+	if (by_limit < goal)
+		return by_limit;
+	sweep = u64_at(controller, layout->gc.goal + sizeof(uint64_t));
+	triggered = u64_at(controller, layout->gc.goal + 2 * sizeof(uint64_t));
+	goal = MAX(goal, sweep);
+	/* UINT64_MAX: none is under way. */
+	return triggered < UINT64_MAX - MIN_RUNWAY ? MAX(goal, triggered + MIN_RUNWAY) : goal;
+}
+
 static int read_controller(struct go_process *process, struct go_stats *ret)
 {
 	const struct go_layout *layout = go_process_layout(process);
@@ -80,8 +154,10 @@ static int read_controller(struct go_process *process, struct go_stats *ret)
 	ret->heap_live = u64_at(bytes, layout->gc.live);
 	ret->heap_marked = u64_at(bytes, layout->gc.marked);
 	ret->memory_limit = UINT64_MAX;
-	if (layout->gc.memory_limit == GO_LAYOUT_NONE)
+	if (layout->gc.memory_limit == GO_LAYOUT_NONE) {
+		ret->heap_goal = find_goal(bytes, layout, ret);
 		return 0;
+	}
 	ret->has_heap_bytes = true;
 	/* math.MaxInt64: none. */
 	if (u64_at(bytes, layout->gc.memory_limit) != INT64_MAX)
@@ -92,6 +168,7 @@ static int read_controller(struct go_process *process, struct go_stats *ret)
 	ret->mapped = u64_at(bytes, layout->gc.mapped_ready);
 	ret->total_alloc = u64_at(bytes, layout->gc.total_alloc);
 	ret->total_free = u64_at(bytes, layout->gc.total_free);
+	ret->heap_goal = find_goal(bytes, layout, ret);
 	return 0;
 }
 
@@ -104,6 +181,8 @@ int go_stats_read(struct go_process *process, struct go_stats *ret)
 	r = read_stats(process, &stats);
 	if (!r)
 		r = read_controller(process, &stats);
+	if (!r)
+		r = read_stacks(process, &stats);
 	if (r)
 		return r;
 	if (!go_process_variable(process, GO_GOMAXPROCS, &variable))

@@ -23,6 +23,8 @@ struct go_stats {
 	int64_t gc_percent;                  /* GOGC; negative: off */
 	uint64_t memory_limit;               /* GOMEMLIMIT; UINT64_MAX: none, or before 1.19 */
 	uint64_t heap_live, heap_marked;     /* bytes: now, and what the last collection found */
+	uint64_t heap_goal;                  /* the heap at which the next collection is to end (NextGC); UINT64_MAX: none, it is off */
+	uint64_t stacks_in_use;              /* bytes of spans that are stacks of goroutines (StackInuse) */
 	bool has_heap_bytes;                 /* since 1.19: */
 	uint64_t heap_in_use, heap_free, heap_released, mapped, total_alloc, total_free;
 	uint32_t gomaxprocs;

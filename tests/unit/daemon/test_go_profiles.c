@@ -344,7 +344,8 @@ START_TEST(comments_tell_of_each_process)
 	made_has(&report, GO_REPORT_MEMORY);
 	made_has(&report, GO_REPORT_STATS);
 	report.stats = (struct go_stats){ .n_gc = 3, .pauses_nsec = { 2000000, 5000000, 1000000 }, .n_pauses = 3, .pause_total_nsec = 8000000,
-		.heap_live = 3 << 20, .gc_percent = -1, .memory_limit = UINT64_MAX, .gomaxprocs = 4, .gc_cpu_fraction = 0.25 };
+		.heap_live = 3 << 20, .gc_percent = -1, .memory_limit = UINT64_MAX, .gomaxprocs = 4, .gc_cpu_fraction = 0.25,
+		.heap_goal = 6 << 20, .stacks_in_use = 1 << 19 };
 	strcpy(refused.refusal, "runtime layout of go1.31 not understood: \033allgs");
 	add_process(capture, 5, &report, NULL, NULL);
 	add_process(capture, 6, &refused, NULL, NULL);
@@ -358,6 +359,7 @@ START_TEST(comments_tell_of_each_process)
 	ck_assert(has_comment(profile, "read again, for they moved: 17;"));
 	ck_assert(has_comment(profile, "process 6 (go1.31): go: runtime layout of go1.31 not understood: ?allgs"));
 	ck_assert(has_comment(profile, "of 3 collections; pauses: last 2.000 ms, longest of the last 3 5.000 ms, all 8.000 ms; 25.000 %"));
+	ck_assert(has_comment(profile, "GC: next one: at 6.000 MiB; stacks of goroutines: 0.500 MiB"));
 	ck_assert(has_comment(profile, "GOMAXPROCS 4, GOGC off, memory limit none"));
 	ck_assert(!has_comment(profile, "memory profiling is off"));
 	profile = profiles.profiles.at[profiles.profiles.at[0].kind == PROFILE_HEAP ? 0 : 1].profile;

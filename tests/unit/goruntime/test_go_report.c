@@ -113,6 +113,7 @@ static struct go_report make_report(void)
 		.n_gc = 41, .pause_total_nsec = 42, .n_pauses = 3, .pauses_nsec = { 43, 44, 45 }, .gc_cpu_fraction = 0.46, .last_gc_wall_nsec = 47,
 		.gc_percent = -48, .memory_limit = 49, .heap_live = 50, .heap_marked = 51, .has_heap_bytes = true, .heap_in_use = 52, .heap_free = 53,
 		.heap_released = 54, .mapped = 55, .total_alloc = 56, .total_free = 57, .gomaxprocs = 58,
+		.heap_goal = 59, .stacks_in_use = 60,
 	};
 	return report;
 }
