@@ -44,6 +44,7 @@ struct reading {
 	uint64_t *addresses;                 /* of all g, in the order of the runtime */
 	size_t n;
 	uint8_t *run, *stack_bytes;          /* MAX_RUN, MAX_STACK */
+	struct go_memory_pages *pages;
 	uint64_t n_stacks, n_complete;
 	uint64_t n_threads, n_wrong_threads; /* that run a goroutine; whose m knows nothing of it */
 	bool has_first;                      /* goroutine 1 was there */
@@ -426,22 +427,41 @@ struct batch {
 
 enum { VERDICT_NONE = GO_GOROUTINE_RUNNING + 1 };
 
-static int read_stacks(struct reading *reading, struct batch *batch, const uint64_t *addresses, size_t n)
+/* Whether there was one, alive. */
+static bool is_there(const struct reading *reading, const struct batch *batch, size_t i, struct snapshot *ret)
+{
+	if (!batch->was_read[i])
+		return false;
+	*ret = snapshot_of(reading, batch->before[i]);
+	return makes_sense(ret) && !is_dead(ret);
+}
+
+/* What they wait for, and labels, lie close together, those of one goroutine next to those of others; other than stacks. */
+static int read_all_belongings(struct reading *reading, struct batch *batch, const uint64_t *addresses, size_t n)
+{
+	int r = 0;
+
+	go_memory_hold(reading->memory, reading->pages);
+	for (size_t i = 0; i < n && r >= 0; i++) {
+		struct snapshot s;
+
+		batch->told[i] = (struct told){ .verdict = VERDICT_NONE };
+		if (is_there(reading, batch, i, &s))
+			r = read_belongings(reading, addresses[i], &s, &batch->told[i]);
+	}
+	go_memory_release(reading->memory);
+	return r;
+}
+
+static int read_stacks(struct reading *reading, struct batch *batch, size_t n)
 {
 	batch->frames.n = 0;
 	for (size_t i = 0; i < n; i++) {
 		struct snapshot s;
 		int r;
 
-		batch->told[i] = (struct told){ .verdict = VERDICT_NONE };
-		if (!batch->was_read[i])
+		if (!is_there(reading, batch, i, &s))
 			continue;
-		s = snapshot_of(reading, batch->before[i]);
-		if (!makes_sense(&s) || is_dead(&s))
-			continue;
-		r = read_belongings(reading, addresses[i], &s, &batch->told[i]);
-		if (r < 0)
-			return r;
 		if (!has_stack(&s)) {
 			batch->told[i].verdict = GO_GOROUTINE_RUNNING;
 			continue;
@@ -497,7 +517,9 @@ static int read_batch(struct reading *reading, struct batch *batch, const uint64
 	qsort(batch->places, n, sizeof(batch->places[0]), compare_places);
 	read_all(reading, batch->places, n, batch->before, batch->was_read);
 	map_clear(&reading->label_sets);
-	r = read_stacks(reading, batch, addresses, n);
+	r = read_all_belongings(reading, batch, addresses, n);
+	if (r >= 0)
+		r = read_stacks(reading, batch, n);
 	if (r < 0)
 		return r;
 	read_all(reading, batch->places, n, batch->after, batch->was_read_again);
@@ -759,8 +781,9 @@ static int read_goroutines(struct reading *reading, const struct go_goroutines_o
 
 	reading->run = malloc(MAX_RUN);
 	reading->stack_bytes = malloc(MAX_STACK);
+	reading->pages = go_memory_pages_new();
 	reading->stack = go_stack_new(reading->process);
-	if (!batch || !reading->run || !reading->stack_bytes || !reading->stack)
+	if (!batch || !reading->run || !reading->stack_bytes || !reading->pages || !reading->stack)
 		return -ENOMEM;
 	r = read_addresses(reading, options->max ? options->max : GO_GOROUTINES_MAX);
 	if (r)
@@ -803,6 +826,7 @@ int go_goroutines_read(struct go_process *process, const struct go_goroutines_op
 	free(reading.addresses);
 	free(reading.run);
 	free(reading.stack_bytes);
+	go_memory_pages_free(reading.pages);
 	if (r)
 		go_goroutines_deinit(ret);
 	return r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -77,5 +78,88 @@ START_TEST(a_file_of_memory_is_read_where_the_address_says)
 }
 END_TEST
 
-UNIT_TESTS("go_memory", only_so_much_is_read_in_all, what_cannot_be_read_counts_too, a_text_is_cut_to_its_room_and_ends,
+/* Two pages and 100 bytes, whose addresses are their numbers; how often it was asked. */
+struct counted {
+	unsigned int n;
+	uint8_t add;
+};
+
+static int read_counted(void *userdata, uint64_t address, void *to, size_t size)
+{
+	struct counted *counted = userdata;
+
+	counted->n++;
+	if (address > 8292 || 8292 - address < size)
+		return -EIO;
+	for (size_t i = 0; i < size; i++)
+		((uint8_t *)to)[i] = (uint8_t)(((address + i) * 37 >> 3) + counted->add);
+	return 0;
+}
+
+static bool is_at(const uint8_t *bytes, size_t size, uint64_t address, uint8_t add)
+{
+	uint8_t expected[8292];
+
+	read_counted(&(struct counted){ .add = add }, address, expected, size);
+	return !memcmp(bytes, expected, size);
+}
+
+START_TEST(what_is_held_is_read_once)
+{
+	struct counted counted = { 0 };
+	struct go_memory memory = { .read = read_counted, .userdata = &counted, .left_bytes = 100000 };
+	struct go_memory_pages *pages = go_memory_pages_new();
+	uint8_t bytes[8292];
+
+	ck_assert_ptr_nonnull(pages);
+	go_memory_hold(&memory, pages);
+	for (uint64_t address = 0; address < 4096; address += 64) {
+		ck_assert_int_eq(go_memory_read(&memory, address, bytes, 60), 0);
+		ck_assert(is_at(bytes, 60, address, 0));
+	}
+	ck_assert_uint_eq(counted.n, 1);
+	ck_assert_uint_eq(memory.left_bytes, 100000 - 64 * 60);
+	/* Of two pages, one of them new. */
+	ck_assert_int_eq(go_memory_read(&memory, 4000, bytes, 4096), 0);
+	ck_assert(is_at(bytes, 4096, 4000, 0));
+	ck_assert_uint_eq(counted.n, 2);
+	/* It is as it was, until it is held anew; what is large, or no longer held, is read as it is. */
+	counted.add = 1;
+	ck_assert_int_eq(go_memory_read(&memory, 10, bytes, 8), 0);
+	ck_assert(is_at(bytes, 8, 10, 0));
+	ck_assert_int_eq(go_memory_read(&memory, 10, bytes, 8192), 0);
+	ck_assert(is_at(bytes, 8192, 10, 1));
+	go_memory_release(&memory);
+	ck_assert_int_eq(go_memory_read(&memory, 10, bytes, 8), 0);
+	ck_assert(is_at(bytes, 8, 10, 1));
+	counted.add = 2;
+	go_memory_hold(&memory, pages);
+	ck_assert_int_eq(go_memory_read(&memory, 10, bytes, 8), 0);
+	ck_assert(is_at(bytes, 8, 10, 2));
+	go_memory_pages_free(pages);
+}
+END_TEST
+
+START_TEST(what_lies_in_no_whole_page_is_read_nevertheless)
+{
+	struct counted counted = { 0 };
+	struct go_memory memory = { .read = read_counted, .userdata = &counted, .left_bytes = 100000 };
+	struct go_memory_pages *pages = go_memory_pages_new();
+	uint8_t bytes[200];
+
+	ck_assert_ptr_nonnull(pages);
+	go_memory_hold(&memory, pages);
+	ck_assert_int_eq(go_memory_read(&memory, 8192, bytes, 100), 0);
+	ck_assert(is_at(bytes, 100, 8192, 0));
+	ck_assert_int_eq(go_memory_read(&memory, 8100, bytes, 192), 0);
+	ck_assert(is_at(bytes, 192, 8100, 0));
+	ck_assert_int_eq(go_memory_read(&memory, 8200, bytes, 100), -EIO);
+	ck_assert_int_eq(go_memory_read(&memory, UINT64_MAX - 3, bytes, 4), -EIO);
+	ck_assert_int_eq(go_memory_read(&memory, UINT64_MAX - 3, bytes, 100), -EIO);
+	ck_assert_int_eq(go_memory_read(&memory, 0, bytes, 0), 0);
+	go_memory_pages_free(pages);
+}
+END_TEST
+
+UNIT_TESTS("go_memory", what_is_held_is_read_once, what_lies_in_no_whole_page_is_read_nevertheless, only_so_much_is_read_in_all, what_cannot_be_read_counts_too, a_text_is_cut_to_its_room_and_ends,
 	a_file_of_memory_is_read_where_the_address_says)
