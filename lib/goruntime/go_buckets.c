@@ -9,10 +9,11 @@
 #include "cleanup.h"
 #include "go_process.h"
 #include "gopclntab.h"
+#include "map.h"
 
 enum {
 	MAX_BUCKETS = 1 << 20,
-	MAX_ALL_FRAMES = 4 << 20,            /* a large server has some ten thousand buckets of some dozen */
+	MAX_ALL_WORDS = 4 << 20,             /* a large server has some ten thousand buckets of some dozen frames, and 16 for the record */
 	MAX_FRAMES = 1024,                   /* of one bucket: runtime/mprof.go maxProfStackDepth, which GODEBUG=profstackdepth sets */
 	HEADER_SIZE = 48,                    /* struct bucket: next, allnext, typ, hash, size, nstk */
 	MEMORY_CYCLES = 4,                   /* memRecord: active, future[3] */
@@ -35,6 +36,17 @@ static const struct {
 	[GO_BUCKETS_MUTEX] = { GO_MUTEX_BUCKETS, GO_MUTEX_RATE },
 };
 
+/* A bucket as it was read: what it means is found out when the runtime may go on. */
+struct raw {
+	uint64_t object_size;
+	size_t first_word, n_stack;
+};
+
+/* The functions that an address is in, innermost first; 0: no Go code. */
+struct functions {
+	size_t first_name, n;
+};
+
 struct reading {
 	struct go_process *process;
 	struct go_memory *memory;
@@ -42,30 +54,48 @@ struct reading {
 	enum go_buckets_kind kind;
 	size_t n_counters;                   /* of a cycle in memory */
 	uint32_t cycle;
+	struct go_memory_pages *pages;
+	VEC(struct raw) raw;
+	VEC(uint64_t) words;                 /* of all raw: stack, record */
+	struct map functions;                /* address -> struct functions */
+	VEC(const char *) names;
 	bool is_empty;                       /* no record of an allocation has got its numbers: there was no garbage collection */
 	VEC(uint64_t) futures;               /* of each bucket, four sums of its three futures */
 };
 
 /* --- one bucket ----------------------------------------------------------------------------------------------- */
 
-/* The functions that an address is in, by name, innermost first; 0: no Go code. */
-static size_t functions_at(const struct reading *reading, uint64_t address, struct gopclntab_frame *frames)
+static int find_functions(struct reading *reading, uint64_t address, struct functions *ret)
 {
+	const struct functions *known = map_get(&reading->functions, &address);
+	struct gopclntab_frame frames[MAX_INLINED];
 	const struct gopclntab *functions;
 	uint64_t in_file;
-	size_t n;
+	void *value;
+	int r = 0;
 
-	functions = go_process_functions_at(reading->process, address - 1, &in_file);
-	if (!functions || gopclntab_lookup(functions, in_file, frames, MAX_INLINED, &n))
+	if (known) {
+		*ret = *known;
 		return 0;
-	return n;
+	}
+	*ret = (struct functions){ .first_name = reading->names.n };
+	functions = go_process_functions_at(reading->process, address - 1, &in_file);
+	if (functions && gopclntab_lookup(functions, in_file, frames, MAX_INLINED, &ret->n))
+		ret->n = 0;
+	for (size_t i = 0; i < ret->n && r >= 0; i++)
+		r = vec_push(&reading->names, frames[i].name);
+	if (r >= 0)
+		r = map_put(&reading->functions, &address, &value);
+	if (r >= 0)
+		*(struct functions *)value = *ret;
+	return r < 0 ? r : 0;
 }
 
-static bool is_suffix(const struct gopclntab_frame *all, size_t n_all, const struct gopclntab_frame *last, size_t n)
+static bool is_suffix(const struct reading *reading, const struct functions *all, const struct functions *last)
 {
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < last->n; i++)
 		/* The same string: both are in the table's. */
-		if (all[n_all - n + i].name != last[i].name)
+		if (reading->names.at[all->first_name + all->n - last->n + i] != reading->names.at[last->first_name + i])
 			return false;
 	return true;
 }
@@ -76,23 +106,23 @@ static bool is_suffix(const struct gopclntab_frame *all, size_t n_all, const str
  */
 static int add_frames(struct reading *reading, const uint64_t *words, size_t n)
 {
-	struct gopclntab_frame told[MAX_INLINED], frames[MAX_INLINED];
-	size_t n_left = 0, n_told = 0;
+	struct functions told = { 0 }, functions;
+	size_t n_left = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		size_t n_frames = functions_at(reading, words[i], frames);
-		int r;
+		int r = find_functions(reading, words[i], &functions);
 
-		if (n_left && n_frames == n_left && is_suffix(told, n_told, frames, n_frames)) {
+		if (r < 0)
+			return r;
+		if (n_left && functions.n == n_left && is_suffix(reading, &told, &functions)) {
 			n_left--;
 			continue;
 		}
 		r = vec_push(&reading->ret->frames, words[i]);
 		if (r < 0)
 			return r;
-		memcpy(told, frames, n_frames * sizeof(told[0]));
-		n_told = n_frames;
-		n_left = n_frames ? n_frames - 1 : 0;
+		told = functions;
+		n_left = functions.n ? functions.n - 1 : 0;
 	}
 	return 0;
 }
@@ -130,10 +160,8 @@ static void set_memory(struct reading *reading, const uint64_t *record, uint64_t
 /* 0, GO_BUCKETS_E_UNKNOWN, -errno. */
 static int read_bucket(struct reading *reading, uint64_t address, uint64_t *ret_next)
 {
-	bool is_memory = reading->kind == GO_BUCKETS_MEMORY;
-	uint64_t header[HEADER_SIZE / sizeof(uint64_t)], words[MAX_FRAMES + MEMORY_RECORD_WORDS], *stack = words, *record;
-	size_t n_record = is_memory ? MEMORY_CYCLES * reading->n_counters : BLOCK_RECORD_WORDS, n;
-	struct go_bucket bucket = { .first_frame = reading->ret->frames.n };
+	uint64_t header[HEADER_SIZE / sizeof(uint64_t)], words[MAX_FRAMES + MEMORY_RECORD_WORDS];
+	size_t n_record = reading->kind == GO_BUCKETS_MEMORY ? MEMORY_CYCLES * reading->n_counters : BLOCK_RECORD_WORDS, n;
 	int r;
 
 	r = go_memory_read(reading->memory, address, header, sizeof(header));
@@ -143,9 +171,21 @@ static int read_bucket(struct reading *reading, uint64_t address, uint64_t *ret_
 	if (header[2] != (uint64_t)reading->kind || !n || n > MAX_FRAMES)
 		return GO_BUCKETS_E_UNKNOWN;
 	r = go_memory_read(reading->memory, address + HEADER_SIZE, words, (n + n_record) * sizeof(words[0]));
-	if (r < 0)
-		return r;
-	record = words + n;
+	if (r >= 0)
+		r = vec_push(&reading->raw, ((struct raw){ .object_size = header[4], .first_word = reading->words.n, .n_stack = n }));
+	if (r >= 0)
+		r = vec_append(&reading->words, words, n + n_record);
+	*ret_next = header[1];
+	return r;
+}
+
+static int take_bucket(struct reading *reading, const struct raw *raw)
+{
+	const uint64_t *stack = &reading->words.at[raw->first_word], *record = stack + raw->n_stack;
+	struct go_bucket bucket = { .first_frame = reading->ret->frames.n };
+	size_t n = raw->n_stack;
+	int r;
+
 	if (stack[0] == logical_stack_sentinel) {
 		stack++;
 		n--;
@@ -154,35 +194,28 @@ static int read_bucket(struct reading *reading, uint64_t address, uint64_t *ret_
 	if (r < 0)
 		return r;
 	bucket.n_frames = reading->ret->frames.n - bucket.first_frame;
-	if (is_memory) {
-		set_memory(reading, record, header[4], &bucket);
+	if (reading->kind == GO_BUCKETS_MEMORY) {
+		set_memory(reading, record, raw->object_size, &bucket);
 	} else {
 		memcpy(&bucket.block.count, &record[0], sizeof(bucket.block.count));
 		bucket.block.cycles = (int64_t)record[1];
 	}
-	*ret_next = header[1];
 	return vec_push(&reading->ret->all, bucket);
 }
 
 /* --- all ------------------------------------------------------------------------------------------------------ */
 
-static void clear(struct reading *reading)
-{
-	reading->ret->all.n = reading->ret->frames.n = reading->futures.n = 0;
-	reading->is_empty = true;
-}
-
-static int walk(struct reading *reading, uint64_t list)
+static int read_list(struct reading *reading, uint64_t list)
 {
 	uint64_t address, met = 0;
 	size_t next_met = 1;
 	int r;
 
-	clear(reading);
+	reading->raw.n = reading->words.n = 0;
 	r = go_memory_u64(reading->memory, list, &address);
 	for (size_t i = 0; r >= 0 && address; i++) {
 		/* New ones are put in front: a list that comes back to where it was is none (Brent's way of finding circles). */
-		if (i >= MAX_BUCKETS || reading->ret->frames.n > MAX_ALL_FRAMES || address == met)
+		if (i >= MAX_BUCKETS || reading->words.n > MAX_ALL_WORDS || address == met)
 			return GO_BUCKETS_E_UNKNOWN;
 		if (i == next_met) {
 			met = address;
@@ -193,6 +226,27 @@ static int walk(struct reading *reading, uint64_t list)
 			return r;
 	}
 	return r;
+}
+
+/* One behind the other, as they were made, by 64 KiB: by whole pages. A bucket is linked when it is there: who is met was there before. */
+static int walk(struct reading *reading, uint64_t list)
+{
+	int r;
+
+	go_memory_hold(reading->memory, reading->pages);
+	r = read_list(reading, list);
+	go_memory_release(reading->memory);
+	return r;
+}
+
+static int take_buckets(struct reading *reading)
+{
+	int r = 0;
+
+	reading->is_empty = true;
+	for (size_t i = 0; i < reading->raw.n && r >= 0; i++)
+		r = take_bucket(reading, &reading->raw.at[i]);
+	return r < 0 ? r : 0;
 }
 
 /* memProfileInternal(): "absolutely no data, suggesting that a garbage collection has not yet happened". */
@@ -228,10 +282,8 @@ static int read_memory(struct reading *reading, uint64_t list)
 		r = go_memory_u32(reading->memory, variable, &after);
 		if (r < 0)
 			return r;
-		if (after == before) {
-			take_futures(reading);
+		if (after == before)
 			return 0;
-		}
 	}
 	return GO_BUCKETS_E_RESTLESS;
 }
@@ -245,9 +297,22 @@ int go_buckets_read(struct go_process *process, enum go_buckets_kind kind, struc
 
 	if (!go_process_variable(process, variables[kind].list, &list) || !go_process_variable(process, variables[kind].rate, &rate))
 		return GO_BUCKETS_E_NONE;
+	reading.pages = go_memory_pages_new();
+	if (!reading.pages)
+		return -ENOMEM;
+	map_init(&reading.functions, sizeof(uint64_t), sizeof(struct functions));
 	r = go_memory_u64(reading.memory, rate, &ret->rate);
 	if (r >= 0)
 		r = kind == GO_BUCKETS_MEMORY ? read_memory(&reading, list) : walk(&reading, list);
+	if (r == 0)
+		r = take_buckets(&reading);
+	if (r == 0)
+		take_futures(&reading);
+	go_memory_pages_free(reading.pages);
+	map_deinit(&reading.functions);
+	vec_deinit(&reading.names);
+	vec_deinit(&reading.raw);
+	vec_deinit(&reading.words);
 	vec_deinit(&reading.futures);
 	if (r)
 		go_buckets_deinit(ret);
