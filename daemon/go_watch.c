@@ -131,7 +131,8 @@ static bool is_go_program(const struct image *image)
 		const struct binary *binary = image->mappings.at[i].binary;
 
 		if (binary && binary->fd >= 0 && !strcmp(binary->path, image->exe))
-			return go_program_is(binary->fd);
+			/* Of one that we cannot read it is told that we cannot. */
+			return go_program_is(binary->fd) || go_program_is_of_32_bits(binary->fd);
 	}
 	return false;
 }
@@ -315,6 +316,8 @@ static const char *why_not(int error)
 		return "reading it took too long";
 	case -EACCES:
 		return "its memory may not be read";
+	case -ENOEXEC:
+		return "a program for another processor";
 	default:
 		return strerror(-error);
 	}

@@ -9,3 +9,6 @@
 
 /* `fd`: the file, borrowed. False also when it is no 64-bit ELF file, or cannot be read. Reads some megabytes at most. */
 bool go_program_is(int fd);
+
+/* Likewise of a 32-bit ELF file, whose runtime we do not understand: false of one of 64 bits. */
+bool go_program_is_of_32_bits(int fd);

@@ -56,6 +56,26 @@ START_TEST(what_only_looks_like_it_is_none)
 }
 END_TEST
 
+START_TEST(a_program_of_32_bits_is_another_question)
+{
+	const Elf32_Ehdr header = {
+		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS32, ELFDATA2LSB },
+		.e_phoff = sizeof(header), .e_phnum = 1, .e_phentsize = sizeof(Elf32_Phdr),
+	};
+	const Elf32_Phdr segment = { .p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_offset = DATA, .p_vaddr = 0x500000, .p_filesz = DATA_SIZE };
+	_cleanup_close_ int fd = made_file(PF_R | PF_W, 0x500000, 0x20), of_64 = made_file(PF_R | PF_W, 0x500000, 0x20);
+
+	ck_assert_int_eq(pwrite(fd, &header, sizeof(header), 0), sizeof(header));
+	ck_assert_int_eq(pwrite(fd, &segment, sizeof(segment), sizeof(header)), sizeof(segment));
+	ck_assert(!go_program_is(fd));
+	ck_assert(go_program_is_of_32_bits(fd));
+	ck_assert(!go_program_is_of_32_bits(of_64));
+	ck_assert_int_eq(pwrite(fd, "x", 1, DATA + 0x20), 1);
+	ck_assert(!go_program_is_of_32_bits(fd));
+	ck_assert(!go_program_is_of_32_bits(-1));
+}
+END_TEST
+
 START_TEST(other_files_are_none)
 {
 	_cleanup_close_ int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), empty = memfd_create("empty", MFD_CLOEXEC);
@@ -68,5 +88,5 @@ START_TEST(other_files_are_none)
 }
 END_TEST
 
-UNIT_TESTS("go_program", the_build_information_is_found_wherever_it_is_in_the_writable_data, what_only_looks_like_it_is_none,
+UNIT_TESTS("go_program", the_build_information_is_found_wherever_it_is_in_the_writable_data, what_only_looks_like_it_is_none, a_program_of_32_bits_is_another_question,
 		other_files_are_none)
