@@ -21,6 +21,7 @@ enum { GO_METRICS_MAX_SERVICES = 256 };      /* the rest is "other" */
 struct go_metrics {
 	VEC(struct go_metrics_process) processes;
 	unsigned long long n_reads, n_failed; /* looks at processes, ever; those that brought nothing */
+	unsigned long long n_left_out;       /* snapshots, ever: the one before was not done yet */
 };
 
 /* Sorts the processes by service. */

@@ -35,6 +35,9 @@ enum {
 	WAITS_PARTS = 1 << GO_REPORT_BLOCK | 1 << GO_REPORT_MUTEX,
 };
 
+/* Taken by a timer. */
+#define SNAPSHOT_KINDS (capture_kind_bit(PROFILE_GOROUTINE) | capture_kind_bit(PROFILE_HEAP))
+
 /* What is remembered of a process. */
 struct past {
 	uint32_t pid;
@@ -521,6 +524,18 @@ static int arm(struct go_watch *watch)
 	return r < 0 ? r : sd_event_source_set_enabled(watch->timer, SD_EVENT_ONESHOT);
 }
 
+/* Snapshots that are not done yet: those that take longer than from one to the next would pile up. */
+static uint32_t open_kinds(const struct go_watch *watch)
+{
+	const struct round *round;
+	uint32_t kinds = 0;
+
+	TAILQ_FOREACH(round, &watch->rounds, link)
+		if (round->capture)
+			kinds |= round->capture->kinds & SNAPSHOT_KINDS;
+	return kinds;
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct go_watch *watch = userdata;
@@ -533,6 +548,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 		kinds |= interval_kinds(watch->config, i);
 		find_due(watch, watch->config, i);
 	}
+	watch->metrics.n_left_out += (unsigned int)__builtin_popcount(kinds & open_kinds(watch));
+	kinds &= ~open_kinds(watch);
 	if (kinds && go_watch_look(watch, kinds, "") < 0)
 		log_print(LOG_WARNING, "Out of memory: a snapshot of Go processes is left out.");
 	return arm(watch);
