@@ -15,6 +15,9 @@
  */
 static const uint64_t magic = UINT64_C(0x31306f47746f6f4c); /* LootGo01 */
 
+/* Of a tally, and of all of it together, since it is added up elsewhere: 100,000 goroutines for three hours, in ns. */
+#define MAX_TALLY_NUMBER (UINT64_C(1) << 60)
+
 /* Behind all parts: what was cut there is not taken for whole. */
 static const uint32_t end_mark = 0x21646e65;
 
@@ -256,6 +259,14 @@ static void pass_waits(struct codec *codec, struct go_waits *waits)
 	PASS_VEC(codec, &waits->all, pass_wait);
 }
 
+static void pass_wait_reasons(struct codec *codec, char texts[GO_WAIT_REASONS_MAX][GO_WAIT_REASON_LENGTH], size_t *n)
+{
+	pass_size(codec, n);
+	demand(codec, *n <= GO_WAIT_REASONS_MAX);
+	for (size_t i = 0; !codec->error && i < *n; i++)
+		pass_text(codec, texts[i], GO_WAIT_REASON_LENGTH);
+}
+
 static void check_goroutines(struct codec *codec, struct go_goroutines *goroutines)
 {
 	demand(codec, goroutines->all.n <= GO_GOROUTINES_MAX);
@@ -283,10 +294,7 @@ static void pass_goroutines(struct codec *codec, struct go_goroutines *goroutine
 			goroutines->n_restless <= GO_GOROUTINES_MAX && goroutines->n_unread <= GO_GOROUTINES_MAX &&
 			goroutines->n_dead <= GO_GOROUTINES_MAX && goroutines->n_broken <= GO_GOROUTINES_MAX &&
 			goroutines->n_unknown_labels <= GO_GOROUTINES_MAX);
-	pass_size(codec, &goroutines->n_wait_reasons);
-	demand(codec, goroutines->n_wait_reasons <= GO_WAIT_REASONS_MAX);
-	for (size_t i = 0; !codec->error && i < goroutines->n_wait_reasons; i++)
-		pass_text(codec, goroutines->wait_reasons[i], GO_WAIT_REASON_LENGTH);
+	pass_wait_reasons(codec, goroutines->wait_reasons, &goroutines->n_wait_reasons);
 	PASS_VEC(codec, &goroutines->frames, pass_u64);
 	if (!codec->error)
 		pass_labels(codec, &goroutines->labels);
@@ -357,6 +365,65 @@ static void pass_stats(struct codec *codec, struct go_stats *stats)
 	pass_u32(codec, &stats->gomaxprocs);
 }
 
+/* --- a tally --------------------------------------------------------------------------------------------------- */
+
+static void pass_tallied(struct codec *codec, struct go_tallied *tallied)
+{
+	pass_u64(codec, &tallied->nsec);
+	pass_u64(codec, &tallied->count);
+	pass_u32(codec, &tallied->n_least);
+	pass_u32(codec, &tallied->n_most);
+	pass_size(codec, &tallied->first_frame);
+	pass_size(codec, &tallied->n_frames);
+	pass_u32(codec, &tallied->status);
+	pass_u32(codec, &tallied->wait_reason);
+	pass_u32(codec, &tallied->verdict);
+}
+
+static bool is_sound_tallied(const struct go_tallied *tallied, const struct go_tally *tally)
+{
+	return tallied->status < GO_N_STATUS && tallied->wait_reason <= UINT8_MAX && tallied->n_least <= tallied->n_most &&
+	       (tallied->verdict <= GO_STACK_TOO_DEEP || tallied->verdict == GO_GOROUTINE_RUNNING) &&
+	       tallied->nsec <= MAX_TALLY_NUMBER && tallied->count <= MAX_TALLY_NUMBER &&
+	       tallied->n_frames <= GO_STACK_MAX_FRAMES && is_inside(tallied->first_frame, tallied->n_frames, tally->frames.n);
+}
+
+static void check_tally(struct codec *codec, struct go_tally *tally)
+{
+	uint64_t sum_nsec = 0, sum_count = 0;
+
+	demand(codec, tally->all.n <= GO_TALLY_MAX && tally->frames.n <= GO_TALLY_MAX_FRAMES + GO_STACK_MAX_FRAMES);
+	demand(codec, tally->n_snapshots <= MAX_TALLY_NUMBER && tally->nsec <= MAX_TALLY_NUMBER && tally->n_failed <= MAX_TALLY_NUMBER &&
+			tally->cpu_nsec <= MAX_TALLY_NUMBER && tally->lost_count <= MAX_TALLY_NUMBER && tally->lost_nsec <= MAX_TALLY_NUMBER);
+	for (size_t i = 0; i < tally->all.n && !codec->error; i++) {
+		struct go_tallied *tallied = &tally->all.at[i];
+
+		demand(codec, is_sound_tallied(tallied, tally));
+		if (codec->error)
+			return;
+		sum_nsec += tallied->nsec;
+		sum_count += tallied->count;
+		demand(codec, sum_nsec <= MAX_TALLY_NUMBER && sum_count <= MAX_TALLY_NUMBER);
+		if (tallied->wait_reason >= tally->n_wait_reasons)
+			tallied->wait_reason = 0;
+	}
+}
+
+static void pass_tally(struct codec *codec, struct go_tally *tally)
+{
+	pass_u64(codec, &tally->n_snapshots);
+	pass_u64(codec, &tally->nsec);
+	pass_u64(codec, &tally->n_failed);
+	pass_u64(codec, &tally->cpu_nsec);
+	pass_u64(codec, &tally->lost_count);
+	pass_u64(codec, &tally->lost_nsec);
+	pass_wait_reasons(codec, tally->wait_reasons, &tally->n_wait_reasons);
+	PASS_VEC(codec, &tally->frames, pass_u64);
+	PASS_VEC(codec, &tally->all, pass_tallied);
+	if (is_reading(codec))
+		check_tally(codec, tally);
+}
+
 /* --- a report -------------------------------------------------------------------------------------------------- */
 
 static bool has_part(const struct go_report *report, enum go_report_part part)
@@ -411,6 +478,8 @@ static void pass_parts(struct codec *codec, struct go_report *report)
 		pass_buckets(codec, &report->mutex, GO_BUCKETS_MUTEX);
 	if (has_part(report, GO_REPORT_STATS) && !codec->error)
 		pass_stats(codec, &report->stats);
+	if (has_part(report, GO_REPORT_TALLY) && !codec->error)
+		pass_tally(codec, &report->tally);
 }
 
 static void pass_report(struct codec *codec, struct go_report *report)
@@ -451,4 +520,5 @@ void go_report_deinit(struct go_report *report)
 	go_buckets_deinit(&report->memory);
 	go_buckets_deinit(&report->block);
 	go_buckets_deinit(&report->mutex);
+	go_tally_deinit(&report->tally);
 }

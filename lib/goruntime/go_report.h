@@ -13,9 +13,11 @@
 #include "go_goroutines.h"
 #include "go_rates.h"
 #include "go_stats.h"
+#include "go_tally.h"
 
 enum go_report_part {
 	GO_REPORT_GOROUTINES, GO_REPORT_MEMORY, GO_REPORT_BLOCK, GO_REPORT_MUTEX, GO_REPORT_STATS,
+	GO_REPORT_TALLY,                     /* not one look but many, for as long as they are wanted */
 	GO_REPORT_N_PARTS,
 };
 
@@ -32,6 +34,7 @@ struct go_report {
 	struct go_goroutines goroutines;
 	struct go_buckets memory, block, mutex;
 	struct go_stats stats;
+	struct go_tally tally;
 };
 
 void go_report_deinit(struct go_report *report);
@@ -44,7 +47,7 @@ enum { GO_REPORT_E_MALFORMED = 1 };
 #define GO_REPORT_MAX_SIZE (UINT64_C(512) << 20)
 /*
  * Zero-initialise `ret`. 0, GO_REPORT_E_MALFORMED, -ENOMEM: `ret` is all zero then. Memory: at most three times `size`.
- * What holds afterwards: frames of each goroutine and bucket are inside of the frames; status is one of enum go_status, wait_reason
+ * What holds afterwards: frames of each goroutine, bucket and row of a tally are inside of the frames; status is one of enum go_status, wait_reason
  * below n_wait_reasons or 0; doubles are finite; texts are terminated and printable; what is not in `has` is all zero.
  */
 int go_report_read(const void *bytes, size_t size, struct go_report *ret);

@@ -63,6 +63,22 @@ static void push(struct go_goroutines *goroutines, const struct go_goroutine *on
 	memcpy(&goroutines->all.at[goroutines->all.n++], one, sizeof(*one));
 }
 
+static void add_tally(struct go_tally *tally)
+{
+	for (uint32_t i = 0; i < 3; i++) {
+		struct go_tallied one = {
+			.nsec = 501 + i, .count = 511 + i, .n_least = 521 + i, .n_most = 531 + i, .first_frame = i, .n_frames = 3 - i, .status = GO_WAITING,
+			.wait_reason = i % 2, .verdict = i == 1 ? GO_GOROUTINE_RUNNING : GO_STACK_CUT,
+		};
+
+		ck_assert_int_eq(vec_push(&tally->all, one), 0);
+		ck_assert_int_eq(vec_push(&tally->frames, 0x501000 + i), 0);
+	}
+	tally->n_snapshots = 541, tally->nsec = 542, tally->n_failed = 543, tally->cpu_nsec = 544, tally->lost_count = 545, tally->lost_nsec = 546;
+	strcpy(tally->wait_reasons[1], "sleep");
+	tally->n_wait_reasons = 2;
+}
+
 static struct go_report make_report(void)
 {
 	struct go_report report = {
@@ -115,7 +131,36 @@ static struct go_report make_report(void)
 		.heap_released = 54, .mapped = 55, .total_alloc = 56, .total_free = 57, .gomaxprocs = 58,
 		.heap_goal = 59, .stacks_in_use = 60,
 	};
+	add_tally(&report.tally);
 	return report;
+}
+
+static void check_same_tally(const struct go_tally *a, const struct go_tally *b)
+{
+	ck_assert_uint_eq(a->all.n, b->all.n);
+	for (size_t i = 0; i < a->all.n; i++) {
+		const struct go_tallied *p = &a->all.at[i], *q = &b->all.at[i];
+
+		ck_assert_uint_eq(p->nsec, q->nsec);
+		ck_assert_uint_eq(p->count, q->count);
+		ck_assert_uint_eq(p->n_least, q->n_least);
+		ck_assert_uint_eq(p->n_most, q->n_most);
+		ck_assert_uint_eq(p->first_frame, q->first_frame);
+		ck_assert_uint_eq(p->n_frames, q->n_frames);
+		ck_assert_uint_eq(p->status, q->status);
+		ck_assert_uint_eq(p->wait_reason, q->wait_reason);
+		ck_assert_uint_eq(p->verdict, q->verdict);
+	}
+	ck_assert_uint_eq(a->frames.n, b->frames.n);
+	ck_assert_mem_eq(a->frames.at, b->frames.at, a->frames.n * sizeof(*a->frames.at));
+	ck_assert_mem_eq(a->wait_reasons, b->wait_reasons, sizeof(a->wait_reasons));
+	ck_assert_uint_eq(a->n_wait_reasons, b->n_wait_reasons);
+	ck_assert_uint_eq(a->n_snapshots, b->n_snapshots);
+	ck_assert_uint_eq(a->nsec, b->nsec);
+	ck_assert_uint_eq(a->n_failed, b->n_failed);
+	ck_assert_uint_eq(a->cpu_nsec, b->cpu_nsec);
+	ck_assert_uint_eq(a->lost_count, b->lost_count);
+	ck_assert_uint_eq(a->lost_nsec, b->lost_nsec);
 }
 
 static void check_same_buckets(const struct go_buckets *a, const struct go_buckets *b)
@@ -177,6 +222,7 @@ START_TEST(a_report_comes_back_as_it_was)
 	check_same_buckets(&back.block, &report.block);
 	check_same_buckets(&back.mutex, &report.mutex);
 	ck_assert_mem_eq(&back.stats, &report.stats, sizeof(back.stats));
+	check_same_tally(&back.tally, &report.tally);
 	free(bytes.at);
 	go_report_deinit(&report);
 	go_report_deinit(&back);
@@ -281,6 +327,13 @@ START_TEST(an_absurd_number_anywhere_stays_in_bounds)
 					ck_assert(one->status < GO_N_STATUS);
 					ck_assert(one->wait_reason == 0 || one->wait_reason < back.goroutines.n_wait_reasons);
 				}
+				for (size_t t = 0; t < back.tally.all.n; t++) {
+					const struct go_tallied *one = &back.tally.all.at[t];
+
+					ck_assert(one->first_frame + one->n_frames <= back.tally.frames.n);
+					ck_assert(one->status < GO_N_STATUS);
+					ck_assert(one->wait_reason == 0 || one->wait_reason < back.tally.n_wait_reasons);
+				}
 				ck_assert(isfinite(back.cycles_per_second) && isfinite(back.stats.gc_cpu_fraction));
 				go_report_deinit(&back);
 			}
@@ -332,13 +385,21 @@ CHANGE(wait_kind_unknown, r->goroutines.waits.all.at[0].kind = GO_WAIT_N_KINDS)
 CHANGE(label_behind_texts, r->goroutines.labels.all.at[1].value = 11)
 CHANGE(text_without_end, r->goroutines.labels.text.at[10] = 'x')
 CHANGE(many_seen, r->goroutines.n_seen = UINT64_MAX)
+CHANGE(tally_frames, r->tally.all.at[2].n_frames = 2)
+CHANGE(tally_status, r->tally.all.at[0].status = GO_N_STATUS)
+CHANGE(tally_verdict, r->tally.all.at[0].verdict = GO_STACK_TOO_DEEP + 1)
+CHANGE(tally_time, r->tally.all.at[0].nsec = UINT64_MAX)
+CHANGE(tally_sum, r->tally.all.at[0].nsec = r->tally.all.at[1].nsec = UINT64_C(1) << 60)
+CHANGE(tally_least_above_most, r->tally.all.at[0].n_least = 1000)
+CHANGE(tally_lost, r->tally.lost_count = UINT64_MAX)
 
 START_TEST(what_no_reader_says_is_malformed)
 {
 	static void (*const changes[])(struct go_report *) = {
 		frames_begin_behind, frames_end_behind, frames_wrap, status_unknown, verdict_unknown, reason_unknown, memory_frames, block_frames,
 		mutex_frames, infinite_count, no_number, clock_runs_backwards, rate_has_four_bytes, part_unknown, part_not_asked, many_seen, labels_behind,
-		waits_behind, wait_kind_unknown, label_behind_texts, text_without_end,
+		waits_behind, wait_kind_unknown, label_behind_texts, text_without_end, tally_frames, tally_status, tally_verdict, tally_time,
+		tally_sum, tally_least_above_most, tally_lost,
 	};
 
 	ck_assert_int_eq(read_changed(nothing), 0);
