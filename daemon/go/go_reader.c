@@ -23,6 +23,9 @@
 #include "spawn_self.h"
 
 #define DEFAULT_NSEC (10 * NSEC_PER_SEC)
+#define DEFAULT_TALLY_NSEC (50 * NSEC_PER_MSEC)
+#define DEFAULT_TALLY_PPM 10000
+#define TALLY_PART (UINT32_C(1) << GO_REPORT_TALLY)
 #define ACCURACY_USEC (10 * USEC_PER_SEC / 1000)
 #define CHUNK (256U << 10)                   /* read at once: what a socket holds */
 
@@ -33,7 +36,9 @@ struct go_reader {
 	struct go_reader_task task;
 	int program_fd, memory_fd;           /* for one that is begun anew */
 	uint64_t begun_nsec;                 /* the helper */
+	uint64_t most_nsec;
 	uint64_t end_nsec;                   /* CLOCK_MONOTONIC: when it has to be done */
+	bool is_endless;                     /* takes snapshots until it is told not to */
 	bool *has_ended;                     /* of who waits; NULL: nobody does */
 
 	pid_t pid;                           /* of the helper; 0: none */
@@ -257,11 +262,32 @@ static int add_timers(struct go_reader *reader)
 {
 	uint64_t now_nsec = clock_monotonic_nsec();
 	uint64_t most_usec = (reader->end_nsec - MIN(reader->end_nsec, now_nsec)) / NSEC_PER_USEC;
-	int r = sd_event_add_time_relative(reader->loop, &reader->end_source, CLOCK_MONOTONIC, most_usec, ACCURACY_USEC, on_end, reader);
+	int r;
 
-	if (r < 0)
+	if (reader->is_endless)
+		return 0;
+	r = sd_event_add_time_relative(reader->loop, &reader->end_source, CLOCK_MONOTONIC, most_usec, ACCURACY_USEC, on_end, reader);
+	/* Who is urgent already is not begun anew. */
+	if (r < 0 || reader->task.is_urgent)
 		return r;
 	return sd_event_add_time_relative(reader->loop, &reader->starved_source, CLOCK_MONOTONIC, most_usec / 4, ACCURACY_USEC, on_starved, reader);
+}
+
+static int begin_end(struct go_reader *reader)
+{
+	reader->end_nsec = clock_monotonic_nsec() + reader->most_nsec;
+	return add_timers(reader);
+}
+
+void go_reader_stop(struct go_reader *reader)
+{
+	if (!reader->is_endless)
+		return;
+	reader->is_endless = false;
+	shutdown(reader->socket, SHUT_WR);
+	/* Without a timer it may last as long as the process likes; then it is not waited for at all. */
+	if (begin_end(reader) < 0)
+		kill(reader->pid, SIGKILL);
 }
 
 /* --- the process ----------------------------------------------------------------------------------------------- */
@@ -303,11 +329,12 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 {
 	_cleanup_(go_reader_free_p) struct go_reader *reader = NULL;
 	const struct image_mapping *mapping = find_program(image);
+	bool is_tally = request->parts & TALLY_PART;
 	int r;
 
 	if (!mapping)
 		return -ENOEXEC;
-	if (request->parts >> GO_REPORT_N_PARTS)
+	if (request->parts >> GO_REPORT_N_PARTS || (is_tally && request->parts != TALLY_PART))
 		return -EINVAL;
 	reader = calloc(1, sizeof(*reader));
 	if (!reader)
@@ -323,6 +350,9 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 	reader->task = (struct go_reader_task){
 		.start = mapping->start, .end = mapping->end, .file_offset = mapping->file_offset, .parts = request->parts,
 		.max_goroutines = request->max_goroutines ? MIN(request->max_goroutines, GO_GOROUTINES_MAX) : GO_READER_GOROUTINES,
+		.is_urgent = is_tally,
+		.tally_period_nsec = request->tally_period_nsec ? request->tally_period_nsec : DEFAULT_TALLY_NSEC,
+		.tally_ppm = request->tally_ppm ? request->tally_ppm : DEFAULT_TALLY_PPM,
 	};
 	cycles_per_second();
 	r = open_memory(&image->id, &reader->memory_fd);
@@ -331,8 +361,9 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 	reader->program_fd = fcntl(mapping->binary->fd, F_DUPFD_CLOEXEC, 3);
 	if (reader->program_fd < 0)
 		return -errno;
-	reader->end_nsec = clock_monotonic_nsec() + (request->most_nsec ? request->most_nsec : DEFAULT_NSEC);
-	r = add_timers(reader);
+	reader->most_nsec = request->most_nsec ? request->most_nsec : DEFAULT_NSEC;
+	reader->is_endless = is_tally;
+	r = is_tally ? 0 : begin_end(reader);
 	if (r >= 0)
 		r = start_helper(reader);
 	if (r < 0)

@@ -27,7 +27,10 @@ struct go_request {
 	uint32_t parts;                      /* bits of enum go_report_part */
 	/* 0: GO_READER_GOROUTINES. Bounds memory, too: of the helper 48 MiB and 400 bytes each, of ours about 500 bytes each for a moment. */
 	uint32_t max_goroutines;
-	uint64_t most_nsec;                  /* from start to end; 0: 10 s */
+	uint64_t most_nsec;                  /* from start to end; 0: 10 s. Of snapshots: after go_reader_stop() */
+	/* Of GO_REPORT_TALLY, which is asked for alone: mean time between two snapshots, 0: 50 ms; the most of a CPU, 0: 1 %. */
+	uint64_t tally_period_nsec;
+	uint32_t tally_ppm;
 };
 #define GO_READER_GOROUTINES (UINT32_C(1) << 18)
 
@@ -48,6 +51,11 @@ typedef void (*go_reader_fn)(struct go_report *report, int error, void *userdata
  */
 int go_reader_new(sd_event *loop, const struct image *image, const struct go_request *request, go_reader_fn done, void *userdata,
 		struct go_reader **ret);
+/*
+ * GO_REPORT_TALLY: snapshots are taken until this is called, or the process ends, at a low priority instead of an idle one: they
+ * must not be taken when nobody has anything to do alone. The report is as for anything else.
+ */
+void go_reader_stop(struct go_reader *reader);
 /* Waits until it is done, however long that is allowed to take, without the loop. */
 void go_reader_wait(struct go_reader *reader);
 /* A helper still at work is ended. */

@@ -3,6 +3,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,10 +66,12 @@ static void refuse_all(struct child *child, bool has_not_begun)
 	static const int32_t unknown[GO_REPORT_N_PARTS] = {
 		[GO_REPORT_GOROUTINES] = GO_GOROUTINES_E_UNKNOWN, [GO_REPORT_MEMORY] = GO_BUCKETS_E_UNKNOWN,
 		[GO_REPORT_BLOCK] = GO_BUCKETS_E_UNKNOWN, [GO_REPORT_MUTEX] = GO_BUCKETS_E_UNKNOWN, [GO_REPORT_STATS] = GO_STATS_E_UNKNOWN,
+		[GO_REPORT_TALLY] = GO_GOROUTINES_E_UNKNOWN,
 	};
 	static const int32_t none[GO_REPORT_N_PARTS] = {
 		[GO_REPORT_GOROUTINES] = GO_GOROUTINES_E_NONE, [GO_REPORT_MEMORY] = GO_BUCKETS_E_NONE,
 		[GO_REPORT_BLOCK] = GO_BUCKETS_E_NONE, [GO_REPORT_MUTEX] = GO_BUCKETS_E_NONE, [GO_REPORT_STATS] = GO_STATS_E_UNKNOWN,
+		[GO_REPORT_TALLY] = GO_GOROUTINES_E_NONE,
 	};
 
 	for (size_t i = 0; i < GO_REPORT_N_PARTS; i++)
@@ -148,6 +151,7 @@ static int open_process(struct child *child)
 
 static const char *const part_names[GO_REPORT_N_PARTS] = {
 	"goroutines", "the memory profile", "the block profile", "the mutex profile", "statistics of the garbage collector",
+	"goroutines",
 };
 
 static void has_not(struct child *child, enum go_report_part part, int r)
@@ -159,18 +163,23 @@ static void has_not(struct child *child, enum go_report_part part, int r)
 		refuse(child, "%s: %s", part_names[part], strerror(-r));
 }
 
-static void read_goroutines(struct child *child)
+static void refuse_goroutines(struct child *child, int r, const char *why)
 {
-	const char *why = "";
-	const struct go_goroutines_options options = { .max = child->task.max_goroutines, .why = &why };
-	int r = go_goroutines_read(child->process, &options, &child->report.goroutines);
-
 	if (r == GO_GOROUTINES_E_NONE)
 		refuse(child, "its runtime has not begun yet");
 	else if (r == GO_GOROUTINES_E_UNKNOWN)
 		refuse_layout(child, why);
 	else if (r == GO_GOROUTINES_E_MANY)
 		refuse(child, "more than %u goroutines", child->task.max_goroutines);
+}
+
+static void read_goroutines(struct child *child)
+{
+	const char *why = "";
+	const struct go_goroutines_options options = { .max = child->task.max_goroutines, .why = &why };
+	int r = go_goroutines_read(child->process, &options, &child->report.goroutines);
+
+	refuse_goroutines(child, r, why);
 	if (r)
 		has_not(child, GO_REPORT_GOROUTINES, r);
 	else
@@ -204,11 +213,136 @@ static void read_stats(struct child *child)
 		child->report.has |= 1U << GO_REPORT_STATS;
 }
 
+/* The process ended, or is another program: its memory has nothing at all then, which is not the same as a hole in it (fs/proc/base.c mem_rw()). */
+static bool is_gone(const struct child *child)
+{
+	char byte;
+
+	return pread(GO_READER_MEMORY_FD, &byte, 1, (off_t)child->task.start) == 0;
+}
+
+/* --- many snapshots -------------------------------------------------------------------------------------------- */
+
+struct tallying {
+	uint64_t begun_cpu_nsec, begun_nsec;
+	uint64_t told_nsec;                  /* up to where the snapshots that were taken stand for the time */
+	uint64_t random;
+};
+
+static uint64_t cpu_nsec(void)
+{
+	return clock_nsec(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+/* xorshift: what happens at equal distances must not be met each time, or never. */
+static uint64_t random_below(struct tallying *t, uint64_t limit)
+{
+	t->random ^= t->random << 13;
+	t->random ^= t->random >> 7;
+	t->random ^= t->random << 17;
+	return limit ? t->random % limit : 0;
+}
+
+/* From half of the period to one and a half; later while more was used than may be. */
+static uint64_t next_nsec(const struct child *child, struct tallying *t)
+{
+	const struct go_reader_task *task = &child->task;
+	uint64_t half_nsec = task->tally_period_nsec / 2;
+	uint64_t due_nsec = clock_monotonic_nsec() + half_nsec + random_below(t, task->tally_period_nsec);
+	uint64_t paid_nsec = t->begun_nsec + (cpu_nsec() - t->begun_cpu_nsec) * 1000000 / MAX(task->tally_ppm, 1U);
+
+	return MAX(due_nsec, paid_nsec + random_below(t, half_nsec));
+}
+
+/* Whether the owner wants it to go on. */
+static bool wait_until(uint64_t nsec)
+{
+	struct pollfd p = { .fd = GO_READER_SOCKET_FD, .events = POLLIN };
+
+	for (;;) {
+		uint64_t now_nsec = clock_monotonic_nsec(), left_nsec = nsec - MIN(nsec, now_nsec);
+		const struct timespec left = { (time_t)(left_nsec / NSEC_PER_SEC), (long)(left_nsec % NSEC_PER_SEC) };
+		int r = ppoll(&p, 1, &left, NULL);
+
+		if (r == 0)
+			return true;
+		if (r > 0 || errno != EINTR)
+			return false;
+	}
+}
+
+/* 0, or why not: GO_GOROUTINES_E_* or -errno. It stands for the time until it is begun. */
+static int add_snapshot(struct child *child, struct tallying *t)
+{
+	struct go_tally *tally = &child->report.tally;
+	struct go_goroutines goroutines = { 0 };
+	const char *why = "";
+	const struct go_goroutines_options options = { .max = child->task.max_goroutines, .why = &why };
+	uint64_t now_nsec = clock_monotonic_nsec();
+	int r;
+
+	/* Each may read as much as one that is alone. */
+	child->memory.left_bytes = MAX_BYTES(child->task.max_goroutines);
+	r = go_goroutines_read(child->process, &options, &goroutines);
+	if (r) {
+		tally->n_failed++;
+		if (!tally->n_snapshots)
+			refuse_goroutines(child, r, why);
+		return r;
+	}
+	r = go_tally_add(tally, &goroutines, now_nsec - t->told_nsec);
+	t->told_nsec = now_nsec;
+	go_goroutines_deinit(&goroutines);
+	return r;
+}
+
+/* What was on at either end was on. */
+static void read_rates_again(struct child *child)
+{
+	struct go_rates *rates = &child->report.rates, now;
+
+	go_rates_read(child->process, &now);
+	for (size_t i = 0; i < GO_N_RATES; i++)
+		if (now.of[i].address && now.of[i].value)
+			rates->of[i] = now.of[i];
+}
+
+static void take_tally(struct child *child)
+{
+	struct go_report *report = &child->report;
+	struct tallying t = { .begun_cpu_nsec = cpu_nsec(), .begun_nsec = clock_monotonic_nsec() };
+	uint64_t due_nsec;
+	bool goes_on = true;
+	int r = 0;
+
+	t.told_nsec = t.begun_nsec;
+	t.random = t.begun_nsec | 1;
+	go_tally_init(&report->tally);
+	due_nsec = t.begun_nsec + random_below(&t, child->task.tally_period_nsec);
+	while (goes_on) {
+		goes_on = wait_until(due_nsec);
+		/* The last one stands for the rest of the time. */
+		r = add_snapshot(child, &t);
+		if (r == -ENOMEM || is_gone(child))
+			break;
+		due_nsec = next_nsec(child, &t);
+	}
+	report->tally.cpu_nsec = cpu_nsec() - t.begun_cpu_nsec;
+	if (!report->tally.n_snapshots) {
+		has_not(child, GO_REPORT_TALLY, r);
+		return;
+	}
+	report->has |= 1U << GO_REPORT_TALLY;
+	read_rates_again(child);
+}
+
 static void read_parts(struct child *child)
 {
 	struct go_report *report = &child->report;
 
 	go_rates_read(child->process, &report->rates);
+	if (is_asked(child, GO_REPORT_TALLY))
+		take_tally(child);
 	if (is_asked(child, GO_REPORT_GOROUTINES))
 		read_goroutines(child);
 	if (is_asked(child, GO_REPORT_MEMORY))
@@ -221,14 +355,6 @@ static void read_parts(struct child *child)
 		read_stats(child);
 	if (is_asked(child, GO_REPORT_BLOCK) || is_asked(child, GO_REPORT_MUTEX))
 		report->cycles_per_second = go_buckets_cycles_per_second(child->process);
-}
-
-/* The process ended, or is another program: its memory has nothing at all then, which is not the same as a hole in it (fs/proc/base.c mem_rw()). */
-static bool is_gone(const struct child *child)
-{
-	char byte;
-
-	return pread(GO_READER_MEMORY_FD, &byte, 1, (off_t)child->task.start) == 0;
 }
 
 /* 0 and a report, or -errno. */

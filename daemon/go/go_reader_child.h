@@ -12,10 +12,15 @@ struct go_reader_task {
 	/* One executable mapping of the program's file, from which follows where all of it is. */
 	uint64_t start, end, file_offset;
 	uint32_t parts, max_goroutines;
-	bool is_urgent;                      /* not at idle priority: that was tried */
+	bool is_urgent;                      /* not at idle priority: that was tried, or moments are wanted that nobody else chose */
+	/* Of GO_REPORT_TALLY, which is asked for alone: mean time between two snapshots, and the most of a CPU that they may use. */
+	uint64_t tally_period_nsec;
+	uint32_t tally_ppm;
 };
 
 /*
+ * One that takes snapshots does so until the owner ends its side of the socket, or the process is no more.
+ *
  * The answer is an int32_t, 0 or -errno, and after 0 a report (go_report.h), up to end of file. What is more than that
  * many bytes no sound helper sends: a goroutine has 114, so that is room for stacks of six frames and labels of which none
  * is like another.

@@ -81,13 +81,13 @@ static void read_report(struct go_process *process, struct go_report *report)
 	int r;
 
 	report->taken_nsec = clock_monotonic_nsec();
-	report->asked = (1U << GO_REPORT_N_PARTS) - 1;
+	report->asked = (1U << GO_REPORT_TALLY) - 1;
 	report->status[GO_REPORT_GOROUTINES] = go_goroutines_read(process, &(struct go_goroutines_options){ 0 }, &report->goroutines);
 	report->status[GO_REPORT_MEMORY] = go_buckets_read(process, GO_BUCKETS_MEMORY, &report->memory);
 	report->status[GO_REPORT_BLOCK] = go_buckets_read(process, GO_BUCKETS_BLOCK, &report->block);
 	report->status[GO_REPORT_MUTEX] = go_buckets_read(process, GO_BUCKETS_MUTEX, &report->mutex);
 	report->status[GO_REPORT_STATS] = go_stats_read(process, &report->stats);
-	for (r = 0; r < GO_REPORT_N_PARTS; r++)
+	for (r = 0; r < GO_REPORT_TALLY; r++)
 		report->has |= !report->status[r] ? 1U << r : 0;
 	report->cycles_per_second = go_buckets_cycles_per_second(process);
 	report->took_nsec = clock_monotonic_nsec() - report->taken_nsec;
@@ -147,7 +147,7 @@ int main(int argc, char **argv)
 	_cleanup_close_ int exe_fd = -1, memory_fd = -1;
 	const struct process_id id = { .pid = (uint32_t)(argc > 1 ? atoi(argv[1]) : 0) };
 	struct go_report before = { 0 }, report = { 0 };
-	struct go_addition addition = { .process = &id, .report = &report, .before = &before, .parts = (1U << GO_REPORT_N_PARTS) - 1 };
+	struct go_addition addition = { .process = &id, .report = &report, .before = &before, .parts = (1U << GO_REPORT_TALLY) - 1 };
 	char path[64], exe[4096] = "";
 	struct elf_image *elf;
 	struct go_binary *program;

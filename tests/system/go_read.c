@@ -218,7 +218,7 @@ static int make_image(unsigned int pid, struct image *ret, struct binary *progra
 
 int main(int argc, char **argv)
 {
-	struct go_request request = { .parts = (1U << GO_REPORT_N_PARTS) - 1 };
+	struct go_request request = { .parts = (1U << GO_REPORT_TALLY) - 1 };
 	struct binary program = { .fd = -1 };
 	struct image image = { 0 };
 	uint64_t enough_usec = 0;
