@@ -55,6 +55,19 @@ const struct go_sample *go_findings_sample(const struct go_findings *findings, s
 	return findings && i < findings->samples.n && findings->samples.at[i].sort != GO_SAMPLE_NONE ? &findings->samples.at[i] : NULL;
 }
 
+static struct go_process_facts *find_facts(const struct go_findings *findings, uint32_t process)
+{
+	for (size_t i = 0; findings && i < findings->processes.n; i++)
+		if (findings->processes.at[i].process == process)
+			return &findings->processes.at[i];
+	return NULL;
+}
+
+const struct go_process_facts *go_findings_process(const struct go_findings *findings, uint32_t process)
+{
+	return find_facts(findings, process);
+}
+
 static bool has_part(const struct go_addition *of, enum go_report_part part)
 {
 	return of->parts & of->report->has & UINT32_C(1) << part;
@@ -169,15 +182,14 @@ static void count_lost(struct adding *a, uint64_t n)
 /* --- goroutines ----------------------------------------------------------------------------------------------- */
 
 /* For each text of the report its number here; 0 when there is no more room. */
-static void map_wait_reasons(struct adding *a)
+static void map_wait_reasons(struct adding *a, const char texts[][GO_WAIT_REASON_LENGTH], size_t n)
 {
-	const struct go_goroutines *goroutines = &a->of->report->goroutines;
 	struct go_findings *findings = a->findings;
 
 	if (!findings->n_wait_reasons)
 		findings->n_wait_reasons = 1;
-	for (size_t i = 0; i < MIN(goroutines->n_wait_reasons, (size_t)GO_WAIT_REASONS_MAX); i++) {
-		const char *text = goroutines->wait_reasons[i];
+	for (size_t i = 0; i < MIN(n, (size_t)GO_WAIT_REASONS_MAX); i++) {
+		const char *text = texts[i];
 		size_t number = 0;
 
 		while (number < findings->n_wait_reasons && strncmp(findings->wait_reasons[number], text, GO_WAIT_REASON_LENGTH - 1) != 0)
@@ -215,9 +227,9 @@ static int take_labels(struct adding *a)
 	return r;
 }
 
-static enum sample_verdict verdict_of(const struct go_goroutine *goroutine)
+static enum sample_verdict verdict_of(uint32_t verdict, size_t n_frames)
 {
-	switch (goroutine->verdict) {
+	switch (verdict) {
 	case GO_STACK_COMPLETE:
 		return SAMPLE_VERDICT_COMPLETE;
 	case GO_STACK_SWITCHED:
@@ -227,15 +239,15 @@ static enum sample_verdict verdict_of(const struct go_goroutine *goroutine)
 		return SAMPLE_VERDICT_TOO_DEEP;
 	case GO_GOROUTINE_RUNNING:
 		/* Its stack is in registers, unless somebody met it. */
-		return goroutine->n_frames ? SAMPLE_VERDICT_COMPLETE : SAMPLE_VERDICT_KERNEL;
+		return n_frames ? SAMPLE_VERDICT_COMPLETE : SAMPLE_VERDICT_KERNEL;
 	default:
 		return SAMPLE_VERDICT_BAD_FRAME;
 	}
 }
 
-static bool waits(const struct go_goroutine *goroutine)
+static bool waits(uint32_t status)
 {
-	return goroutine->status == GO_WAITING || goroutine->status == GO_LEAKED;
+	return status == GO_WAITING || status == GO_LEAKED;
 }
 
 /* As long as was seen, or as the runtime says: its garbage collector sees only what waits while it runs. */
@@ -273,13 +285,13 @@ static int add_goroutine(struct adding *a, size_t i)
 	struct go_sample go = { .sort = GO_SAMPLE_GOROUTINE, .goroutine.is = *goroutine };
 	int r;
 
-	go.goroutine.is.wait_reason = waits(goroutine) && goroutine->wait_reason < GO_WAIT_REASONS_MAX ? a->wait_reasons[goroutine->wait_reason] : 0;
+	go.goroutine.is.wait_reason = waits(goroutine->status) && goroutine->wait_reason < GO_WAIT_REASONS_MAX ? a->wait_reasons[goroutine->wait_reason] : 0;
 	if (a->has_labels && goroutine->n_labels) {
 		go.goroutine.first_label = (uint32_t)(a->first_label + goroutine->first_label);
 		go.goroutine.n_labels = (uint32_t)goroutine->n_labels;
 	}
 	go.goroutine.waited_nsec = waited(a->of, i);
-	r = find_stack(a, goroutine->n_frames ? &goroutines->frames.at[goroutine->first_frame] : NULL, goroutine->n_frames, verdict_of(goroutine),
+	r = find_stack(a, goroutine->n_frames ? &goroutines->frames.at[goroutine->first_frame] : NULL, goroutine->n_frames, verdict_of(goroutine->verdict, goroutine->n_frames),
 			&sample.stack);
 	if (r >= 0)
 		r = find_creator(a, goroutine, &sample.other);
@@ -298,7 +310,7 @@ static int add_goroutines(struct adding *a, struct go_process_facts *facts)
 	facts->n_broken = goroutines->n_broken;
 	facts->n_unknown_labels = goroutines->n_unknown_labels;
 	count_lost(a, goroutines->n_unread);
-	map_wait_reasons(a);
+	map_wait_reasons(a, goroutines->wait_reasons, goroutines->n_wait_reasons);
 	r = take_labels(a);
 	for (size_t i = 0; i < goroutines->all.n && r >= 0; i++) {
 		if (goroutines->all.at[i].is_system) {
@@ -487,6 +499,45 @@ static int add_contentions(struct adding *a, const struct go_buckets *now, const
 	return r;
 }
 
+/* --- many snapshots ------------------------------------------------------------------------------------------- */
+
+static int add_tallied(struct adding *a, const struct go_tallied *tallied, bool has_records)
+{
+	const struct go_tally *tally = &a->of->report->tally;
+	struct stacks_sample sample = { .count = tallied->count, .nsec = tallied->nsec, .longest_nsec = tallied->nsec, .is_go = true };
+	struct go_sample go = { .sort = GO_SAMPLE_TALLY, .tally = {
+		.status = tallied->status, .n_least = tallied->n_least, .n_most = tallied->n_most, .is_block = waits(tallied->status) && !has_records,
+	} };
+	int r;
+
+	if (waits(tallied->status) && tallied->wait_reason < GO_WAIT_REASONS_MAX)
+		go.tally.wait_reason = a->wait_reasons[tallied->wait_reason];
+	r = find_stack(a, tallied->n_frames ? &tally->frames.at[tallied->first_frame] : NULL, tallied->n_frames,
+			verdict_of(tallied->verdict, tallied->n_frames), &sample.stack);
+	return r < 0 ? r : push_sample(a, &sample, &go);
+}
+
+static int add_tally(struct adding *a, struct go_process_facts *facts)
+{
+	const struct go_tally *tally = &a->of->report->tally;
+	/* Then its waits are told already. */
+	bool has_records = a->of->report->rates.of[GO_RATE_BLOCK].value;
+	int r = 0;
+
+	facts->has_tally = true;
+	facts->tally.n_snapshots = tally->n_snapshots;
+	facts->tally.nsec = tally->nsec;
+	facts->tally.n_failed = tally->n_failed;
+	facts->tally.cpu_nsec = tally->cpu_nsec;
+	facts->tally.lost_count = tally->lost_count;
+	facts->tally.lost_nsec = tally->lost_nsec;
+	count_lost(a, tally->lost_count);
+	map_wait_reasons(a, tally->wait_reasons, tally->n_wait_reasons);
+	for (size_t i = 0; i < tally->all.n && r >= 0; i++)
+		r = add_tallied(a, &tally->all.at[i], has_records);
+	return r;
+}
+
 /* --- all ------------------------------------------------------------------------------------------------------ */
 
 static void describe(const struct go_addition *of, uint32_t process, struct go_process_facts *ret)
@@ -522,12 +573,37 @@ static bool can_compare(struct adding *a, enum go_report_part part, const struct
 	return false;
 }
 
+/* At both ends of the window, and in it as far as we know. Where nobody waited yet there are no records to compare. */
+static bool is_recorded(const struct go_addition *of, enum go_report_part part, const struct go_buckets *then, const struct go_buckets *now)
+{
+	return has_part(of, part) && of->before->has & UINT32_C(1) << part && then->rate && now->rate && of->report->cycles_per_second >= 1;
+}
+
+/* Of one process two reports tell, one of them of snapshots alone. */
+static void merge_facts(struct go_process_facts *into, const struct go_process_facts *more, bool more_is_tally)
+{
+	const struct go_process_facts *tally = more_is_tally ? more : into;
+	struct go_process_facts both = more_is_tally ? *into : *more;
+
+	both.has_tally = tally->has_tally;
+	both.tally = tally->tally;
+	if (!both.version[0])
+		memcpy(both.version, tally->version, sizeof(both.version));
+	if (!both.refusal[0])
+		memcpy(both.refusal, tally->refusal, sizeof(both.refusal));
+	*into = both;
+}
+
 static int add_parts(struct adding *a, struct go_process_facts *facts)
 {
 	const struct go_report *report = a->of->report, *before = a->of->before;
 	int r = 0;
 
-	if (has_part(a->of, GO_REPORT_GOROUTINES))
+	facts->records_block = before && is_recorded(a->of, GO_REPORT_BLOCK, &before->block, &report->block);
+	facts->records_mutex = before && is_recorded(a->of, GO_REPORT_MUTEX, &before->mutex, &report->mutex);
+	if (has_part(a->of, GO_REPORT_TALLY))
+		r = add_tally(a, facts);
+	if (r >= 0 && has_part(a->of, GO_REPORT_GOROUTINES))
 		r = add_goroutines(a, facts);
 	if (r >= 0 && has_part(a->of, GO_REPORT_GOROUTINES) && a->of->leaks)
 		r = add_leaks(a, facts);
@@ -543,7 +619,7 @@ static int add_parts(struct adding *a, struct go_process_facts *facts)
 int go_findings_add(struct go_findings *findings, struct stacks *stacks, const struct go_addition *addition)
 {
 	struct adding a = { .findings = findings, .stacks = stacks, .of = addition };
-	struct go_process_facts facts;
+	struct go_process_facts facts, *told;
 	int r;
 
 	map_init(&a.stack_of, sizeof(struct stack_key), sizeof(uint32_t));
@@ -552,7 +628,10 @@ int go_findings_add(struct go_findings *findings, struct stacks *stacks, const s
 		describe(addition, a.process, &facts);
 		r = add_parts(&a, &facts);
 	}
-	if (r >= 0)
+	told = r >= 0 ? find_facts(findings, a.process) : NULL;
+	if (told)
+		merge_facts(told, &facts, addition->parts == UINT32_C(1) << GO_REPORT_TALLY);
+	else if (r >= 0)
 		r = vec_push(&findings->processes, facts);
 	map_deinit(&a.stack_of);
 	vec_deinit(&a.frames);

@@ -21,7 +21,7 @@ struct go_report;
 struct process_id;
 struct stacks;
 
-enum go_sample_sort { GO_SAMPLE_NONE, GO_SAMPLE_GOROUTINE, GO_SAMPLE_MEMORY, GO_SAMPLE_BLOCK, GO_SAMPLE_MUTEX };
+enum go_sample_sort { GO_SAMPLE_NONE, GO_SAMPLE_GOROUTINE, GO_SAMPLE_MEMORY, GO_SAMPLE_BLOCK, GO_SAMPLE_MUTEX, GO_SAMPLE_TALLY };
 
 struct go_sample {
 	enum go_sample_sort sort;
@@ -41,6 +41,13 @@ struct go_sample {
 		struct {
 			int64_t contentions, delay_nsec;
 		} block;
+		/* Of many snapshots: goroutines with this stack in this state; stacks_sample has how often one was seen so, and how long. */
+		struct {
+			uint32_t status;     /* enum go_status */
+			uint32_t wait_reason; /* of go_findings */
+			uint32_t n_least, n_most; /* at a time */
+			bool is_block;       /* it waits, and the runtime records no waits */
+		} tally;
 	};
 };
 
@@ -72,6 +79,11 @@ struct go_process_facts {
 	bool memory_is_off;                  /* nothing in the program asks for heap profiles: the linker switched them off */
 	bool has_block, has_mutex;
 	uint64_t block_rate, mutex_rate;     /* SetBlockProfileRate in cycles, SetMutexProfileFraction; 0: the runtime records none */
+	bool records_block, records_mutex;   /* all of the window is told by the runtime's records */
+	bool has_tally;
+	struct {
+		uint64_t n_snapshots, nsec, n_failed, cpu_nsec, lost_count, lost_nsec; /* as in struct go_tally */
+	} tally;
 	bool has_stats;
 	struct go_stats stats;
 };
@@ -79,7 +91,7 @@ struct go_process_facts {
 struct go_findings {
 	VEC(struct go_sample) samples;
 	struct go_labels labels;             /* of all processes; a stranger's bytes */
-	VEC(struct go_process_facts) processes;
+	VEC(struct go_process_facts) processes; /* each once */
 	VEC(struct go_leak) leaks;           /* of one process after the other, the surest first */
 	/* Of all processes, each text once: versions of Go number them differently. "" is the first. */
 	char wait_reasons[GO_WAIT_REASONS_MAX][GO_WAIT_REASON_LENGTH];
@@ -91,13 +103,16 @@ struct go_findings *go_findings_free(struct go_findings *findings);
 /* Of stacks->samples.at[i]; NULL when Go has nothing to say of it. `findings` may be NULL. */
 const struct go_sample *go_findings_sample(const struct go_findings *findings, size_t i);
 
+/* Of a process, by its index into stacks->processes; NULL: nothing was added of it. `findings` may be NULL. Valid until the next addition. */
+const struct go_process_facts *go_findings_process(const struct go_findings *findings, uint32_t process);
+
 /*
  * Adds what a report has of a process: its stacks and samples to `stacks`, and as many to `findings`. `parts`: those of enum
  * go_report_part that are wanted, as bits. `before`: the report whose records of block and mutex are taken off; NULL: none
  * is, and nothing of block and mutex is added then. `waited_nsec`: of each goroutine of the report, or NULL. 0 or -ENOMEM; after a
  * failure both may only be freed.
  *
- * A process that `stacks` has not yet is added to stacks->processes. What is counted is added to stacks->seen and, if it cannot
+ * Several reports of one process may tell of different parts. A process that `stacks` has not yet is added to stacks->processes. What is counted is added to stacks->seen and, if it cannot
  * be told, to lost_frames: goroutines, stacks of allocations, contentions.
  */
 struct go_addition {

@@ -333,11 +333,134 @@ START_TEST(without_a_report_before_or_a_clock_nothing_is_told_of_block_and_mutex
 	made_has(&before, GO_REPORT_BLOCK);
 	now.cycles_per_second = 0;
 	add(&m, 7, &now, &before, NULL);
-	ck_assert_str_ne(m.findings->processes.at[2].refusal, "");
+	ck_assert_uint_eq(m.findings->processes.n, 1);
+	ck_assert_str_ne(m.findings->processes.at[0].refusal, "");
 	ck_assert_uint_eq(m.stacks->samples.n, 0);
 	ck_assert_uint_eq(m.stacks->processes.n, 1);
 	made_report_free(&now);
 	done(&m);
+}
+END_TEST
+
+static void add_tallied(struct go_report *report, uint64_t frame, uint32_t status, uint32_t reason, uint64_t count, uint64_t nsec)
+{
+	struct go_tally *tally = &report->tally;
+	struct go_tallied one = { .nsec = nsec, .count = count, .n_most = 1, .first_frame = tally->frames.n, .n_frames = frame != 0, .status = status,
+		.wait_reason = reason, .verdict = frame ? GO_STACK_COMPLETE : GO_GOROUTINE_RUNNING };
+
+	made_has(report, GO_REPORT_TALLY);
+	strcpy(tally->wait_reasons[1], "select");
+	strcpy(tally->wait_reasons[2], "IO wait");
+	tally->n_wait_reasons = 3;
+	if (frame)
+		ck_assert_int_eq(vec_push(&tally->frames, frame), 0);
+	ck_assert_int_eq(vec_push(&tally->all, one), 0);
+}
+
+static void add_part(struct made *m, enum go_report_part part, const struct go_report *report, const struct go_report *before)
+{
+	const struct process_id id = { .pid = 7, .exec_id = 1, .start_nsec = 10 };
+	const struct go_addition addition = { .process = &id, .report = report, .before = before, .parts = 1U << part };
+
+	ck_assert_int_eq(go_findings_add(m->findings, m->stacks, &addition), 0);
+}
+
+START_TEST(many_snapshots_are_told_by_state_and_stack)
+{
+	struct go_report report = made_report("go1.26.8");
+	struct made m = made();
+
+	add_tallied(&report, 0x1010, GO_WAITING, 2, 5, 500);
+	add_tallied(&report, 0x1010, GO_RUNNABLE, 0, 2, 200);
+	add_tallied(&report, 0, GO_RUNNING, 0, 1, 100);
+	report.tally.n_snapshots = 8, report.tally.lost_count = 3, report.tally.lost_nsec = 300;
+	add_part(&m, GO_REPORT_TALLY, &report, NULL);
+	ck_assert_uint_eq(m.stacks->samples.n, 3);
+	ck_assert_int_eq(m.findings->samples.at[0].sort, GO_SAMPLE_TALLY);
+	ck_assert(m.findings->samples.at[0].tally.is_block);
+	ck_assert_str_eq(m.findings->wait_reasons[m.findings->samples.at[0].tally.wait_reason], "IO wait");
+	ck_assert_uint_eq(m.stacks->samples.at[0].count, 5);
+	ck_assert_uint_eq(m.stacks->samples.at[0].nsec, 500);
+	ck_assert_uint_eq(frame_of(&m, 0, 0), 0x100f);
+	ck_assert(!m.findings->samples.at[1].tally.is_block);
+	ck_assert_uint_eq(m.findings->samples.at[1].tally.wait_reason, 0);
+	ck_assert_uint_eq(stack_of(&m, 2)->n_user, 0);
+	ck_assert_uint_eq(stack_of(&m, 2)->verdict, SAMPLE_VERDICT_KERNEL);
+	ck_assert_uint_eq(m.stacks->lost_frames, 3);
+	ck_assert_uint_eq(m.stacks->seen, 5 + 2 + 1 + 3);
+	made_report_free(&report);
+	go_tally_deinit(&report.tally);
+	done(&m);
+}
+END_TEST
+
+START_TEST(where_the_runtime_records_waits_snapshots_are_not_told_as_such)
+{
+	struct go_report report = made_report("go1.26.8");
+	struct made m = made();
+
+	report.rates.of[GO_RATE_BLOCK] = (struct go_rate){ .address = 0x2000, .value = 1, .size = 8 };
+	add_tallied(&report, 0x1010, GO_WAITING, 2, 5, 500);
+	add_part(&m, GO_REPORT_TALLY, &report, NULL);
+	ck_assert(!m.findings->samples.at[0].tally.is_block);
+	made_report_free(&report);
+	go_tally_deinit(&report.tally);
+	done(&m);
+}
+END_TEST
+
+/* In either order. */
+START_TEST(records_and_snapshots_of_a_process_are_one_tale)
+{
+	for (int tally_is_first = 0; tally_is_first < 2; tally_is_first++) {
+		struct go_report report = made_report("go1.26.8"), tally = made_report("go1.26.8"), before = made_report("go1.26.8");
+		struct made m = made();
+		const struct go_process_facts *facts;
+
+		made_has(&before, GO_REPORT_BLOCK);
+		made_has(&report, GO_REPORT_BLOCK);
+		before.block.rate = report.block.rate = 3;
+		add_tallied(&tally, 0x1010, GO_WAITING, 2, 5, 500);
+		tally.tally.n_snapshots = 9;
+		if (tally_is_first)
+			add_part(&m, GO_REPORT_TALLY, &tally, NULL);
+		add_part(&m, GO_REPORT_BLOCK, &report, &before);
+		if (!tally_is_first)
+			add_part(&m, GO_REPORT_TALLY, &tally, NULL);
+		ck_assert_uint_eq(m.findings->processes.n, 1);
+		facts = go_findings_process(m.findings, 0);
+		ck_assert(facts->has_tally && facts->has_block && facts->records_block && !facts->records_mutex);
+		ck_assert_uint_eq(facts->tally.n_snapshots, 9);
+		ck_assert_uint_eq(facts->block_rate, 3);
+		ck_assert_ptr_null(go_findings_process(m.findings, 1));
+		ck_assert_ptr_null(go_findings_process(NULL, 0));
+		made_report_free(&report);
+		made_report_free(&tally);
+		go_tally_deinit(&tally.tally);
+		made_report_free(&before);
+		done(&m);
+	}
+}
+END_TEST
+
+START_TEST(records_tell_all_of_a_window_only_if_they_were_on_at_both_ends)
+{
+	for (uint64_t i = 0; i < 4; i++) {
+		struct go_report before = made_report("go1.26.8"), now = made_report("go1.26.8");
+		struct made m = made();
+
+		made_has(&before, GO_REPORT_MUTEX);
+		made_has(&now, GO_REPORT_MUTEX);
+		before.mutex.rate = i & 1;
+		now.mutex.rate = i >> 1;
+		add_part(&m, GO_REPORT_MUTEX, &now, &before);
+		ck_assert(go_findings_process(m.findings, 0)->records_mutex == (i == 3));
+		add_part(&m, GO_REPORT_MUTEX, &now, NULL);
+		ck_assert(!go_findings_process(m.findings, 0)->records_mutex);
+		made_report_free(&before);
+		made_report_free(&now);
+		done(&m);
+	}
 }
 END_TEST
 
@@ -426,4 +549,6 @@ UNIT_TESTS("go_findings", leaks_have_the_places_of_their_goroutines_and_all_are_
 	the_longest_wait_that_anyone_knows_of_is_told, labels_of_several_processes_stay_with_their_goroutines,
 	allocations_are_scaled_as_go_scales_them, memory_profiling_that_is_off_is_told, numbers_that_cannot_be_are_lost_and_counted,
 	block_and_mutex_have_what_came_since_the_report_before, without_a_report_before_or_a_clock_nothing_is_told_of_block_and_mutex,
+	many_snapshots_are_told_by_state_and_stack, where_the_runtime_records_waits_snapshots_are_not_told_as_such,
+	records_and_snapshots_of_a_process_are_one_tale, records_tell_all_of_a_window_only_if_they_were_on_at_both_ends,
 	samples_that_were_there_before_have_nothing_here)
