@@ -83,9 +83,23 @@ static void add_memory(struct profile *profile, const char *who, const struct go
 				(unsigned long long)facts->memory_rate);
 }
 
+/* What is told of snapshots is so often seen, and stands for so much time. */
+static void add_tally(struct profile *profile, const char *who, const struct go_process_facts *facts)
+{
+	uint64_t n = facts->tally.n_snapshots;
+
+	profile_add_comment_format(profile, "%s: goroutines: rows with source = go are of %llu snapshots in %.3f s, one each %.3f ms, that cost %.3f s of CPU time "
+			"(%.3f %% of a CPU); could not be taken: %llu; not told, for want of room or since they could not be read: seen %llu times, %.6f s", who,
+			(unsigned long long)n, (double)facts->tally.nsec / NSEC_PER_SEC, n ? msec(facts->tally.nsec) / (double)n : 0,
+			(double)facts->tally.cpu_nsec / NSEC_PER_SEC, facts->tally.nsec ? 100 * (double)facts->tally.cpu_nsec / (double)facts->tally.nsec : 0,
+			(unsigned long long)facts->tally.n_failed, (unsigned long long)facts->tally.lost_count, (double)facts->tally.lost_nsec / NSEC_PER_SEC);
+}
+
 static void add_contentions(struct profile *profile, enum profile_kind kind, const char *who, const struct go_process_facts *facts)
 {
-	if (kind == PROFILE_BLOCK && facts->has_block && !facts->block_rate)
+	if (facts->has_tally && (kind == PROFILE_WALL || (kind == PROFILE_BLOCK && !facts->block_rate)))
+		add_tally(profile, who, facts);
+	else if (kind == PROFILE_BLOCK && facts->has_block && !facts->block_rate)
 		profile_add_comment_format(profile, "%s: the runtime records no waits (SetBlockProfileRate is 0): no rows with source = go", who);
 	if (kind == PROFILE_MUTEX && facts->has_mutex && !facts->mutex_rate)
 		profile_add_comment_format(profile, "%s: the runtime records no contended locks (SetMutexProfileFraction is 0): no rows with source = go", who);
@@ -128,7 +142,7 @@ static void add_process(struct profile *profile, enum profile_kind kind, const s
 	if (kind == PROFILE_HEAP || kind == PROFILE_ALLOCS)
 		add_memory(profile, who, facts);
 	add_contentions(profile, kind, who, facts);
-	if (facts->has_stats && kind != PROFILE_BLOCK && kind != PROFILE_MUTEX)
+	if (facts->has_stats && kind != PROFILE_BLOCK && kind != PROFILE_MUTEX && kind != PROFILE_WALL)
 		add_gc(profile, who, &facts->stats);
 }
 
@@ -138,6 +152,10 @@ void go_comments_add(const struct capture *capture, const struct service_profile
 
 	for (size_t i = 0; i < n; i++)
 		add_process(service->profile, service->kind, capture, &capture->go->processes.at[service->go_processes.at[i]]);
+	if (service->n_left_out)
+		profile_add_comment_format(service->profile,
+				"parks of threads of Go's runtime, seen but not in this file, since its own records (source = go) tell who waited: %llu, %.6f s",
+				(unsigned long long)service->n_left_out, (double)service->left_out_nsec / NSEC_PER_SEC);
 	if (service->go_processes.n > n)
 		profile_add_comment_format(service->profile, "processes of Go that are not told of one by one: %zu", service->go_processes.n - n);
 	add_leaks(service);

@@ -64,6 +64,33 @@ bool machinery_is_function(const char *name)
 	return begins_like_one_of(skip_type(name), prefixes, ARRAY_SIZE(prefixes)) || is_one_of(name, names, ARRAY_SIZE(names));
 }
 
+/* The path of the package ends at the first dot behind its last slash; a type, or what a generic function is made of, may have slashes, too. */
+static size_t go_package_length(const char *name)
+{
+	size_t n = strcspn(name, "([{"), slash = n;
+
+	while (slash && name[slash - 1] != '/')
+		slash--;
+	return slash + strcspn(name + slash, ".");
+}
+
+bool machinery_is_go_library(const char *name)
+{
+	/* The folders of src/ in Go 1.18 to 1.27. */
+	static const char *const folders[] = {
+		"archive", "bufio", "bytes", "cmp", "compress", "container", "context", "crypto", "database", "debug", "embed", "encoding", "errors", "expvar",
+		"flag", "fmt", "go", "hash", "html", "image", "index", "internal", "io", "iter", "log", "maps", "math", "mime", "net", "os", "path", "plugin",
+		"reflect", "regexp", "runtime", "slices", "sort", "strconv", "strings", "structs", "sync", "syscall", "testing", "text", "time", "unicode",
+		"unique", "unsafe", "uuid", "vendor", "weak",
+	};
+	size_t package = go_package_length(name), first = MIN(strcspn(name, "/"), package);
+
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
+		if (strlen(folders[i]) == first && !strncmp(name, folders[i], first))
+			return name[package] == '.';
+	return false;
+}
+
 bool machinery_is_runtime(const char *path, const char *name)
 {
 	const char *slash = strrchr(path, '/');
@@ -73,7 +100,7 @@ bool machinery_is_runtime(const char *path, const char *name)
 
 bool machinery_accepts(const char *name)
 {
-	static const char *const names[] = { "accept", "accept4", "__libc_accept", "__libc_accept4" };
+	static const char *const names[] = { "accept", "accept4", "__libc_accept", "__libc_accept4", "internal/poll.(*FD).Accept" };
 
 	return is_one_of(name, names, ARRAY_SIZE(names));
 }

@@ -7,6 +7,8 @@
 
 #include "cleanup.h"
 #include "go_findings.h"
+#include "go_idle.h"
+#include "hash.h"
 #include "idle.h"
 #include "image.h"
 #include "machinery.h"
@@ -91,13 +93,41 @@ static struct idle_place idle_place(const struct stacks_stack *stack, const void
 	return place;
 }
 
+/* Of a goroutine: each function by its name, those of the standard library do not count. */
+static struct go_idle_place go_idle_place(const struct stacks_stack *stack, const void *userdata)
+{
+	const struct builder *b = userdata;
+	struct go_idle_place place = { 0 };
+
+	for (size_t i = 0; i < stack->n_user; i++) {
+		struct names_cache_name name = places_name(b->window.places, &places_of(b->window.places, stack)[stack->n_kernel + i]);
+
+		for (uint32_t k = 0; k < name.n_frames; k++) {
+			const char *text = strtab_get(name.strings, name.frames[k].name, NULL);
+
+			place.accepts |= machinery_accepts(text);
+			place.depth += !machinery_is_go_library(text);
+			if (strcmp(text, "runtime.goexit") != 0)
+				place.start = hash_bytes(text, strlen(text));
+		}
+		/* Nobody knows whose. */
+		place.depth += !name.n_frames;
+	}
+	return place;
+}
+
 static int find_idle(const struct builder *b)
 {
 	/* Kinds without waits of threads. */
 	const uint32_t others = capture_kind_bit(PROFILE_CPU) | capture_kind_bit(PROFILE_HEAP) | capture_kind_bit(PROFILE_ALLOCS) |
 		capture_kind_bit(PROFILE_GOROUTINE);
 
-	return !(b->capture->kinds & ~others) ? 0 : idle_find(b->capture->stacks, idle_place, b);
+	int r;
+
+	if (!(b->capture->kinds & ~others))
+		return 0;
+	r = idle_find(b->capture->stacks, idle_place, b);
+	return r < 0 ? r : go_idle_find(b->capture->stacks, b->capture->go, go_idle_place, b);
 }
 
 /* Whose samples they are */
@@ -363,7 +393,7 @@ static int add_deadlocks(struct builder *b, struct service_profiles *profiles)
 
 static bool is_about_go(enum profile_kind kind)
 {
-	return kind == PROFILE_GOROUTINE || kind == PROFILE_HEAP || kind == PROFILE_ALLOCS || kind == PROFILE_BLOCK || kind == PROFILE_MUTEX;
+	return kind == PROFILE_GOROUTINE || kind == PROFILE_HEAP || kind == PROFILE_ALLOCS || kind == PROFILE_BLOCK || kind == PROFILE_MUTEX || kind == PROFILE_WALL;
 }
 
 static int add_go_processes(struct builder *b, bool together, struct service_profiles *profiles)

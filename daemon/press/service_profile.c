@@ -13,6 +13,7 @@
 #include "gopclntab.h"
 #include "image.h"
 #include "locations.h"
+#include "machinery.h"
 #include "places.h"
 #include "profile.h"
 #include "rivals.h"
@@ -154,7 +155,7 @@ static int make_labels(const struct service_profile_writer *writer, const struct
 	if (r >= 0 && !sample->is_go && kind != PROFILE_CPU && (kind != PROFILE_THREAD || sample->wait.reason != SAMPLE_RAN))
 		r = add_text_label(profile, "reason", stacks_reason(sample->wait.reason), labels, n);
 	/* What the kernel sees; the runtime of Go knows of other waits. */
-	if (r >= 0 && (kind == PROFILE_BLOCK || kind == PROFILE_MUTEX))
+	if (r >= 0 && (kind == PROFILE_BLOCK || kind == PROFILE_MUTEX || kind == PROFILE_WALL))
 		r = add_text_label(profile, "source", sample->is_go ? "go" : "os", labels, n);
 	if (r >= 0 && sample->is_idle)
 		r = add_number_label(profile, "idle", 1, labels, n);
@@ -322,6 +323,18 @@ static int add_goroutine_labels(const struct service_profile_writer *writer, con
 	return r;
 }
 
+static int add_tally_labels(const struct service_profile_writer *writer, const struct go_sample *go, struct profile_label *labels, size_t *n)
+{
+	const struct go_findings *findings = writer->window->capture->go;
+	struct profile *profile = writer->out->profile;
+	int r;
+
+	r = add_text_label(profile, "state", go_state(go->tally.status), labels, n);
+	if (r >= 0 && go->tally.wait_reason < findings->n_wait_reasons)
+		r = add_text_label(profile, "wait_reason", findings->wait_reasons[go->tally.wait_reason], labels, n);
+	return r;
+}
+
 static int add_go_labels(const struct service_profile_writer *writer, const struct stacks_sample *sample, struct profile_label *labels, size_t *n)
 {
 	const struct go_sample *go = go_sample(writer, sample);
@@ -332,6 +345,8 @@ static int add_go_labels(const struct service_profile_writer *writer, const stru
 	switch (go->sort) {
 	case GO_SAMPLE_GOROUTINE:
 		return add_goroutine_labels(writer, sample, go, labels, n);
+	case GO_SAMPLE_TALLY:
+		return add_tally_labels(writer, go, labels, n);
 	case GO_SAMPLE_MEMORY:
 		/* The size of one object: as in net/http/pprof's, by which it keeps rows of one stack apart. */
 		return go->memory.object_size ? add_measure_label(writer->out->profile, "bytes", (int64_t)go->memory.object_size, NULL, labels, n) : 0;
@@ -541,6 +556,8 @@ static bool is_go_of_kind(enum profile_kind kind, const struct go_sample *go)
 		return kind == PROFILE_BLOCK;
 	case GO_SAMPLE_MUTEX:
 		return kind == PROFILE_MUTEX;
+	case GO_SAMPLE_TALLY:
+		return kind == PROFILE_WALL || (kind == PROFILE_BLOCK && go->tally.is_block);
 	default:
 		return false;
 	}
@@ -565,6 +582,55 @@ static bool is_of_kind(enum profile_kind kind, const struct stacks_sample *sampl
 	}
 }
 
+static bool has_suffix(const char *text, const char *suffix)
+{
+	size_t n = strlen(text), n_suffix = strlen(suffix);
+
+	return n >= n_suffix && !strcmp(text + n - n_suffix, suffix);
+}
+
+/* As its function table tells: what C has made is in other files, where it is in the same program. */
+static bool is_go_function(const struct names_cache_name *name, uint32_t k)
+{
+	const char *file = strtab_get(name->strings, name->frames[k].file, NULL);
+
+	return has_suffix(file, ".go") || has_suffix(file, ".s");
+}
+
+/* Go's code in all of it, but for how a thread begins where there is cgo. */
+static bool is_all_go(const struct service_profile_writer *writer, const struct stacks_stack *stack)
+{
+	for (size_t i = 0; i < stack->n_user; i++) {
+		const struct place *place = &places_of(writer->window->places, stack)[stack->n_kernel + i];
+		const struct names_cache_name name = places_name(writer->window->places, place);
+		const struct image_mapping *mapping = places_origin(writer->window->places, place)->mapping;
+
+		if (mapping && mapping->binary && machinery_is_file(mapping->binary->path))
+			continue;
+		for (uint32_t k = 0; k < name.n_frames; k++)
+			if (!is_go_function(&name, k) && !machinery_is_function(strtab_get(name.strings, name.frames[k].name, NULL)))
+				return false;
+		if (!name.n_frames)
+			return false;
+	}
+	return true;
+}
+
+/* A thread of Go's runtime parks while goroutines wait, and the runtime's own records tell of these: the same wait would be told twice. */
+static bool is_told_by_go(const struct service_profile_writer *writer, const struct stacks_sample *sample)
+{
+	const struct stacks_stack *stack = &writer->stacks->stacks.at[sample->stack];
+	const struct go_process_facts *facts = go_findings_process(writer->window->capture->go, stack->process);
+	enum profile_kind kind = writer->out->kind;
+	const char *leaf;
+
+	if (sample->is_go || !facts || !stack->n_user || !((kind == PROFILE_BLOCK && facts->records_block) || (kind == PROFILE_MUTEX && facts->records_mutex)))
+		return false;
+	leaf = function_at(writer, stack, stack->n_kernel);
+	/* runtime/os_linux.go futexsleep(): nothing else of the runtime waits by it. */
+	return leaf && (!strcmp(leaf, "runtime.futex") || !strcmp(leaf, "runtime.futex.abi0")) && is_all_go(writer, stack);
+}
+
 int service_profile_add(struct service_profile_writer *writer, const struct stacks_sample *sample)
 {
 	const struct stacks_stack *stack = &writer->stacks->stacks.at[sample->stack];
@@ -577,6 +643,11 @@ int service_profile_add(struct service_profile_writer *writer, const struct stac
 
 	if (!is_of_kind(kind, sample, go))
 		return 0;
+	if (is_told_by_go(writer, sample)) {
+		writer->out->n_left_out += sample->count;
+		writer->out->left_out_nsec += sample->nsec;
+		return 0;
+	}
 	if (go && go->sort == GO_SAMPLE_MEMORY)
 		memcpy(values, go->memory.values, sizeof(go->memory.values));
 	r = add_stack(writer, stack, sample);

@@ -39,6 +39,9 @@ struct service_profile {
 	bool has_estimates;                  /* among these */
 	VEC(const struct deadlock_text *) deadlocks; /* borrowed; those of the service */
 
+	/* Parks of threads of Go's runtime, whose own records tell who waited: not among its samples. */
+	uint64_t n_left_out, left_out_nsec;
+
 	/* Of kinds that Go has a part in; the caller adds them. */
 	VEC(uint32_t) go_processes;          /* those of the service, as index into capture->go->processes */
 	VEC(const struct goroutine_leak_text *) leaks; /* borrowed; those of the service; of PROFILE_GOROUTINE */

@@ -16,12 +16,13 @@
 #include "profile_builder.h"
 #include "symbolizer_process.h"
 
-enum { RT0, GOEXIT, GOPARK, CHANRECV, MALLOCGC, MAPS, MAIN, WORK, LOCK, WRAPPER, MAIN_FUNC1, RUNTIME_MAIN, N_FUNCTIONS };
+enum { RT0, GOEXIT, GOPARK, CHANRECV, MALLOCGC, MAPS, MAIN, WORK, LOCK, WRAPPER, MAIN_FUNC1, RUNTIME_MAIN, FUTEX, FUTEXSLEEP, N_FUNCTIONS };
 
 static const struct made_go_function functions[N_FUNCTIONS] = {
 	{ "_rt0_amd64_linux", 1 }, { "runtime.goexit", 2 }, { "runtime.gopark", 0 }, { "runtime.chanrecv1", 0 }, { "runtime.mallocgc", 0 },
 	{ "internal/runtime/maps.newTable", 0 }, { "main.main", 0 }, { "main.work[go.shape.int]", 0 }, { "sync.(*Mutex).Unlock", 0 },
 	{ "main.T.work-fm", 22 }, { "main.main.func1", 0 }, { "runtime.main", 0 },
+	{ "runtime.futex", 0 }, { "runtime.futexsleep", 0 },
 };
 
 static const uint64_t base = 0x10000000;
@@ -296,6 +297,105 @@ static bool keep_named(const struct image *image, const void *userdata)
 	return image && !strcmp(image->service, userdata);
 }
 
+/* A wait of a thread that the kernel saw, of a process that was added */
+static void add_park(struct capture *capture, const uint64_t *frames, uint16_t n, enum sample_reason reason, uint64_t count, uint64_t nsec)
+{
+	struct stacks *stacks = capture->stacks;
+	struct stacks_stack stack = { .verdict = SAMPLE_VERDICT_COMPLETE, .n_user = n, .first_frame = stacks->frames.n, .hash = 1 };
+
+	ck_assert_int_eq(vec_append(&stacks->frames, frames, n), 0);
+	ck_assert_int_eq(vec_push(&stacks->stacks, stack), 0);
+	ck_assert_int_eq(vec_push(&stacks->samples, ((struct stacks_sample){ .stack = (uint32_t)(stacks->stacks.n - 1), .tid = 9, .count = count, .nsec = nsec,
+		.wait.reason = reason })), 0);
+	stacks->seen += count;
+}
+
+/* Block is recorded, mutex is not. */
+START_TEST(parks_of_the_runtime_are_left_out_where_its_records_tell_of_the_same)
+{
+	const uint64_t waited[] = { in(CHANRECV), in(MAIN), in(GOEXIT) }, park[] = { in(FUTEX), in(FUTEXSLEEP), in(RUNTIME_MAIN) },
+		in_c[] = { in(FUTEX), in(FUTEXSLEEP), in(MAIN) }, other[] = { in(FUTEXSLEEP), in(RUNTIME_MAIN) };
+
+	for (int is_on = 0; is_on < 2; is_on++) {
+		struct go_report before = made_report("go1.26.8"), now = made_report("go1.26.8");
+		struct capture *capture = capture_of(capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX));
+		struct service_profiles profiles;
+		const struct service_profile *block, *mutex;
+
+		capture->kind = PROFILE_BLOCK;
+		made_has(&before, GO_REPORT_BLOCK);
+		made_has(&before, GO_REPORT_MUTEX);
+		made_has(&now, GO_REPORT_MUTEX);
+		made_contentions(&now, GO_REPORT_BLOCK, waited, 3, 1, 1000);
+		before.block.rate = now.block.rate = (uint64_t)is_on;
+		add_process(capture, 5, &now, &before, NULL);
+		add_park(capture, park, 3, SAMPLE_LOCK, 7, 70);
+		/* Functions of C have no line of Go, and no file that Go knows: neither has any here. */
+		add_park(capture, in_c, 3, SAMPLE_LOCK, 6, 60);
+		add_park(capture, other, 2, SAMPLE_SLEEP, 5, 50);
+		profiles = build(capture);
+		block = &profiles.profiles.at[0];
+		mutex = &profiles.profiles.at[1];
+		ck_assert_uint_eq(block->n_left_out, is_on ? 7 : 0);
+		ck_assert_uint_eq(block->left_out_nsec, is_on ? 70 : 0);
+		ck_assert_int_eq(profile_total(block->profile, 1), 500 + 60 + 50 + (is_on ? 0 : 70));
+		ck_assert_uint_eq(mutex->n_left_out, 0);
+		ck_assert_int_eq(profile_total(mutex->profile, 1), 60 + 70);
+		made_report_free(&before);
+		made_report_free(&now);
+		finish(capture, &profiles);
+	}
+}
+END_TEST
+
+START_TEST(snapshots_are_rows_of_wall_and_those_that_wait_of_block)
+{
+	const uint64_t frames[] = { in(GOPARK), in(CHANRECV), in(WORK), in(GOEXIT) };
+	struct go_report report = made_report("go1.26.8");
+	struct capture *capture = capture_of(capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_WALL));
+	struct go_tally *tally = &report.tally;
+	struct service_profiles profiles;
+	const struct profile *block, *wall;
+
+	capture->kind = PROFILE_BLOCK;
+	made_has(&report, GO_REPORT_TALLY);
+	strcpy(tally->wait_reasons[1], "chan receive");
+	tally->n_wait_reasons = 2;
+	ck_assert_int_eq(vec_append(&tally->frames, frames, 4), 0);
+	ck_assert_int_eq(vec_push(&tally->all, ((struct go_tallied){ .nsec = 900, .count = 9, .n_least = 1, .n_most = 1, .n_frames = 4, .status = GO_WAITING,
+		.wait_reason = 1 })), 0);
+	ck_assert_int_eq(vec_push(&tally->all, ((struct go_tallied){ .nsec = 100, .count = 1, .n_most = 1, .status = GO_RUNNING,
+		.verdict = GO_GOROUTINE_RUNNING })), 0);
+	tally->n_snapshots = 10, tally->nsec = 1000;
+	add_process(capture, 5, &report, NULL, NULL);
+	profiles = build(capture);
+	block = profiles.profiles.at[0].profile;
+	wall = profiles.profiles.at[1].profile;
+	ck_assert_uint_eq(block->samples.n, 1);
+	ck_assert_uint_eq(wall->samples.n, 2);
+	for (int i = 0; i < 2; i++) {
+		const struct profile *profile = i ? wall : block;
+
+		ck_assert_str_eq(stack_text(profile, 0), "runtime.gopark runtime.chanrecv1 main.work[go.shape.int]");
+		ck_assert_str_eq(text_of(profile, 0, "source"), "go");
+		ck_assert_str_eq(text_of(profile, 0, "state"), "waiting");
+		ck_assert_str_eq(text_of(profile, 0, "wait_reason"), "chan receive");
+		ck_assert_int_eq(label_of(profile, 0, "idle")->num, 1);
+		ck_assert_ptr_null(label_of(profile, 0, "reason"));
+		ck_assert_ptr_null(label_of(profile, 0, "tid"));
+	}
+	ck_assert_str_eq(stack_text(wall, 1), "[running]");
+	ck_assert_str_eq(text_of(wall, 1, "state"), "running");
+	ck_assert_ptr_null(label_of(wall, 1, "idle"));
+	ck_assert_int_eq(profile_total(wall, 1), 1000);
+	ck_assert_int_eq(profile_total(block, 0), 9);
+	go_comments_add(capture, &profiles.profiles.at[0]);
+	ck_assert_ptr_nonnull(strstr(profile_get_string(block, block->comments.at[0]), "rows with source = go are of 10 snapshots"));
+	go_report_deinit(&report);
+	finish(capture, &profiles);
+}
+END_TEST
+
 START_TEST(what_was_not_asked_for_is_left_out_with_what_go_knows_of_it)
 {
 	const uint64_t stack[] = { in(GOPARK) };
@@ -542,6 +642,7 @@ int main(int argc, char **argv)
 	const TTest *const tests[] = { a_goroutine_is_a_row_with_all_that_is_known_of_it, labels_of_a_goroutine_are_bounded_and_never_ours,
 		heap_profiles_begin_where_the_program_allocated, contentions_are_rows_with_source_go_beside_those_of_the_kernel,
 		a_leak_is_told_by_the_function_that_was_meant_and_the_go_statement, leaks_of_what_was_not_asked_for_are_left_out,
+		parks_of_the_runtime_are_left_out_where_its_records_tell_of_the_same, snapshots_are_rows_of_wall_and_those_that_wait_of_block,
 		what_was_not_asked_for_is_left_out_with_what_go_knows_of_it, comments_tell_of_each_process, goroutines_are_text_as_go_prints_them,
 		equal_goroutines_are_one_record_with_a_comment_for_each, long_stacks_are_cut_in_the_middle_as_by_each_version };
 

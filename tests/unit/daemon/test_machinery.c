@@ -44,6 +44,24 @@ START_TEST(functions_of_a_language_are_known_by_their_names)
 }
 END_TEST
 
+START_TEST(functions_of_the_library_of_go_are_known_by_their_packages)
+{
+	static const char *const theirs[] = {
+		"net/http.(*conn).serve", "time.Sleep", "runtime.gopark", "internal/poll.(*FD).Accept", "sync.(*Mutex).Lock", "os/signal.loop",
+		"slices.SortFunc[go.shape.[]main.row/x]", "vendor/golang.org/x/net/http2/hpack.(*Decoder).Write", "net/http.init.func1",
+	};
+	static const char *const others[] = {
+		"", "main.main", "main.(*server).accept", "go.uber.org/zap.New", "golang.org/x/sync/errgroup.(*Group).Go.func1",
+		"github.com/x/net/http.Serve", "time", "times.Sleep", "targets/internal/truth.Run", "main.f[net/http.Handler]", "example.com/os.Open",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(theirs); i++)
+		ck_assert_msg(machinery_is_go_library(theirs[i]), "%s", theirs[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		ck_assert_msg(!machinery_is_go_library(others[i]), "%s", others[i]);
+}
+END_TEST
+
 START_TEST(locks_that_look_like_something_else_are_known_by_their_names)
 {
 	ck_assert(machinery_contends("ObjectMonitor::enter(JavaThread*)"));
@@ -53,10 +71,11 @@ START_TEST(locks_that_look_like_something_else_are_known_by_their_names)
 	ck_assert(!machinery_contends("___pthread_cond_wait"));
 	ck_assert(machinery_accepts("accept4"));
 	ck_assert(!machinery_accepts("accept_all"));
+	ck_assert(machinery_accepts("internal/poll.(*FD).Accept"));
 	ck_assert(machinery_interprets("_PyEval_EvalFrameDefault"));
 	ck_assert(!machinery_interprets("PyEval_RestoreThread"));
 }
 END_TEST
 
 UNIT_TESTS("machinery", libraries_through_which_programs_wait_are_known_by_their_files,
-		functions_of_a_language_are_known_by_their_names, locks_that_look_like_something_else_are_known_by_their_names)
+		functions_of_a_language_are_known_by_their_names, functions_of_the_library_of_go_are_known_by_their_packages, locks_that_look_like_something_else_are_known_by_their_names)

@@ -561,7 +561,7 @@ START_TEST(waits_for_work_are_told_by_whose_functions_are_in_the_stack)
 	ck_assert_str_eq(label(profiles.profiles.at[1].profile, 0, "source"), "os");
 	ck_assert_uint_eq(profiles.profiles.at[1].n_idle, 0);
 	ck_assert_str_eq(label(profiles.profiles.at[2].profile, 0, "idle"), "1");
-	ck_assert_ptr_null(label(profiles.profiles.at[2].profile, 0, "source"));
+	ck_assert_str_eq(label(profiles.profiles.at[2].profile, 0, "source"), "os");
 	finish(&profiles);
 }
 END_TEST
