@@ -27,6 +27,7 @@
 
 enum {
 	READERS_MAX = 2,
+	TALLIES_PPM = 10000,
 	/* Where goroutines come from, of one process: thousands are of no program, but of one that wants the loop to take seconds to judge them. */
 	LEAK_SITES_MAX = 2000,
 };
@@ -49,6 +50,7 @@ struct past {
 	bool has_facts;
 	char *service;
 	struct go_process_facts facts;       /* as it was seen last; of goroutines when they were read last */
+	bool has_rates, records_block;       /* the runtime records waits, when it was asked last */
 	struct go_report *waits;             /* what was recorded of waits at the beginning of the window; NULL: not known */
 };
 
@@ -66,6 +68,19 @@ struct reading {
 	struct round *round;
 	struct image *image;
 	struct go_reader *reader;            /* NULL: it has its turn yet */
+	uint32_t parts;
+	struct tally *tally;                 /* that it is the end of; NULL: one look */
+};
+
+/* Of one process in one window. */
+struct tally {
+	TAILQ_ENTRY(tally) link;             /* as long as its window goes on */
+	struct go_watch *watch;
+	struct image *image;
+	struct go_reader *reader;            /* NULL: it has ended */
+	struct go_report *report;            /* then: NULL: `error` */
+	int error;
+	struct reading *reading;             /* NULL: its window goes on */
 };
 
 struct go_watch {
@@ -77,6 +92,9 @@ struct go_watch {
 	TAILQ_HEAD(, round) rounds;
 	TAILQ_HEAD(, reading) readings;      /* those that are read come first */
 	size_t n_readers;
+	TAILQ_HEAD(, tally) tallies;         /* of the window that goes on */
+	size_t n_tallies;
+	uint32_t window_kinds;               /* of that window of waits; 0: none goes on */
 	struct go_metrics metrics;           /* its processes are put in when they are printed */
 	const struct config *config;         /* NULL: snapshots are asked for */
 	uint64_t due_nsec[2];                /* CLOCK_MONOTONIC: goroutines, memory; UINT64_MAX: not wanted */
@@ -190,9 +208,8 @@ static void tell_refusal(struct past *past, const struct image *image, const str
 }
 
 /* For metrics. */
-static void keep_facts(struct past *past, const struct image *image, const struct go_findings *findings)
+static void keep_facts(struct past *past, const struct image *image, const struct go_process_facts *facts)
 {
-	const struct go_process_facts *facts = &findings->processes.at[findings->processes.n - 1];
 	struct go_process_facts before = past->facts;
 
 	if (!past->service)
@@ -245,6 +262,16 @@ static const struct goroutine_leaks *learn_leaks(const struct go_watch *watch, s
 	return r == -ENOMEM ? NULL : past->leaks;
 }
 
+/* What was just added. */
+static const struct go_process_facts *find_facts(const struct capture *capture, const struct process_id *id)
+{
+	uint32_t process = 0;
+
+	while (memcmp(&capture->stacks->processes.at[process], id, sizeof(*id)) != 0)
+		process++;
+	return go_findings_process(capture->go, process);
+}
+
 static int add_report(struct reading *reading, struct go_report *report)
 {
 	struct capture *capture = reading->round->capture;
@@ -254,9 +281,14 @@ static int add_report(struct reading *reading, struct go_report *report)
 		.process = &reading->image->id,
 		.report = report,
 		.before = past ? past->waits : NULL,
-		.parts = reading->round->parts,
+		.parts = reading->parts,
 	};
 	int r = 0;
+
+	if (past && report->rates.of[GO_RATE_BLOCK].address) {
+		past->has_rates = true;
+		past->records_block = report->rates.of[GO_RATE_BLOCK].value;
+	}
 
 	if (past && report->has & 1U << GO_REPORT_GOROUTINES) {
 		const struct go_history_moment moment = {
@@ -271,8 +303,8 @@ static int add_report(struct reading *reading, struct go_report *report)
 	tell_refusal(past, reading->image, report);
 	if (r >= 0 && capture)
 		r = go_findings_add(capture->go, capture->stacks, &addition);
-	if (r >= 0 && capture && past)
-		keep_facts(past, reading->image, capture->go);
+	if (r >= 0 && capture && past && !reading->tally)
+		keep_facts(past, reading->image, find_facts(capture, &reading->image->id));
 	if (r >= 0 && capture)
 		r = add_process(capture, TAKE(reading->image));
 	if (past)
@@ -295,12 +327,30 @@ static void end_round(struct go_watch *watch, struct round *round)
 		capture_free(capture);
 }
 
+static void tally_free(struct tally *tally)
+{
+	struct go_watch *watch = tally->watch;
+
+	if (!tally->reading) {
+		TAILQ_REMOVE(&watch->tallies, tally, link);
+		watch->n_tallies--;
+	}
+	go_reader_free(tally->reader);
+	if (tally->report)
+		go_report_deinit(tally->report);
+	free(tally->report);
+	image_free(tally->image);
+	free(tally);
+}
+
 static void reading_free(struct reading *reading)
 {
 	struct go_watch *watch = reading->watch;
 
 	TAILQ_REMOVE(&watch->readings, reading, link);
-	if (reading->reader) {
+	if (reading->tally) {
+		tally_free(reading->tally);
+	} else if (reading->reader) {
 		go_reader_free(reading->reader);
 		watch->n_readers--;
 	}
@@ -309,6 +359,7 @@ static void reading_free(struct reading *reading)
 }
 
 static void start_readers(struct go_watch *watch);
+static void update_tally(struct go_watch *watch, struct past *past);
 
 static const char *why_not(int error)
 {
@@ -330,6 +381,8 @@ static void end_reading(struct reading *reading, struct go_report *report, int e
 {
 	struct go_watch *watch = reading->watch;
 	struct round *round = reading->round;
+	struct past *past = past_of(watch, reading->image);
+	bool tells_rates = !reading->tally && reading->parts & WAITS_PARTS;
 	struct go_report none = { 0 };
 	int r;
 
@@ -342,6 +395,8 @@ static void end_reading(struct reading *reading, struct go_report *report, int e
 	r = add_report(reading, report);
 	if (r < 0)
 		log_print(LOG_WARNING, "What a Go process says is lost: %s.", strerror(-r));
+	if (past && tells_rates)
+		update_tally(watch, past);
 	reading_free(reading);
 	if (!--round->n_open)
 		end_round(watch, round);
@@ -361,7 +416,7 @@ static void start_readers(struct go_watch *watch)
 	struct reading *reading, *next;
 
 	for (reading = TAILQ_FIRST(&watch->readings); reading && watch->n_readers < READERS_MAX; reading = next) {
-		const struct go_request request = { .parts = reading->round->parts };
+		const struct go_request request = { .parts = reading->parts };
 		int r;
 
 		next = TAILQ_NEXT(reading, link);
@@ -383,14 +438,145 @@ static int add_reading(struct go_watch *watch, struct round *round, struct image
 		image_free(image);
 		return -ENOMEM;
 	}
-	*reading = (struct reading){ .watch = watch, .round = round, .image = image };
+	*reading = (struct reading){ .watch = watch, .round = round, .image = image, .parts = round->parts };
 	TAILQ_INSERT_TAIL(&watch->readings, reading, link);
 	round->n_open++;
 	return 0;
 }
 
+/* --- Many looks in one window --- */
+
+static struct tally *find_tally(const struct go_watch *watch, const struct past *past)
+{
+	struct tally *tally;
+
+	TAILQ_FOREACH(tally, &watch->tallies, link)
+		if (tally->image->id.pid == past->pid && tally->image->id.start_nsec == past->start_nsec)
+			return tally;
+	return NULL;
+}
+
+static bool wants_tally(const struct go_watch *watch, const struct past *past)
+{
+	if (!past->has_rates)
+		return false;
+	return watch->window_kinds & capture_kind_bit(PROFILE_WALL) ||
+	       (watch->window_kinds & capture_kind_bit(PROFILE_BLOCK) && !past->records_block);
+}
+
+static void on_tally(struct go_report *report, int error, void *userdata)
+{
+	struct tally *tally = userdata;
+	struct go_watch *watch = tally->watch;
+
+	if (tally->reading) {
+		end_reading(tally->reading, report, error);
+		start_readers(watch);
+		return;
+	}
+	/* The process ended before the window. */
+	tally->reader = go_reader_free(tally->reader);
+	tally->error = error;
+	tally->report = report ? malloc(sizeof(*report)) : NULL;
+	if (!tally->report) {
+		tally->error = report ? -ENOMEM : error;
+		return;
+	}
+	*tally->report = *report;
+	*report = (struct go_report){ 0 };
+}
+
+/* So that all together use 1 % of a CPU. */
+static uint32_t tally_ppm(const struct go_watch *watch)
+{
+	size_t cursor = 0, n = 0;
+	const void *pid;
+	void *value;
+
+	while (map_next(&watch->pasts, &cursor, &pid, &value))
+		n += (*(struct past **)value)->is_go;
+	return (uint32_t)(TALLIES_PPM / MIN(MAX(n, (size_t)1), (size_t)GO_WATCH_TALLIES));
+}
+
+static int begin_tally(struct go_watch *watch, struct image *image)
+{
+	const struct go_request request = { .parts = 1U << GO_REPORT_TALLY, .tally_ppm = tally_ppm(watch) };
+	struct tally *tally = calloc(1, sizeof(*tally));
+	int r;
+
+	if (!tally) {
+		image_free(image);
+		return -ENOMEM;
+	}
+	*tally = (struct tally){ .watch = watch, .image = image };
+	TAILQ_INSERT_TAIL(&watch->tallies, tally, link);
+	watch->n_tallies++;
+	r = go_reader_new(watch->loop, image, &request, on_tally, tally, &tally->reader);
+	if (r < 0)
+		tally_free(tally);
+	return r;
+}
+
+/* Begins one, or ends it, as the runtime and the window want. */
+static void update_tally(struct go_watch *watch, struct past *past)
+{
+	struct tally *tally = find_tally(watch, past);
+	struct image *image;
+	int r;
+
+	if (tally && !wants_tally(watch, past))
+		tally_free(tally);
+	if (tally || !watch->loop || !wants_tally(watch, past) || watch->n_tallies >= GO_WATCH_TALLIES)
+		return;
+	image = find_go(watch, past);
+	r = image ? begin_tally(watch, image) : 0;
+	if (r < 0 && r != -ESRCH)
+		log_print(LOG_WARNING, "Goroutines of process %u are not looked at in this window: %s.", past->pid, strerror(-r));
+}
+
+static void update_tallies(struct go_watch *watch)
+{
+	size_t cursor = 0;
+	const void *pid;
+	void *value;
+
+	while (map_next(&watch->pasts, &cursor, &pid, &value))
+		update_tally(watch, *(struct past **)value);
+}
+
+/* Those of the window that has ended become readings of its round. */
+static void end_tallies(struct go_watch *watch, struct round *round)
+{
+	struct tally *tally;
+
+	while ((tally = TAILQ_FIRST(&watch->tallies))) {
+		struct reading *reading = calloc(1, sizeof(*reading));
+
+		if (!reading) {
+			log_print(LOG_WARNING, "Out of memory: what process %u waited for is lost.", tally->image->id.pid);
+			tally_free(tally);
+			continue;
+		}
+		TAILQ_REMOVE(&watch->tallies, tally, link);
+		watch->n_tallies--;
+		tally->reading = reading;
+		*reading = (struct reading){
+			.watch = watch, .round = round, .image = TAKE(tally->image), .parts = 1U << GO_REPORT_TALLY, .tally = tally, .reader = tally->reader,
+		};
+		/* Like others that are read: first. */
+		TAILQ_INSERT_HEAD(&watch->readings, reading, link);
+		round->n_open++;
+		if (tally->reader)
+			go_reader_stop(tally->reader);
+		else
+			end_reading(reading, tally->report, tally->error);
+	}
+}
+
+/* --- Rounds of all --- */
+
 /* All Go processes; `ready` gets the capture, if there is one, when they have been read. */
-static void begin_round(struct go_watch *watch, struct capture *capture, uint32_t parts)
+static void begin_round(struct go_watch *watch, struct capture *capture, uint32_t parts, uint32_t next_kinds)
 {
 	struct round *round = calloc(1, sizeof(*round));
 	size_t cursor = 0;
@@ -402,29 +588,42 @@ static void begin_round(struct go_watch *watch, struct capture *capture, uint32_
 			watch->ready(capture, watch->userdata);
 		return;
 	}
-	*round = (struct round){ .capture = capture, .parts = parts | 1U << GO_REPORT_STATS };
+	/* It does not end before all are in it. */
+	*round = (struct round){ .capture = capture, .parts = parts | 1U << GO_REPORT_STATS, .n_open = 1 };
 	TAILQ_INSERT_TAIL(&watch->rounds, round, link);
+	if (capture && parts & WAITS_PARTS) {
+		end_tallies(watch, round);
+		watch->window_kinds = next_kinds;
+		update_tallies(watch);
+	}
 	while (map_next(&watch->pasts, &cursor, &pid, &value)) {
 		struct image *image = find_go(watch, *(struct past **)value);
 
 		if (image && add_reading(watch, round, image) < 0)
 			log_print(LOG_WARNING, "Out of memory: process %u is not looked at.", *(const uint32_t *)pid);
 	}
-	if (round->n_open)
+	if (--round->n_open)
 		start_readers(watch);
 	else
 		end_round(watch, round);
 }
 
-void go_watch_begin(struct go_watch *watch)
+void go_watch_begin(struct go_watch *watch, uint32_t kinds)
 {
-	begin_round(watch, NULL, WAITS_PARTS);
+	struct tally *tally;
+
+	/* Of a window that came to nothing. */
+	while ((tally = TAILQ_FIRST(&watch->tallies)))
+		tally_free(tally);
+	watch->window_kinds = kinds;
+	if (kinds)
+		begin_round(watch, NULL, WAITS_PARTS, 0);
 }
 
 void go_watch_learn(struct go_watch *watch)
 {
 	if (TAILQ_EMPTY(&watch->rounds))
-		begin_round(watch, NULL, 1U << GO_REPORT_GOROUTINES);
+		begin_round(watch, NULL, 1U << GO_REPORT_GOROUTINES, 0);
 }
 
 void go_watch_set_leak_half(struct go_watch *watch, uint64_t half_nsec)
@@ -439,10 +638,10 @@ static bool has_findings(struct capture *capture)
 	return capture->go;
 }
 
-void go_watch_add_take(struct go_watch *watch, struct capture *capture)
+void go_watch_add_take(struct go_watch *watch, struct capture *capture, uint32_t next_kinds)
 {
 	if (has_findings(capture))
-		begin_round(watch, capture, WAITS_PARTS);
+		begin_round(watch, capture, WAITS_PARTS, next_kinds);
 	else
 		watch->ready(capture, watch->userdata);
 }
@@ -473,7 +672,7 @@ int go_watch_look(struct go_watch *watch, uint32_t kinds, const char *trigger)
 	capture->stacks->start_wall_nsec = clock_wall_nsec();
 	capture->stacks->period_nsec = 1;
 	capture->begun_nsec = capture->end_nsec = clock_monotonic_nsec();
-	begin_round(watch, TAKE(capture), parts_of(kinds));
+	begin_round(watch, TAKE(capture), parts_of(kinds), 0);
 	return 0;
 }
 
@@ -627,6 +826,7 @@ int go_watch_new(sd_event *loop, struct targets *targets, go_watch_ready_fn read
 	map_init(&watch->pasts, sizeof(uint32_t), sizeof(struct past *));
 	TAILQ_INIT(&watch->rounds);
 	TAILQ_INIT(&watch->readings);
+	TAILQ_INIT(&watch->tallies);
 	*ret = watch;
 	return 0;
 }
@@ -634,6 +834,7 @@ int go_watch_new(sd_event *loop, struct targets *targets, go_watch_ready_fn read
 struct go_watch *go_watch_free(struct go_watch *watch)
 {
 	struct reading *reading;
+	struct tally *tally;
 	struct round *round;
 	size_t cursor = 0;
 	const void *pid;
@@ -642,6 +843,8 @@ struct go_watch *go_watch_free(struct go_watch *watch)
 	if (!watch)
 		return NULL;
 	sd_event_source_disable_unref(watch->timer);
+	while ((tally = TAILQ_FIRST(&watch->tallies)))
+		tally_free(tally);
 	while ((reading = TAILQ_FIRST(&watch->readings)))
 		reading_free(reading);
 	while ((round = TAILQ_FIRST(&watch->rounds))) {

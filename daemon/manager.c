@@ -187,11 +187,17 @@ static void ask_java(struct capture *capture, void *userdata)
 		submit(capture, manager);
 }
 
+/* A window of waits goes on. */
+static bool is_waiting(const struct manager *manager)
+{
+	return sampling_rate(manager->samplings[SAMPLING_OFFCPU]);
+}
+
 /* The runtimes of Go processes know of waits that the kernel does not see. */
 static void hand_over_take(struct manager *manager, struct capture *capture)
 {
-	if (capture->kinds & (capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX)))
-		go_watch_add_take(manager->go_watch, capture);
+	if (capture->kind == PROFILE_BLOCK)
+		go_watch_add_take(manager->go_watch, capture, is_waiting(manager) ? capture->kinds : 0);
 	else
 		ask_java(capture, manager);
 }
@@ -247,7 +253,7 @@ static int turn_samplings(struct manager *manager, turn_fn turn_one, uint64_t du
 {
 	struct capture *captures[SAMPLING_N_KINDS] = { NULL };
 	struct sampling_turn turn = { .config = manager->config, .now = { clock_wall_nsec(), clock_monotonic_nsec() } };
-	bool waited = sampling_rate(manager->samplings[SAMPLING_OFFCPU]);
+	bool waited = is_waiting(manager);
 	int r, failed = 0;
 
 	for (size_t i = 0; i < SAMPLING_N_KINDS; i++) {
@@ -264,8 +270,8 @@ static int turn_samplings(struct manager *manager, turn_fn turn_one, uint64_t du
 		if (captures[i])
 			hand_over_take(manager, captures[i]);
 	/* What ends one window begins the next one, too. */
-	if (!waited && sampling_rate(manager->samplings[SAMPLING_OFFCPU]))
-		go_watch_begin(manager->go_watch);
+	if (waited != is_waiting(manager))
+		go_watch_begin(manager->go_watch, waited ? 0 : sampling_kinds(manager->samplings[SAMPLING_OFFCPU], manager->config));
 	return failed;
 }
 

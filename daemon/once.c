@@ -482,8 +482,8 @@ static void ask_java(struct capture *capture, void *userdata)
 
 static void hand_over_take(struct once *once, struct capture *capture)
 {
-	if (capture->kinds & (capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX)))
-		go_watch_add_take(once->go, capture);
+	if (capture->kind == PROFILE_BLOCK)
+		go_watch_add_take(once->go, capture, 0);
 	else
 		ask_java(capture, once);
 }
@@ -642,7 +642,7 @@ static int run(struct once *once, const struct config *config)
 	if (r >= 0 && once->wanted->pid && waiting_kinds(once)) {
 		/* What its runtime has recorded of waits until now is not of the window. */
 		r = go_watch_set_target(once->go, once->wanted->pid, true);
-		go_watch_begin(once->go);
+		go_watch_begin(once->go, once->kinds);
 	}
 	/* What was asked for may have ended meanwhile. */
 	if (r >= 0 && sd_event_get_state(once->loop) != SD_EVENT_FINISHED)

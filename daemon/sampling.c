@@ -566,6 +566,11 @@ enum profile_kind sampling_profile_kind(const struct sampling *sampling)
 	return sampling->ways->kind;
 }
 
+uint32_t sampling_kinds(const struct sampling *sampling, const struct config *config)
+{
+	return sampling->ways->kinds(config, true);
+}
+
 uint32_t sampling_rate(const struct sampling *sampling)
 {
 	return sampling->sampler ? sampling->window.rate : 0;

@@ -78,6 +78,8 @@ uint64_t sampling_start_nsec(const struct sampling *sampling);
 
 /* Under which samples of it are counted. */
 enum profile_kind sampling_profile_kind(const struct sampling *sampling);
+/* Of the files of its windows, as bits: capture_kind_bit(). */
+uint32_t sampling_kinds(const struct sampling *sampling, const struct config *config);
 /* Of the window that runs: samples a second and CPU; 0: nothing is sampled. */
 uint32_t sampling_rate(const struct sampling *sampling);
 /* What its programs took in the kernel in the window that runs, which own_cost is told at its end. */
