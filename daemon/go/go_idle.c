@@ -10,6 +10,8 @@
 #include "map.h"
 #include "stacks.h"
 
+enum { SNAPSHOTS_ENOUGH = 10 };
+
 struct start_key {
 	uint64_t start;
 	uint32_t process, zero;
@@ -125,10 +127,17 @@ static int find_starts(struct finding *f, go_idle_place_fn place, const void *us
 	return 0;
 }
 
-static bool comes_back(const struct finding *f, const struct go_sample *go, const struct start *start)
+/* A few snapshots may be like each other by chance. */
+static bool stayed(const struct finding *f, size_t i, const struct go_sample *go)
 {
-	return start->deepest > start->home_depth || go->tally.n_most > 1 ||
-	       (go->tally.n_least && go->tally.n_least == go->tally.n_most);
+	const struct go_process_facts *facts = go_findings_process(f->findings, stack_of(f, i)->process);
+
+	return facts && facts->tally.n_snapshots >= SNAPSHOTS_ENOUGH && go->tally.n_least && go->tally.n_least == go->tally.n_most;
+}
+
+static bool comes_back(const struct finding *f, size_t i, const struct go_sample *go, const struct start *start)
+{
+	return start->deepest > start->home_depth || go->tally.n_most > 1 || stayed(f, i, go);
 }
 
 static bool is_idle(const struct finding *f, size_t i)
@@ -148,7 +157,7 @@ static bool is_idle(const struct finding *f, size_t i)
 	if (!start || f->places[i].depth > start->home_depth)
 		return false;
 	/* Of what nobody but a clock ends, several places may be home. */
-	return is_sleep(f, go) || (!start->is_ambiguous && start->home == f->stacks->samples.at[i].stack && comes_back(f, go, start));
+	return is_sleep(f, go) || (!start->is_ambiguous && start->home == f->stacks->samples.at[i].stack && comes_back(f, i, go, start));
 }
 
 int go_idle_find(struct stacks *stacks, const struct go_findings *findings, go_idle_place_fn place, const void *userdata)

@@ -243,15 +243,20 @@ static uint64_t random_below(struct tallying *t, uint64_t limit)
 	return limit ? t->random % limit : 0;
 }
 
+/* When what was used is no more than what may be. */
+static uint64_t paid_nsec(const struct child *child, const struct tallying *t)
+{
+	return t->begun_nsec + (cpu_nsec() - t->begun_cpu_nsec) * 1000000 / MAX(child->task.tally_ppm, 1U);
+}
+
 /* From half of the period to one and a half; later while more was used than may be. */
 static uint64_t next_nsec(const struct child *child, struct tallying *t)
 {
 	const struct go_reader_task *task = &child->task;
 	uint64_t half_nsec = task->tally_period_nsec / 2;
 	uint64_t due_nsec = clock_monotonic_nsec() + half_nsec + random_below(t, task->tally_period_nsec);
-	uint64_t paid_nsec = t->begun_nsec + (cpu_nsec() - t->begun_cpu_nsec) * 1000000 / MAX(task->tally_ppm, 1U);
 
-	return MAX(due_nsec, paid_nsec + random_below(t, half_nsec));
+	return MAX(due_nsec, paid_nsec(child, t) + random_below(t, half_nsec));
 }
 
 /* Whether the owner wants it to go on. */
@@ -321,7 +326,11 @@ static void take_tally(struct child *child)
 	due_nsec = t.begun_nsec + random_below(&t, child->task.tally_period_nsec);
 	while (goes_on) {
 		goes_on = wait_until(due_nsec);
-		/* The last one stands for the rest of the time. */
+		/* The last one stands for the rest of the time, or, where they are that dear, all of them. */
+		if (!goes_on && report->tally.n_snapshots && clock_monotonic_nsec() < paid_nsec(child, &t)) {
+			go_tally_stretch(&report->tally, clock_monotonic_nsec() - t.told_nsec);
+			break;
+		}
 		r = add_snapshot(child, &t);
 		if (r == -ENOMEM || is_gone(child))
 			break;

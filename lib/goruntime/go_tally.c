@@ -127,3 +127,20 @@ int go_tally_add(struct go_tally *tally, const struct go_goroutines *goroutines,
 	end_snapshot(tally, nsec);
 	return r;
 }
+
+static uint64_t stretched(uint64_t nsec, uint64_t from, uint64_t to)
+{
+	return (uint64_t)((unsigned __int128)nsec * to / from);
+}
+
+void go_tally_stretch(struct go_tally *tally, uint64_t nsec)
+{
+	uint64_t from = tally->nsec, to = from + nsec;
+
+	if (!from)
+		return;
+	for (size_t i = 0; i < tally->all.n; i++)
+		tally->all.at[i].nsec = stretched(tally->all.at[i].nsec, from, to);
+	tally->lost_nsec = stretched(tally->lost_nsec, from, to);
+	tally->nsec = to;
+}

@@ -42,3 +42,5 @@ void go_tally_deinit(struct go_tally *tally);
 
 /* Adds a snapshot that stands for so much time. 0 or -ENOMEM: a part of it may have been added then. */
 int go_tally_add(struct go_tally *tally, const struct go_goroutines *goroutines, uint64_t nsec);
+/* Those that were added stand for so much more time together, each for its part of that. Without one nothing is changed. */
+void go_tally_stretch(struct go_tally *tally, uint64_t nsec);

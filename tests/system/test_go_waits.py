@@ -230,4 +230,43 @@ def the_daemon_looks_from_window_to_window_and_stops_with_them():
     check_equal(status, 0, "exit status")
 
 
+@test
+def a_process_that_ends_before_its_window_is_told_as_far_as_it_was_seen():
+    program = Program()
+    output = tempdir()
+    daemon = Daemon(CONFIG.format(pid=program.pid, output=output))
+    daemon.output = output
+    daemon.wait_files(1, "go-waits", "block", timeout=60)
+    known = len(daemon.files("go-waits", "block"))
+    time.sleep(2.5)
+    program.target.kill()
+    last = daemon.wait_files(known + 1, "go-waits", "block", timeout=60)[known]
+    accepting = sum(s.values[1] for s in of_source(last.profile, "go") if any("Accept" in name for name in s.names))
+    note(f"{os.path.basename(last.path)}: looked at for {accepting / 1e9:.3f} s")
+    check_between(accepting / 1e9, 1, 4.5, "time that it was seen")
+    check_equal(daemon.stop(), 0, "exit status")
+
+
+@test
+def goroutines_are_looked_at_no_more_than_one_percent_of_a_cpu_allows():
+    goroutines = Target("go-goroutines", "127.0.0.1:0", 1000)
+    for line in goroutines.process.stdout:
+        if line.startswith("ready"):
+            break
+    once = Once(goroutines.pid, "block", 20)
+    helper = once.wait_helper()
+    begin, start = cpu_seconds(helper), time.monotonic()
+    time.sleep(16)
+    share = (cpu_seconds(helper) - begin) / (time.monotonic() - start)
+    found = once.files(60)["block"]
+    note(next(comment for comment in found.comments if "snapshots" in comment))
+    note(f"{100 * share:.3f} % of a CPU after the first second")
+    check_between(share, 0.002, 0.013, "CPU of the helper")
+    # Each but the first was paid for before it was taken.
+    check_between(float(re.search(r"\(([\d.]+) % of a CPU\)", next(c for c in found.comments if "snapshots" in c))[1]), 0.1, 2, "CPU in all, in percent")
+    distance = sum(s.values[1] for s in of_source(found, "go")) / sum(s.values[0] for s in of_source(found, "go"))
+    note(f"one look each {distance / 1e9:.3f} s")
+    check(distance > 100e6, "thousands of goroutines are looked at as often as a few")
+
+
 main()

@@ -114,6 +114,7 @@ START_TEST(who_was_seen_at_one_place_alone_has_to_stay_or_to_have_company)
 	size_t comes, stays, many;
 
 	begin();
+	report.tally.n_snapshots = 10;
 	comes = WAIT(SELECT, PARK, WORKER);
 	stays = WAIT(SELECT, PARK, HANDLER);
 	report.tally.all.at[stays].n_least = 1;
@@ -123,6 +124,20 @@ START_TEST(who_was_seen_at_one_place_alone_has_to_stay_or_to_have_company)
 	ck_assert(!is_idle(comes));
 	ck_assert(is_idle(stays));
 	ck_assert(is_idle(many));
+	end();
+}
+END_TEST
+
+START_TEST(who_stayed_for_a_few_snapshots_may_have_come_and_gone)
+{
+	size_t stays;
+
+	begin();
+	report.tally.n_snapshots = 9;
+	stays = WAIT(SELECT, PARK, HANDLER);
+	report.tally.all.at[stays].n_least = 1;
+	find();
+	ck_assert(!is_idle(stays));
 	end();
 }
 END_TEST
@@ -187,5 +202,6 @@ START_TEST(without_findings_nothing_is_touched)
 END_TEST
 
 UNIT_TESTS("go_idle", what_the_library_waits_for_by_itself_is_idle, a_worker_is_idle_where_it_takes_work_and_not_where_it_waits_for_an_answer,
-	who_was_seen_at_one_place_alone_has_to_stay_or_to_have_company, of_two_places_that_are_equally_deep_only_a_sleep_is_idle,
+	who_was_seen_at_one_place_alone_has_to_stay_or_to_have_company, who_stayed_for_a_few_snapshots_may_have_come_and_gone,
+	of_two_places_that_are_equally_deep_only_a_sleep_is_idle,
 	a_handler_that_sleeps_or_reads_is_not_idle, who_runs_or_has_no_whole_stack_is_not_idle, without_findings_nothing_is_touched)

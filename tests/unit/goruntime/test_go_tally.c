@@ -125,6 +125,31 @@ START_TEST(those_of_the_system_are_left_out_and_those_that_run_have_no_stack)
 }
 END_TEST
 
+START_TEST(snapshots_can_stand_for_more_time)
+{
+	struct go_goroutines first = snapshot(), second = snapshot();
+	struct go_tally tally;
+
+	go_tally_init(&tally);
+	go_tally_stretch(&tally, 100);
+	ck_assert_uint_eq(tally.nsec, 0);
+	add(&first, 0x1000);
+	add(&second, 0x2000);
+	second.n_unread = 1;
+	go_tally_add(&tally, &first, UINT64_C(10) << 50);
+	go_tally_add(&tally, &second, UINT64_C(30) << 50);
+	go_tally_stretch(&tally, UINT64_C(40) << 50);
+	ck_assert_uint_eq(find(&tally, 0x1000, GO_WAITING)->nsec, UINT64_C(20) << 50);
+	ck_assert_uint_eq(find(&tally, 0x2000, GO_WAITING)->nsec, UINT64_C(60) << 50);
+	ck_assert_uint_eq(find(&tally, 0x2000, GO_WAITING)->count, 1);
+	ck_assert_uint_eq(tally.lost_nsec, UINT64_C(60) << 50);
+	ck_assert_uint_eq(tally.nsec, UINT64_C(80) << 50);
+	go_goroutines_deinit(&first);
+	go_goroutines_deinit(&second);
+	go_tally_deinit(&tally);
+}
+END_TEST
+
 START_TEST(what_could_not_be_read_is_lost)
 {
 	struct go_goroutines goroutines = snapshot();
@@ -180,5 +205,5 @@ START_TEST(deep_stacks_are_bounded_together)
 END_TEST
 
 UNIT_TESTS("go_tally", each_snapshot_stands_for_its_time, how_many_are_there_at_a_time_is_known, states_and_reasons_are_kept_apart_and_old_reasons_are_none,
-	those_of_the_system_are_left_out_and_those_that_run_have_no_stack, what_could_not_be_read_is_lost,
+	those_of_the_system_are_left_out_and_those_that_run_have_no_stack, what_could_not_be_read_is_lost, snapshots_can_stand_for_more_time,
 	stacks_without_end_are_bounded_and_the_rest_is_lost, deep_stacks_are_bounded_together)
