@@ -26,6 +26,7 @@ struct service_profile_writer {
 	struct service_profile *out;
 	struct locations *locations;
 	VEC(uint32_t) stack;                 /* scratch: location ids */
+	bool shows_hidden;                   /* in the stack that is made */
 };
 
 int service_profile_init(struct service_profile *profile, const char *service, enum profile_kind kind, uint64_t period_nsec)
@@ -407,7 +408,7 @@ static int add_frames(struct service_profile_writer *writer, const struct stacks
 	for (size_t i = begin; i < end; i++) {
 		const struct place *place = &places_of(writer->window->places, stack)[i];
 		struct names_cache_name name = places_name(writer->window->places, place);
-		bool is_hidden = name.flags & NAMES_HIDDEN && !shows_caller;
+		bool is_hidden = name.flags & NAMES_HIDDEN && !shows_caller && !writer->shows_hidden;
 
 		shows_caller = name.flags & NAMES_SHOWS_CALLER;
 		/* What is hidden is told rather than nothing. */
@@ -521,8 +522,11 @@ static int add_go_stack(struct service_profile_writer *writer, const struct stac
 			r = vec_push(&writer->stack, location);
 		first++;
 	}
+	/* Since 1.23 the runtime walks by frame pointers there, and leaves nothing out (mprof.go saveblockevent()); before, it is not in the record. */
+	writer->shows_hidden = go && (go->sort == GO_SAMPLE_BLOCK || go->sort == GO_SAMPLE_MUTEX);
 	if (r >= 0)
 		r = add_frames(writer, stack, first, end, sample->count);
+	writer->shows_hidden = false;
 	return r < 0 ? r : add_broken(writer, stack->verdict);
 }
 

@@ -152,13 +152,10 @@ def where_the_runtime_records_nothing_shares_are_those_of_the_programs_own_clock
 
 
 def contentions(data):
-    """
-    Stacks of the program, by functions and lines, with their values. What the compiler wraps around the call of a go statement
-    the runtime hides in tracebacks and in other profiles, and so do we, but not in these.
-    """
+    """Stacks of the program, by functions and lines, with their values."""
     found = collections.defaultdict(lambda: [0, 0])
     for sample in pprof.Profile(data).samples if isinstance(data, bytes) else data:
-        key = tuple((function.name, line) for location in sample.locations for function, line in location.lines if not re.search(r"\.gowrap\d+$", function.name))
+        key = tuple((function.name, line) for location in sample.locations for function, line in location.lines)
         if any(name.startswith("main.") for name, _ in key):
             found[key][0] += sample.values[0]
             found[key][1] += sample.values[1]
