@@ -27,7 +27,7 @@
 
 enum {
 	READERS_MAX = 2,
-	TALLIES_PPM = 10000,
+	TALLIES_PPM = 10000,                 /* of a CPU, that snapshots all through a window may take */
 	/* Where goroutines come from, of one process: thousands are of no program, but of one that wants the loop to take seconds to judge them. */
 	LEAK_SITES_MAX = 2000,
 };
