@@ -198,7 +198,7 @@ void go_metrics_print(struct go_metrics *metrics, FILE *f)
 		return;
 	prometheus_family(f, "tsprofd_go_reads_total", "counter", "Looks at Go processes.");
 	prometheus_number(f, "tsprofd_go_reads_total", (double)metrics->n_reads);
-	prometheus_family(f, "tsprofd_go_reads_failed_total", "counter", "Those that brought nothing: it could not be read, or is not understood.");
+	prometheus_family(f, "tsprofd_go_reads_failed_total", "counter", "Those that brought nothing, or not all that was asked for: it could not be read, or is not understood.");
 	prometheus_number(f, "tsprofd_go_reads_failed_total", (double)metrics->n_failed);
 	prometheus_family(f, "tsprofd_go_snapshots_left_out_total", "counter", "Snapshots that were due while the one before was not done yet.");
 	prometheus_number(f, "tsprofd_go_snapshots_left_out_total", (double)metrics->n_left_out);

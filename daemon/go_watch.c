@@ -391,7 +391,7 @@ static void end_reading(struct reading *reading, struct go_report *report, int e
 		snprintf(none.refusal, sizeof(none.refusal), "%s", why_not(error));
 	}
 	watch->metrics.n_reads++;
-	watch->metrics.n_failed += !report->has;
+	watch->metrics.n_failed += !report->has || report->refusal[0];
 	r = add_report(reading, report);
 	if (r < 0)
 		log_print(LOG_WARNING, "What a Go process says is lost: %s.", strerror(-r));

@@ -7,6 +7,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/metrics"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -125,6 +127,30 @@ func manyLabels() pprof.LabelSet {
 	return pprof.Labels(labels...)
 }
 
+// What the runtime says of its memory now; ?gc=1: after a collection.
+func stats(w http.ResponseWriter, r *http.Request) {
+	if r.FormValue("gc") != "" {
+		runtime.GC()
+	}
+	var answer struct {
+		Memory  runtime.MemStats
+		Metrics map[string]uint64
+	}
+	answer.Metrics = map[string]uint64{}
+	var samples []metrics.Sample
+	for _, one := range metrics.All() {
+		if one.Kind == metrics.KindUint64 {
+			samples = append(samples, metrics.Sample{Name: one.Name})
+		}
+	}
+	runtime.ReadMemStats(&answer.Memory)
+	metrics.Read(samples)
+	for _, sample := range samples {
+		answer.Metrics[sample.Name] = sample.Value.Uint64()
+	}
+	json.NewEncoder(w).Encode(answer)
+}
+
 func main() {
 	n := 1
 	if len(os.Args) > 2 {
@@ -186,6 +212,7 @@ func main() {
 	time.AfterFunc(100*time.Millisecond, func() { fmt.Println("ready"); os.Stdout.Sync() })
 	fmt.Printf("never %p\nfull %p\nmutex %p\nrwmutex %p\ngroup %p\ncondition %p\n", never, full, &mutex, &rwmutex, &group, condition)
 	go pprof.Do(context.Background(), manyLabels(), func(context.Context) { <-labelled })
+	http.HandleFunc("/stats", stats)
 	if err := http.Serve(listener, nil); err != nil {
 		panic(err)
 	}
