@@ -14,6 +14,7 @@
 enum {
 	TICKS_PER_SEC = 10,                  /* times inside: 32 bits are 13 years of them */
 	MAX_RECENT = 32, MAX_LONG = 64,      /* points */
+	BUSY_LOOKS = 5,                      /* in which clients that are served may seem to be fewer */
 	MAX_WINDOWS = 5,
 	N_COHORTS = GOROUTINE_LEAKS_COHORTS,
 	NO_SITE = UINT32_MAX,
@@ -25,13 +26,14 @@ enum {
 /* How many were there at a look and at the one before, too: who comes and goes in between is not counted. */
 struct point {
 	uint32_t tick, n;
+	uint32_t most;                       /* of the looks that it stands for, n is the least */
 };
 
-/* All the time of a site: when it is full, of each two points the lower one remains. */
+/* All the time of a site: when it is full, of each two points one remains, with the lower number. */
 struct series {
 	struct point at[MAX_LONG];
 	uint32_t n, stride;                  /* looks to a point */
-	uint32_t n_pending, low;             /* looks of the next point, and their lowest */
+	uint32_t n_pending, low, most;       /* looks of the next point, their lowest and highest */
 };
 
 struct site_key {
@@ -216,16 +218,18 @@ static int find_site(struct goroutine_leaks *leaks, const struct go_goroutines *
 static void series_add(struct series *series, struct point point)
 {
 	series->low = series->n_pending ? MIN(series->low, point.n) : point.n;
+	series->most = series->n_pending ? MAX(series->most, point.most) : point.most;
 	if (++series->n_pending < series->stride)
 		return;
 	series->n_pending = 0;
 	if (series->n == MAX_LONG) {
 		for (uint32_t i = 0; i < MAX_LONG / 2; i++)
-			series->at[i] = (struct point){ series->at[2 * i + 1].tick, MIN(series->at[2 * i].n, series->at[2 * i + 1].n) };
+			series->at[i] = (struct point){ series->at[2 * i + 1].tick, MIN(series->at[2 * i].n, series->at[2 * i + 1].n),
+				MAX(series->at[2 * i].most, series->at[2 * i + 1].most) };
 		series->n /= 2;
 		series->stride *= 2;
 	}
-	series->at[series->n++] = (struct point){ point.tick, series->low };
+	series->at[series->n++] = (struct point){ point.tick, series->low, series->most };
 }
 
 /* A rise has ended when half of what it brought is gone again. */
@@ -248,7 +252,7 @@ static void follow_rise(struct site *site, struct point point, uint32_t least)
 
 static void site_add_point(struct site *site, uint32_t tick, uint32_t least)
 {
-	struct point point = { tick, site->n_settled };
+	struct point point = { tick, site->n_settled, site->n_settled };
 
 	follow_rise(site, point, least);
 	site->recent[site->n_recent++ % MAX_RECENT] = point;
@@ -606,6 +610,43 @@ static uint64_t n_came(const struct window *window)
 	return n;
 }
 
+struct points {
+	const struct point *at;
+	uint32_t first, n, size;             /* of a ring of `size` */
+};
+
+/* The most of the last n_points up to `tick`; false: there are none. */
+static bool find_most(const struct points *points, uint32_t tick, uint32_t n_points, uint32_t *ret)
+{
+	uint32_t most = 0, n_found = 0;
+
+	for (uint32_t i = points->n; i-- > 0 && n_found < n_points; ) {
+		const struct point *point = &points->at[(points->first + i) % points->size];
+
+		if (point->tick > tick)
+			continue;
+		most = MAX(most, point->most);
+		n_found++;
+	}
+	*ret = most;
+	return n_found > 0;
+}
+
+/*
+ * How many there were at that time. Clients that are served just then do not wait: all may, for a look or two, when something is
+ * sent to all of them, or when the process had no CPU for a while.
+ */
+static uint32_t most_until(const struct site *site, uint32_t tick)
+{
+	uint32_t n = MIN(site->n_recent, (uint32_t)MAX_RECENT), most = 0;
+	const struct points recent = { site->recent, site->n_recent - n, n, MAX_RECENT };
+	const struct points all = { site->series.at, 0, site->series.n, MAX_LONG };
+
+	if (!find_most(&recent, tick, BUSY_LOOKS, &most))
+		(void)find_most(&all, tick, 1 + BUSY_LOOKS / site->series.stride, &most);
+	return most;
+}
+
 /* What is added to those who wait for the network, of sites that are no leaks by themselves, too. */
 static double network_growth(const struct goroutine_leaks *leaks, const struct window *window)
 {
@@ -613,16 +654,9 @@ static double network_growth(const struct goroutine_leaks *leaks, const struct w
 
 	for (size_t i = 0; i < leaks->sites.n; i++) {
 		const struct site *site = &leaks->sites.at[i];
-		const struct point *then = NULL;
 
-		if (!site->is_used || site->sort != WAIT_OUTSIDE)
-			continue;
-		for (uint32_t j = 0; j < site->series.n && site->series.at[j].tick <= window->start; j++)
-			then = &site->series.at[j];
-		for (uint32_t j = 0; j < MIN(site->n_recent, (uint32_t)MAX_RECENT); j++)
-			if (site->recent[j].tick <= window->start && (!then || site->recent[j].tick > then->tick))
-				then = &site->recent[j];
-		sum += (double)site->n_settled - (then ? then->n : 0);
+		if (site->is_used && site->sort == WAIT_OUTSIDE)
+			sum += (double)most_until(site, UINT32_MAX) - (double)most_until(site, window->start);
 	}
 	return sum;
 }

@@ -18,7 +18,7 @@
  * rise for twice as long the next time.
  *
  * Of each site there are two short series of numbers and of each goroutine 40 bytes: of 100,000 goroutines and 10,000 sites
- * 20 MiB. Of more goroutines than `max_goroutines` the ages of every second, fourth, ... are known; all are counted.
+ * 24 MiB. Of more goroutines than `max_goroutines` the ages of every second, fourth, ... are known; all are counted.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -337,6 +337,25 @@ START_TEST(clients_that_come_and_stay_all_morning_are_no_leak)
 }
 END_TEST
 
+/* A broker that sends to all of them, or asks all of them whether they live: those who read for a client do not wait just then. */
+START_TEST(clients_that_come_and_stay_are_no_leak_when_all_are_served_at_once)
+{
+	_cleanup_(world_deinit) struct world w;
+
+	world_init(&w, 1, NULL);
+	for (uint32_t i = 0; i < 600; i++) {
+		bool are_busy = i % 10 >= 8;
+
+		come(&w, SERVED, IO, i % 4 == 0);
+		come(&w, JOB, SELECT, i % 4 == 0);
+		for (size_t j = 0; j < w.all.all.n; j++)
+			if (w.all.all.at[j].start_pc == SERVED)
+				w.all.all.at[j].status = are_busy ? GO_RUNNABLE : GO_WAITING;
+		look_in_peace(&w);
+	}
+}
+END_TEST
+
 START_TEST(but_connections_that_grow_for_more_than_a_day_are)
 {
 	_cleanup_(world_deinit) struct world w;
@@ -533,7 +552,8 @@ END_TEST
 UNIT_TESTS("goroutine_leaks", a_leak_is_told_with_its_site_its_rate_and_its_oldest, a_leak_is_surer_the_longer_it_goes_on,
 	a_slow_leak_is_told_when_it_is_ten, a_leak_among_many_that_come_and_go_is_told, a_leak_with_noise_above_it_is_told,
 	an_idle_server_leaks_nothing, a_healthy_server_under_load_leaks_nothing, a_random_walk_of_clients_is_no_leak,
-	clients_that_come_and_stay_all_morning_are_no_leak, but_connections_that_grow_for_more_than_a_day_are,
+	clients_that_come_and_stay_all_morning_are_no_leak, clients_that_come_and_stay_are_no_leak_when_all_are_served_at_once,
+	but_connections_that_grow_for_more_than_a_day_are,
 	a_pool_that_fills_and_stays_is_no_leak, a_pool_that_filled_slowly_is_not_told_any_more, bursts_are_no_leak,
 	a_sawtooth_is_no_leak_once_it_fell, workers_that_move_are_less_sure, a_leak_that_begins_after_days_of_peace_is_told_soon,
 	too_many_goroutines_are_still_counted_and_found, too_many_sites_are_left_out_and_counted_until_there_is_room,
