@@ -6,6 +6,7 @@
 
 #include "cleanup.h"
 #include "deadlock_text.h"
+#include "goroutine_deadlock_text.h"
 #include "goroutine_leak_text.h"
 #include "press.h"
 #include "text.h"
@@ -54,6 +55,22 @@ void announce_deadlocks(const struct press_result *result, FILE *f)
 
 			fprintf(f, "    %s\n", line ? line : "");
 		}
+	}
+	fflush(f);
+}
+
+void announce_goroutine_deadlocks(const struct press_result *result, FILE *f)
+{
+	for (size_t i = 0; i < result->goroutine_deadlocks.n; i++) {
+		const struct goroutine_deadlock_text *text = &result->goroutine_deadlocks.at[i];
+		char service[256];
+
+		text_clean(text->service, service, sizeof(service));
+		fprintf(f, "goroutine deadlock in %s (process %u): %s\n", service, text->process.pid, text->head);
+		for (size_t j = 0; j < text->members.n; j++)
+			fprintf(f, "  %s\n", text->members.at[j]);
+		if (text->n_members > text->members.n)
+			fprintf(f, "  %llu more\n", (unsigned long long)(text->n_members - text->members.n));
 	}
 	fflush(f);
 }

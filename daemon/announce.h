@@ -9,5 +9,7 @@ struct press_result;
 void announce_result(const struct press_result *result, FILE *f);
 /* Deadlocks that were found, with the application's part of the stacks. */
 void announce_deadlocks(const struct press_result *result, FILE *f);
+/* Goroutines that nobody will wake any more. */
+void announce_goroutine_deadlocks(const struct press_result *result, FILE *f);
 /* Goroutines that leak. */
 void announce_goroutine_leaks(const struct press_result *result, FILE *f);

@@ -192,6 +192,24 @@ static void print_pauses(const struct go_metrics *metrics, FILE *f)
 		print_pauses_of(&group, n, f);
 }
 
+static void print_deadlocks(const struct go_metrics *metrics, FILE *f)
+{
+	struct group group;
+
+	prometheus_family(f, "tsprofd_goroutine_deadlocks", "gauge", "Groups of goroutines that nobody will wake any more, as of the last look.");
+	for (size_t n = 0; next_group(metrics, &group, &n);) {
+		bool is_known = false;
+		uint64_t sum = 0;
+
+		for (const struct go_metrics_process *p = group.first; p < group.end; p++) {
+			is_known |= p->facts->has_deadlocks;
+			sum += p->facts->n_deadlocks;
+		}
+		if (is_known)
+			print(f, "tsprofd_goroutine_deadlocks", "", &group, n, "", (double)sum);
+	}
+}
+
 void go_metrics_print(struct go_metrics *metrics, FILE *f)
 {
 	if (!metrics->n_reads)
@@ -207,6 +225,7 @@ void go_metrics_print(struct go_metrics *metrics, FILE *f)
 	qsort(metrics->processes.at, metrics->processes.n, sizeof(metrics->processes.at[0]), compare);
 	print_goroutines(metrics, f);
 	print_leaks(metrics, f);
+	print_deadlocks(metrics, f);
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		print_number(metrics, &numbers[i], f);
 	print_pauses(metrics, f);

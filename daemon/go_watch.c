@@ -16,6 +16,7 @@
 #include "go_program.h"
 #include "go_reader.h"
 #include "go_report.h"
+#include "go_stuck.h"
 #include "goroutine_leaks.h"
 #include "hash.h"
 #include "image.h"
@@ -47,6 +48,8 @@ struct past {
 	bool has_refused;                    /* and that was told */
 	struct go_history *history;
 	struct goroutine_leaks *leaks;
+	struct go_stuck *stuck;
+	bool is_searched;                    /* at this moment, for who could wake its goroutines */
 	bool has_facts;
 	char *service;
 	struct go_process_facts facts;       /* as it was seen last; of goroutines when they were read last */
@@ -69,6 +72,7 @@ struct reading {
 	struct image *image;
 	struct go_reader *reader;            /* NULL: it has its turn yet */
 	uint32_t parts;
+	bool has_search;                     /* GO_REPORT_REACH is asked for */
 	struct tally *tally;                 /* that it is the end of; NULL: one look */
 };
 
@@ -100,6 +104,7 @@ struct go_watch {
 	uint64_t due_nsec[2];                /* CLOCK_MONOTONIC: goroutines, memory; UINT64_MAX: not wanted */
 	sd_event_source *timer;              /* NULL likewise */
 	struct goroutine_leaks_options leak_options;
+	uint64_t stuck_nsec;                 /* 0: GO_STUCK_NSEC */
 };
 
 /* 0 would mean 250 ms. */
@@ -111,6 +116,7 @@ static void forget(struct past *past)
 {
 	go_history_free(past->history);
 	goroutine_leaks_free(past->leaks);
+	go_stuck_free(past->stuck);
 	if (past->waits)
 		go_report_deinit(past->waits);
 	free(past->waits);
@@ -222,6 +228,11 @@ static void keep_facts(struct past *past, const struct image *image, const struc
 	past->facts.n_goroutines = before.n_goroutines;
 	past->facts.has_leaks = before.has_leaks;
 	past->facts.n_leaks = before.n_leaks;
+	past->facts.has_deadlocks = before.has_deadlocks;
+	past->facts.n_deadlocks = before.n_deadlocks;
+	past->facts.n_deadlocked = before.n_deadlocked;
+	past->facts.n_searches = before.n_searches;
+	past->facts.searches_nsec = before.searches_nsec;
 	memcpy(past->facts.n_by_status, before.n_by_status, sizeof(before.n_by_status));
 }
 
@@ -272,6 +283,21 @@ static const struct go_process_facts *find_facts(const struct capture *capture, 
 	return go_findings_process(capture->go, process);
 }
 
+/* Who is stuck as of this look. NULL when there is no room to remember it. */
+static const struct go_stuck *learn_stuck(const struct go_watch *watch, struct past *past, const struct go_report *report)
+{
+	int r;
+
+	if (!past || !(report->asked & 1U << GO_REPORT_GOROUTINES))
+		return NULL;
+	if (!past->stuck)
+		past->stuck = go_stuck_new(watch->stuck_nsec);
+	r = past->stuck ? go_stuck_add(past->stuck, report) : -ENOMEM;
+	if (r == -ENOMEM)
+		log_print(LOG_WARNING, "Out of memory: whether goroutines of process %u are stuck is not known.", past->pid);
+	return r < 0 ? NULL : past->stuck;
+}
+
 static int add_report(struct reading *reading, struct go_report *report)
 {
 	struct capture *capture = reading->round->capture;
@@ -300,6 +326,7 @@ static int add_report(struct reading *reading, struct go_report *report)
 		addition.waited_nsec = waited_nsec;
 	}
 	addition.leaks = learn_leaks(reading->watch, past, report);
+	addition.stuck = learn_stuck(reading->watch, past, report);
 	tell_refusal(past, reading->image, report);
 	if (r >= 0 && capture)
 		r = go_findings_add(capture->go, capture->stacks, &addition);
@@ -377,6 +404,14 @@ static const char *why_not(int error)
 	}
 }
 
+static void end_search(const struct reading *reading)
+{
+	struct past *past = past_of(reading->watch, reading->image);
+
+	if (past && reading->has_search)
+		past->is_searched = false;
+}
+
 static void end_reading(struct reading *reading, struct go_report *report, int error)
 {
 	struct go_watch *watch = reading->watch;
@@ -388,10 +423,13 @@ static void end_reading(struct reading *reading, struct go_report *report, int e
 
 	if (!report) {
 		report = &none;
+		none.taken_nsec = clock_monotonic_nsec();
+		none.asked = round->parts | (reading->has_search ? 1U << GO_REPORT_REACH : 0);
 		snprintf(none.refusal, sizeof(none.refusal), "%s", why_not(error));
 	}
 	watch->metrics.n_reads++;
 	watch->metrics.n_failed += !report->has || report->refusal[0];
+	end_search(reading);
 	r = add_report(reading, report);
 	if (r < 0)
 		log_print(LOG_WARNING, "What a Go process says is lost: %s.", strerror(-r));
@@ -411,17 +449,31 @@ static void on_read(struct go_report *report, int error, void *userdata)
 	start_readers(watch);
 }
 
+/* Of a snapshot of goroutines, when some have not moved for long, who could still wake them, too. */
+static uint32_t parts_of_reading(struct reading *reading)
+{
+	struct past *past = past_of(reading->watch, reading->image);
+	uint32_t parts = reading->parts;
+
+	if (!(parts & 1U << GO_REPORT_GOROUTINES) || !reading->round->capture || !past || past->is_searched || !past->stuck ||
+	    !go_stuck_wants_search(past->stuck, clock_monotonic_nsec()))
+		return parts;
+	reading->has_search = past->is_searched = true;
+	return parts | 1U << GO_REPORT_REACH;
+}
+
 static void start_readers(struct go_watch *watch)
 {
 	struct reading *reading, *next;
 
 	for (reading = TAILQ_FIRST(&watch->readings); reading && watch->n_readers < READERS_MAX; reading = next) {
-		const struct go_request request = { .parts = reading->parts };
+		struct go_request request = { .is_urgent = !watch->config };
 		int r;
 
 		next = TAILQ_NEXT(reading, link);
 		if (reading->reader)
 			continue;
+		request.parts = parts_of_reading(reading);
 		r = go_reader_new(watch->loop, reading->image, &request, on_read, reading, &reading->reader);
 		if (r >= 0)
 			watch->n_readers++;
@@ -626,6 +678,11 @@ void go_watch_learn(struct go_watch *watch)
 		begin_round(watch, NULL, 1U << GO_REPORT_GOROUTINES, 0);
 }
 
+void go_watch_set_stuck(struct go_watch *watch, uint64_t nsec)
+{
+	watch->stuck_nsec = nsec;
+}
+
 void go_watch_set_leak_half(struct go_watch *watch, uint64_t half_nsec)
 {
 	watch->leak_options.half_nsec = half_nsec;
@@ -759,6 +816,7 @@ int go_watch_set_config(struct go_watch *watch, const struct config *config)
 	int r = 0;
 
 	watch->config = config;
+	watch->stuck_nsec = config->goroutine.deadlock_after_usec * NSEC_PER_USEC;
 	find_due(watch, config, false);
 	find_due(watch, config, true);
 	if (!watch->timer)

@@ -52,6 +52,8 @@ int go_watch_look(struct go_watch *watch, uint32_t kinds, const char *trigger);
 void go_watch_learn(struct go_watch *watch);
 /* How sure growth is after what time (goroutine_leaks_options.half_nsec); of processes that are looked at for the first time from now on. */
 void go_watch_set_leak_half(struct go_watch *watch, uint64_t half_nsec);
+/* Who has not moved for so long may be stuck (go_stuck.h); of processes that are looked at for the first time from now on. 0: a minute. */
+void go_watch_set_stuck(struct go_watch *watch, uint64_t nsec);
 
 /* Snapshots are taken as the configuration says from now on. It must outlive the watch, or the next call. 0 or -errno. */
 int go_watch_set_config(struct go_watch *watch, const struct config *config);

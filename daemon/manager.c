@@ -23,6 +23,7 @@
 #include "deadlock_news.h"
 #include "diag.h"
 #include "go_watch.h"
+#include "goroutine_deadlock_news.h"
 #include "goroutine_leak_news.h"
 #include "governor.h"
 #include "java_maps.h"
@@ -68,6 +69,7 @@ struct manager {
 	struct block_io *block_io;           /* NULL: not wanted, or not to be had */
 	bool block_io_has_failed;            /* and that was told */
 	struct deadlock_news *deadlock_news;
+	struct goroutine_deadlock_news *goroutine_deadlock_news;
 	struct goroutine_leak_news *leak_news;
 	struct own_cost own_cost;
 	struct governor governor;
@@ -153,8 +155,10 @@ static void on_pressed(const struct press_result *result, void *userdata)
 	}
 	deadlock_news_add(manager->deadlock_news, result);
 	goroutine_leak_news_add(manager->leak_news, result);
+	goroutine_deadlock_news_add(manager->goroutine_deadlock_news, result);
 	/* What was read of one that has ended meanwhile. */
 	goroutine_leak_news_keep(manager->leak_news, &manager->in_depth);
+	goroutine_deadlock_news_keep(manager->goroutine_deadlock_news, &manager->in_depth);
 	if (manager->options->announce)
 		announce_result(result, stdout);
 	update_status(manager);
@@ -617,6 +621,7 @@ static void on_target_change(uint32_t pid, bool is_target, void *userdata)
 	if (!is_target) {
 		map_remove(&manager->in_depth, &pid);
 		goroutine_leak_news_keep(manager->leak_news, &manager->in_depth);
+		goroutine_deadlock_news_keep(manager->goroutine_deadlock_news, &manager->in_depth);
 	}
 	if (go_watch_set_target(manager->go_watch, pid, is_target) < 0)
 		log_print(LOG_WARNING, "Out of memory; what process %u knows, if it is a Go program, is left out.", pid);
@@ -755,8 +760,9 @@ int manager_new(const struct options *options, struct config *config, struct man
 	manager->metrics = metrics_new();
 	manager->deadlock_news = deadlock_news_new();
 	manager->leak_news = goroutine_leak_news_new();
+	manager->goroutine_deadlock_news = goroutine_deadlock_news_new();
 	manager->first_config = config;
-	code = manager->metrics && manager->deadlock_news && manager->leak_news ? start(manager) : EX_OSERR;
+	code = manager->metrics && manager->deadlock_news && manager->leak_news && manager->goroutine_deadlock_news ? start(manager) : EX_OSERR;
 	if (code) {
 		/* The caller keeps its config. */
 		manager->first_config = manager->config = NULL;
@@ -787,6 +793,7 @@ struct manager *manager_free(struct manager *manager)
 	metrics_free(manager->metrics);
 	deadlock_news_free(manager->deadlock_news);
 	goroutine_leak_news_free(manager->leak_news);
+	goroutine_deadlock_news_free(manager->goroutine_deadlock_news);
 	map_deinit(&manager->in_depth);
 	if (manager->config != manager->first_config)
 		config_free(manager->config);

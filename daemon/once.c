@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "command.h"
 #include "config.h"
+#include "go_stuck.h"
 #include "go_threads.h"
 #include "go_thread.h"
 #include "image.h"
@@ -135,6 +136,7 @@ static void on_pressed(const struct press_result *result, void *userdata)
 	announce_result(result, f);
 	announce_deadlocks(result, f);
 	announce_goroutine_leaks(result, f);
+	announce_goroutine_deadlocks(result, f);
 	if (result->seen != result->kept)
 		log_print(LOG_WARNING, "%llu of %llu samples were lost.", (unsigned long long)(result->seen - result->kept),
 				(unsigned long long)result->seen);
@@ -242,6 +244,8 @@ static int start_learning(struct once *once)
 	if (!is_learning(once))
 		return 0;
 	go_watch_set_leak_half(once->go, MIN(MAX(half_nsec, 10 * NSEC_PER_SEC), 60 * NSEC_PER_SEC));
+	/* Who has not moved for half of the window: that nobody can wake them is told by who reaches what, not by time. */
+	go_watch_set_stuck(once->go, MIN(MAX(half_nsec * 2, NSEC_PER_SEC), (uint64_t)GO_STUCK_NSEC));
 	return sd_event_add_time_relative(once->loop, &once->learn_timer, CLOCK_MONOTONIC, 0, 1000, on_learn, once);
 }
 

@@ -62,6 +62,7 @@ struct config_memory {
 struct config_goroutine {
 	bool enabled;
 	uint64_t snapshot_interval_usec;
+	uint64_t deadlock_after_usec;          /* goroutines that have not moved for so long may be deadlocked */
 	bool stop_running;
 };
 

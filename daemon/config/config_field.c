@@ -243,6 +243,7 @@ static const struct config_field goroutine_fields[] = {
 	{ "enabled", CONFIG_BOOL, AT(enabled), .standard = "true" },
 	{ "snapshot_interval", CONFIG_DURATION, AT(snapshot_interval_usec), .min = SECOND, .max = DAY,
 		.standard = "1m" },
+	{ "deadlock_after", CONFIG_DURATION, AT(deadlock_after_usec), .min = SECOND, .max = DAY, .standard = "1m" },
 	{ "stop_running", CONFIG_BOOL, .no_effect = true, AT(stop_running), .standard = "false" },
 };
 static const struct config_section goroutine_section = { FIELDS(goroutine_fields), sizeof(OF) };

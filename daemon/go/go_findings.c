@@ -8,6 +8,7 @@
 
 #include "cleanup.h"
 #include "go_report.h"
+#include "go_stuck.h"
 #include "hash.h"
 #include "location.h"
 #include "map.h"
@@ -46,6 +47,8 @@ struct go_findings *go_findings_free(struct go_findings *findings)
 	vec_deinit(&findings->samples);
 	vec_deinit(&findings->processes);
 	vec_deinit(&findings->leaks);
+	vec_deinit(&findings->deadlocks);
+	vec_deinit(&findings->deadlock_members);
 	free(findings);
 	return NULL;
 }
@@ -359,6 +362,83 @@ static int add_leaks(struct adding *a, struct go_process_facts *facts)
 	return r;
 }
 
+/* --- deadlocks ------------------------------------------------------------------------------------------------- */
+
+/* `indices`: id -> index into the report's goroutines. */
+static int add_member(struct adding *a, const struct goroutine_deadlock_member *member, const struct map *indices)
+{
+	const struct go_goroutines *goroutines = &a->of->report->goroutines;
+	struct go_deadlock_member told = { .id = member->id, .object = member->object };
+	const uint32_t *index = map_get(indices, &member->id);
+	int r = 0;
+
+	if (index) {
+		const struct go_goroutine *g = &goroutines->all.at[*index];
+
+		told.waited_nsec = waited(a->of, *index);
+		told.wait_reason = waits(g) && g->wait_reason < GO_WAIT_REASONS_MAX ? a->wait_reasons[g->wait_reason] : 0;
+		r = find_creator(a, g, &told.creator);
+		if (r >= 0 && g->n_frames) {
+			r = find_stack(a, &goroutines->frames.at[g->first_frame], g->n_frames, verdict_of(g), &told.stack);
+			told.stack++;
+		}
+	}
+	return r < 0 ? r : vec_push(&a->findings->deadlock_members, told);
+}
+
+static int add_deadlock(struct adding *a, const struct goroutine_deadlock *is, const struct map *indices)
+{
+	struct go_deadlock deadlock = {
+		.process = a->process, .sort = is->sort, .confidence = is->confidence, .is_unreachable = is->is_unreachable, .still_nsec = is->still_nsec,
+		.n_members = is->members.n, .n_behind = is->n_behind, .least_id = UINT64_MAX, .first_member = a->findings->deadlock_members.n,
+		.n_told = MIN(is->members.n, (size_t)GO_DEADLOCK_MEMBERS_MAX),
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < is->members.n; i++)
+		deadlock.least_id = MIN(deadlock.least_id, is->members.at[i].id);
+	for (size_t i = 0; i < deadlock.n_told && r >= 0; i++)
+		r = add_member(a, &is->members.at[i], indices);
+	return r < 0 ? r : vec_push(&a->findings->deadlocks, deadlock);
+}
+
+static int add_deadlocks_with(struct adding *a, struct map *indices)
+{
+	const struct goroutine_deadlocks *found = go_stuck_found(a->of->stuck);
+	const struct go_goroutines *goroutines = &a->of->report->goroutines;
+	int r = 0;
+
+	for (uint32_t i = 0; i < goroutines->all.n && r >= 0; i++) {
+		void *value;
+
+		r = map_put(indices, &goroutines->all.at[i].id, &value);
+		if (r >= 0)
+			*(uint32_t *)value = i;
+	}
+	for (size_t i = 0; i < MIN(found->all.n, (size_t)GO_DEADLOCKS_MAX) && r >= 0; i++)
+		r = add_deadlock(a, &found->all.at[i], indices);
+	return r;
+}
+
+static int add_deadlocks(struct adding *a, struct go_process_facts *facts)
+{
+	const struct goroutine_deadlocks *found = go_stuck_found(a->of->stuck);
+	struct map indices;
+	int r;
+
+	facts->has_deadlocks = true;
+	facts->n_deadlocks = found->all.n;
+	facts->n_searches = go_stuck_searches(a->of->stuck, &facts->searches_nsec);
+	for (size_t i = 0; i < found->all.n; i++)
+		facts->n_deadlocked += found->all.at[i].members.n;
+	if (!found->all.n)
+		return 0;
+	map_init(&indices, sizeof(uint64_t), sizeof(uint32_t));
+	r = add_deadlocks_with(a, &indices);
+	map_deinit(&indices);
+	return r;
+}
+
 /* --- memory --------------------------------------------------------------------------------------------------- */
 
 /* *count objects of *bytes in all, as sampled: what they stand for. False: no numbers of a profile. */
@@ -607,6 +687,8 @@ static int add_parts(struct adding *a, struct go_process_facts *facts)
 		r = add_goroutines(a, facts);
 	if (r >= 0 && has_part(a->of, GO_REPORT_GOROUTINES) && a->of->leaks)
 		r = add_leaks(a, facts);
+	if (r >= 0 && has_part(a->of, GO_REPORT_GOROUTINES) && a->of->stuck)
+		r = add_deadlocks(a, facts);
 	if (r >= 0 && has_part(a->of, GO_REPORT_MEMORY))
 		r = add_memory(a, facts);
 	if (r >= 0 && can_compare(a, GO_REPORT_BLOCK, &report->block, facts))

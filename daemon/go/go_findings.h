@@ -14,6 +14,7 @@
 
 #include "go_goroutines.h"
 #include "go_stats.h"
+#include "goroutine_deadlocks.h"
 #include "goroutine_leaks.h"
 #include "vec.h"
 
@@ -62,6 +63,29 @@ struct go_leak {
 
 enum { GO_LEAKS_MAX = 64 };                  /* of a process, those that are surest; all are counted */
 
+/* Goroutines that nobody will wake any more, as a series of looks at their process has brought to light (go_stuck.h). */
+struct go_deadlock_member {
+	uint64_t id;
+	uint64_t object;                     /* address of what it waits for; 0: nothing, or several */
+	uint64_t waited_nsec;                /* as of go_sample */
+	uint32_t wait_reason;                /* of go_findings */
+	uint32_t stack, creator;             /* index plus one; 0: not known. The creator is a stack of one frame, the go statement */
+};
+
+struct go_deadlock {
+	uint32_t process;                    /* index into stacks->processes */
+	enum goroutine_deadlock_sort sort;
+	uint32_t confidence;                 /* percent */
+	bool is_unreachable;                 /* of a circle: that, too */
+	uint64_t still_nsec;                 /* all have been seen not to move for so long */
+	uint64_t n_members, n_behind;        /* others wait for those of a circle */
+	uint64_t least_id;                   /* of all members */
+	size_t first_member, n_told;         /* of go_findings.deadlock_members, the first of them in their order */
+};
+
+/* Of a process; members of each. All are counted. */
+enum { GO_DEADLOCKS_MAX = 64, GO_DEADLOCK_MEMBERS_MAX = 32 };
+
 /* What is told of one process as a whole: in the comments of its files, and as metrics. */
 struct go_process_facts {
 	uint32_t process;                    /* index into stacks->processes */
@@ -74,6 +98,9 @@ struct go_process_facts {
 	bool has_leaks;                      /* they were looked for, with goroutines */
 	uint64_t n_leaks;
 	struct goroutine_leaks_stats leak_stats;
+	bool has_deadlocks;                  /* they were looked for, with goroutines */
+	uint64_t n_deadlocks, n_deadlocked; /* those found, and goroutines in them */
+	uint64_t n_searches, searches_nsec;  /* for who could wake them, in all looks until now */
 	bool has_memory;
 	uint64_t memory_rate;                /* MemProfileRate; 0: the runtime samples no allocations */
 	bool memory_is_off;                  /* nothing in the program asks for heap profiles: the linker switched them off */
@@ -93,6 +120,8 @@ struct go_findings {
 	struct go_labels labels;             /* of all processes; a stranger's bytes */
 	VEC(struct go_process_facts) processes; /* each once */
 	VEC(struct go_leak) leaks;           /* of one process after the other, the surest first */
+	VEC(struct go_deadlock) deadlocks;   /* of one process after the other */
+	VEC(struct go_deadlock_member) deadlock_members;
 	/* Of all processes, each text once: versions of Go number them differently. "" is the first. */
 	char wait_reasons[GO_WAIT_REASONS_MAX][GO_WAIT_REASON_LENGTH];
 	size_t n_wait_reasons;
@@ -121,5 +150,6 @@ struct go_addition {
 	uint32_t parts;
 	const uint64_t *waited_nsec;
 	const struct goroutine_leaks *leaks; /* that the report's goroutines were added to; NULL: none are told */
+	const struct go_stuck *stuck;        /* likewise */
 };
 int go_findings_add(struct go_findings *findings, struct stacks *stacks, const struct go_addition *addition);

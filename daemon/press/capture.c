@@ -301,6 +301,11 @@ static void select_go(const struct capture *capture, size_t n, bool (*keep)(cons
 		if (keep(capture->images.at[go->leaks.at[i].process], userdata))
 			go->leaks.at[n_kept++] = go->leaks.at[i];
 	go->leaks.n = n_kept;
+	n_kept = 0;
+	for (size_t i = 0; i < go->deadlocks.n; i++)
+		if (keep(capture->images.at[go->deadlocks.at[i].process], userdata))
+			go->deadlocks.at[n_kept++] = go->deadlocks.at[i];
+	go->deadlocks.n = n_kept;
 }
 
 void capture_select(struct capture *capture, bool (*keep)(const struct image *image, const void *userdata),

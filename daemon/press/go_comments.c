@@ -7,6 +7,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "go_findings.h"
+#include "goroutine_deadlock_text.h"
 #include "goroutine_leak_text.h"
 #include "profile.h"
 #include "service_profile.h"
@@ -74,6 +75,28 @@ static void add_leaks(const struct service_profile *service)
 		profile_add_comment_format(service->profile, "goroutine leaks that are not told of one by one: %zu", service->leaks.n - n);
 }
 
+/* How those that nobody will wake were looked for. */
+static void add_deadlock_search(struct profile *profile, const char *who, const struct go_process_facts *facts)
+{
+	profile_add_comment_format(profile, "%s: goroutine deadlocks: %llu, of %llu goroutines; searches for who could wake them until now: %llu, in %.3f ms", who,
+			(unsigned long long)facts->n_deadlocks, (unsigned long long)facts->n_deadlocked, (unsigned long long)facts->n_searches,
+			msec(facts->searches_nsec));
+}
+
+static void add_deadlocks(const struct service_profile *service)
+{
+	for (size_t i = 0; i < service->goroutine_deadlocks.n; i++) {
+		const struct goroutine_deadlock_text *text = service->goroutine_deadlocks.at[i];
+
+		profile_add_comment_format(service->profile, "goroutine deadlock (process %u): %s", text->process.pid, text->head);
+		for (size_t j = 0; j < text->members.n; j++)
+			profile_add_comment_format(service->profile, "goroutine deadlock (process %u):   %s", text->process.pid, text->members.at[j]);
+		if (text->n_members > text->members.n)
+			profile_add_comment_format(service->profile, "goroutine deadlock (process %u):   goroutines that are not told of one by one: %llu",
+					text->process.pid, (unsigned long long)(text->n_members - text->members.n));
+	}
+}
+
 static void add_memory(struct profile *profile, const char *who, const struct go_process_facts *facts)
 {
 	if (facts->memory_is_off)
@@ -139,6 +162,8 @@ static void add_process(struct profile *profile, enum profile_kind kind, const s
 		add_states(profile, who, facts);
 	if (kind == PROFILE_GOROUTINE && facts->has_leaks)
 		add_leak_search(profile, who, facts);
+	if (kind == PROFILE_GOROUTINE && facts->has_deadlocks)
+		add_deadlock_search(profile, who, facts);
 	if (kind == PROFILE_HEAP || kind == PROFILE_ALLOCS)
 		add_memory(profile, who, facts);
 	add_contentions(profile, kind, who, facts);
@@ -159,4 +184,5 @@ void go_comments_add(const struct capture *capture, const struct service_profile
 	if (service->go_processes.n > n)
 		profile_add_comment_format(service->profile, "processes of Go that are not told of one by one: %zu", service->go_processes.n - n);
 	add_leaks(service);
+	add_deadlocks(service);
 }

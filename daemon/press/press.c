@@ -109,6 +109,8 @@ static void result_deinit(struct press_result *result)
 	vec_deinit(&result->deadlocks);
 	goroutine_leak_text_deinit(&result->leaks);
 	vec_deinit(&result->leak_pids);
+	goroutine_deadlock_text_deinit(&result->goroutine_deadlocks);
+	vec_deinit(&result->goroutine_deadlock_pids);
 }
 
 static void output_deinit(struct press_output *output)
@@ -622,16 +624,18 @@ static int press_profile(struct press *press, const struct capture *capture, str
 }
 
 /* Those of a capture that becomes text, for which the caches have all names. */
-static int find_leaks(struct press *press, const struct capture *capture, goroutine_leak_text_list *ret)
+static int find_stuck(struct press *press, const struct capture *capture, struct service_profiles *ret)
 {
 	_cleanup_(places_free_p) struct places *places = NULL;
 	int r = 0;
 
-	if (!capture->go || !capture->go->leaks.n)
+	if (!capture->go || (!capture->go->leaks.n && !capture->go->deadlocks.n))
 		return 0;
 	r = places_new(capture, press->names, &places);
 	if (r >= 0)
-		r = goroutine_leak_text_describe(capture, places, ret);
+		r = goroutine_leak_text_describe(capture, places, &ret->leaks);
+	if (r >= 0)
+		r = goroutine_deadlock_text_describe(capture, places, &ret->goroutine_deadlocks);
 	names_cache_end_window(press->names);
 	return r;
 }
@@ -749,6 +753,18 @@ static void take_leaks(const struct capture *capture, goroutine_leak_text_list *
 	}
 }
 
+static void take_goroutine_deadlocks(const struct capture *capture, goroutine_deadlock_text_list *deadlocks, struct press_result *result)
+{
+	result->goroutine_deadlocks = *deadlocks;
+	*deadlocks = (goroutine_deadlock_text_list){ 0 };
+	for (size_t i = 0; capture->go && i < capture->go->processes.n; i++) {
+		const struct go_process_facts *facts = &capture->go->processes.at[i];
+
+		if (facts->has_deadlocks && facts->n_deadlocks <= GO_DEADLOCKS_MAX)
+			vec_push(&result->goroutine_deadlock_pids, capture->stacks->processes.at[facts->process].pid);
+	}
+}
+
 static void press_capture(struct press *press, const struct capture *capture, struct press_result *result)
 {
 	struct service_profiles services = { 0 };
@@ -759,8 +775,10 @@ static void press_capture(struct press *press, const struct capture *capture, st
 	describe_window(capture, result);
 	if (press->output.path && press->output.debug && capture->kinds == capture_kind_bit(PROFILE_GOROUTINE)) {
 		result->error = press_text(press, capture, result);
-		if (find_leaks(press, capture, &services.leaks) >= 0)
+		if (find_stuck(press, capture, &services) >= 0) {
 			take_leaks(capture, &services.leaks, result);
+			take_goroutine_deadlocks(capture, &services.goroutine_deadlocks, result);
+		}
 		service_profiles_deinit(&services);
 		result->latency_nsec = clock_monotonic_nsec() - capture->end_nsec;
 		return;
@@ -779,6 +797,7 @@ static void press_capture(struct press *press, const struct capture *capture, st
 			press_service(press, capture, &services.profiles.at[i], result);
 	take_deadlocks(capture, &services, result);
 	take_leaks(capture, &services.leaks, result);
+	take_goroutine_deadlocks(capture, &services.goroutine_deadlocks, result);
 	service_profiles_deinit(&services);
 	result->latency_nsec = clock_monotonic_nsec() - capture->end_nsec;
 	if (clock_monotonic_nsec() - press->last_vacuum_nsec >= vacuum_every_nsec)

@@ -14,6 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "deadlock_text.h"
+#include "goroutine_deadlock_text.h"
 #include "goroutine_leak_text.h"
 #include "names_cache.h"
 #include "sample.h"
@@ -63,6 +64,8 @@ struct press_result {
 	uint64_t deadlocks_left_out;         /* waits and circles that could not be looked at */
 	goroutine_leak_text_list leaks;      /* of goroutines, until now */
 	VEC(uint32_t) leak_pids;             /* processes of which all leaks are in there, if they have any */
+	goroutine_deadlock_text_list goroutine_deadlocks; /* as of this snapshot */
+	VEC(uint32_t) goroutine_deadlock_pids; /* processes of which all are in there, if they have any */
 	int error;                           /* -errno: the whole capture came to nothing */
 	uint64_t duration_nsec;              /* of the window; 0 when this is only about files kept for later */
 	uint64_t seen, kept, lost_ring, lost_namespace, lost_storage, lost_frames; /* of the window */

@@ -47,6 +47,7 @@ void service_profiles_deinit(struct service_profiles *profiles)
 		deadlock_text_deinit(&profiles->deadlocks.at[i]);
 	vec_deinit(&profiles->deadlocks);
 	goroutine_leak_text_deinit(&profiles->leaks);
+	goroutine_deadlock_text_deinit(&profiles->goroutine_deadlocks);
 }
 
 /* Which waits are for work */
@@ -435,6 +436,23 @@ static int add_leaks(struct builder *b, struct service_profiles *profiles)
 	return r;
 }
 
+static int add_goroutine_deadlocks(struct builder *b, struct service_profiles *profiles)
+{
+	const uint32_t kinds = b->capture->kinds;
+	/* They do not move from here on. */
+	int r = goroutine_deadlock_text_describe(b->capture, b->window.places, &profiles->goroutine_deadlocks);
+
+	for (size_t i = 0; i < profiles->goroutine_deadlocks.n && r >= 0 && kinds & capture_kind_bit(PROFILE_GOROUTINE); i++) {
+		const uint32_t nth = (uint32_t)__builtin_popcount(kinds & (capture_kind_bit(PROFILE_GOROUTINE) - 1));
+		struct group *group;
+
+		r = find_group(b, profiles->goroutine_deadlocks.at[i].service, &group);
+		if (r >= 0 && group->count)
+			r = vec_push(&profiles->profiles.at[group->profile + nth].goroutine_deadlocks, &profiles->goroutine_deadlocks.at[i]);
+	}
+	return r;
+}
+
 int profile_builder_run(const struct capture *capture, struct names_cache *cache, uint32_t max_services,
 		struct service_profiles *ret)
 {
@@ -469,6 +487,8 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 		r = add_go_processes(&b, max_services == PROFILE_BUILDER_TOGETHER, &profiles);
 	if (r >= 0)
 		r = add_leaks(&b, &profiles);
+	if (r >= 0)
+		r = add_goroutine_deadlocks(&b, &profiles);
 	names_cache_end_window(cache);
 	strtab_free(b.services);
 	for (size_t i = 0; i < b.writers.n; i++)

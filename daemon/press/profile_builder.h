@@ -6,12 +6,14 @@
  *
  * Here it is decided whose each sample is, and which services have a profile of their own. The rest is told by others:
  * where frames are by places.h, what waits were about and who ended them by wait_labels.h and rivals.h, what a row of a
- * profile has by service_profile.h, circles of threads by deadlock_text.h, goroutines that leak by goroutine_leak_text.h.
+ * profile has by service_profile.h, circles of threads by deadlock_text.h, goroutines that leak by goroutine_leak_text.h,
+ * those that nobody will wake by goroutine_deadlock_text.h.
  */
 #include <stdint.h>
 
 #include "capture.h"
 #include "deadlock_text.h"
+#include "goroutine_deadlock_text.h"
 #include "goroutine_leak_text.h"
 #include "service_profile.h"
 #include "vec.h"
@@ -23,6 +25,7 @@ struct service_profiles {
 	VEC(struct service_profile) profiles;
 	VEC(struct deadlock_text) deadlocks; /* of the capture */
 	goroutine_leak_text_list leaks;      /* of the capture */
+	goroutine_deadlock_text_list goroutine_deadlocks; /* of the capture */
 };
 
 void service_profiles_deinit(struct service_profiles *profiles);

@@ -43,6 +43,7 @@ void service_profile_deinit(struct service_profile *profile)
 	vec_deinit(&profile->deadlocks);
 	vec_deinit(&profile->go_processes);
 	vec_deinit(&profile->leaks);
+	vec_deinit(&profile->goroutine_deadlocks);
 }
 
 int service_profile_writer_new(const struct service_profile_window *window, struct service_profile *profile,

@@ -15,6 +15,7 @@
 
 struct capture;
 struct deadlock_text;
+struct goroutine_deadlock_text;
 struct goroutine_leak_text;
 struct places;
 struct profile;
@@ -45,6 +46,7 @@ struct service_profile {
 	/* Of kinds that Go has a part in; the caller adds them. */
 	VEC(uint32_t) go_processes;          /* those of the service, as index into capture->go->processes */
 	VEC(const struct goroutine_leak_text *) leaks; /* borrowed; those of the service; of PROFILE_GOROUTINE */
+	VEC(const struct goroutine_deadlock_text *) goroutine_deadlocks; /* likewise */
 };
 
 /* 0 or -ENOMEM; service_profile_deinit() is the caller's either way. */
