@@ -126,10 +126,13 @@ def a_search_takes_a_hundredth_of_the_time():
 
 
 @test
-def the_ring_of_the_sample_server_is_told():
+def the_ring_of_the_sample_server_is_told_under_load():
     server = Server("tsiot-server", "-deadlock", "4")
-    out, comments = once(server.pid, "6s")
-    deadlocks, members = found(out)
+    daemon = Daemon(daemon_config({"tsiot": server.pid}))
+    # Any word that looks like a pointer is one: a stale one hides the ring from a search, not from all that follow.
+    daemon.wait_log(r"goroutine deadlock in tsiot", 240)
+    time.sleep(0.5)
+    deadlocks, members = found(daemon.log())
     # Locks side by side in a slice: who has which is not told by addresses, but that nobody else reaches them.
     check_equal([n for n, _, _ in deadlocks], [4], f"goroutines in {deadlocks}")
     check(deadlocks[0][1] in (LOCKS, UNREACHABLE), deadlocks[0][1])
