@@ -19,6 +19,7 @@
 #include "go_reader_child.h"
 #include "go_report.h"
 #include "image.h"
+#include "mappings.h"
 #include "process.h"
 #include "spawn_self.h"
 
@@ -26,6 +27,8 @@
 #define DEFAULT_TALLY_NSEC (50 * NSEC_PER_MSEC)
 #define DEFAULT_TALLY_PPM 10000
 #define TALLY_PART (UINT32_C(1) << GO_REPORT_TALLY)
+#define REACH_NSEC (10 * NSEC_PER_SEC)
+#define REACH_BYTES (UINT64_C(16) << 30)
 #define ACCURACY_USEC (10 * USEC_PER_SEC / 1000)
 #define CHUNK (256U << 10)                   /* read at once: what a socket holds */
 
@@ -34,11 +37,13 @@ struct go_reader {
 	go_reader_fn done;
 	void *userdata;
 	struct go_reader_task task;
+	VEC(struct go_reach_region) regions; /* of the task */
 	int program_fd, memory_fd;           /* for one that is begun anew */
 	uint64_t begun_nsec;                 /* the helper */
 	uint64_t most_nsec;
 	uint64_t end_nsec;                   /* CLOCK_MONOTONIC: when it has to be done */
 	bool is_endless;                     /* takes snapshots until it is told not to */
+	bool has_given_up_reach;             /* the helper had no time for GO_REPORT_REACH: it is begun anew without */
 	bool *has_ended;                     /* of who waits; NULL: nobody does */
 
 	pid_t pid;                           /* of the helper; 0: none */
@@ -94,6 +99,11 @@ static double cycles_per_second(void)
 	return known;
 }
 
+static bool wants_reach(const struct go_reader *reader)
+{
+	return reader->task.parts >> GO_REPORT_REACH & 1;
+}
+
 /* --- the helper ------------------------------------------------------------------------------------------------ */
 
 static int on_death(sd_event_source *source, int fd, uint32_t events, void *userdata)
@@ -138,6 +148,11 @@ static void end_helper(struct go_reader *reader)
 
 static int on_answer(sd_event_source *source, int fd, uint32_t events, void *userdata);
 
+static int send_all(int socket, const void *bytes, size_t size)
+{
+	return !size || send(socket, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)size ? 0 : -EIO;
+}
+
 static int start_helper(struct go_reader *reader)
 {
 	_cleanup_close_ int theirs = -1;
@@ -148,7 +163,8 @@ static int start_helper(struct go_reader *reader)
 	reader->socket = fds[0];
 	theirs = fds[1];
 	/* Into a new socket: there is room. */
-	if (send(reader->socket, &reader->task, sizeof(reader->task), MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof(reader->task))
+	if (send_all(reader->socket, &reader->task, sizeof(reader->task)) < 0 ||
+	    send_all(reader->socket, reader->regions.at, reader->regions.n * sizeof(*reader->regions.at)) < 0)
 		return -EIO;
 	reader->begun_nsec = clock_monotonic_nsec();
 	r = spawn_self(&(struct spawn_self){ .name = GO_READER_NAME, .fds = (int[]){ theirs, reader->program_fd, reader->memory_fd }, .n_fds = 3 }, &reader->pid);
@@ -195,6 +211,10 @@ static int take_answer(struct go_reader *reader)
 		go_report_deinit(&report);
 		return finish(reader, NULL, -EBADMSG);
 	}
+	if (reader->has_given_up_reach) {
+		report.asked |= 1U << GO_REPORT_REACH;
+		report.status[GO_REPORT_REACH] = -ETIMEDOUT;
+	}
 	/* Zero it is only if nothing was said. */
 	if (!(report.cycles_per_second > 0))
 		report.cycles_per_second = cycles_per_second();
@@ -206,7 +226,7 @@ static int on_answer(sd_event_source *source, int fd, uint32_t events, void *use
 	struct go_reader *reader = userdata;
 	ssize_t n;
 
-	if (reader->answer.n > GO_READER_MAX_ANSWER(reader->task.max_goroutines))
+	if (reader->answer.n > GO_READER_MAX_ANSWER(reader->task.max_goroutines) + (wants_reach(reader) ? GO_READER_REACH_ANSWER : 0))
 		return finish(reader, NULL, -EMSGSIZE);
 	if (vec_reserve(&reader->answer, reader->answer.n + CHUNK) < 0)
 		return finish(reader, NULL, -ENOMEM);
@@ -250,8 +270,17 @@ static int on_starved(sd_event_source *source, uint64_t usec, void *userdata)
 	uint64_t passed_nsec = clock_monotonic_nsec() - reader->begun_nsec;
 	int r;
 
-	if (reader->answer.n || !waits_for_a_processor(reader->pid) || cpu_nsec_of(reader->pid) > passed_nsec / 2)
+	if (reader->answer.n)
 		return 0;
+	/* Searching all memory is worth what is left over, and no more; what the look was for is worth more than that. */
+	if (wants_reach(reader)) {
+		reader->has_given_up_reach = true;
+		reader->task.parts &= ~(1U << GO_REPORT_REACH);
+		reader->task.n_regions = 0;
+		reader->regions.n = 0;
+	} else if (reader->task.is_urgent || !waits_for_a_processor(reader->pid) || cpu_nsec_of(reader->pid) > passed_nsec / 2) {
+		return 0;
+	}
 	end_helper(reader);
 	reader->task.is_urgent = true;
 	r = start_helper(reader);
@@ -262,6 +291,7 @@ static int add_timers(struct go_reader *reader)
 {
 	uint64_t now_nsec = clock_monotonic_nsec();
 	uint64_t most_usec = (reader->end_nsec - MIN(reader->end_nsec, now_nsec)) / NSEC_PER_USEC;
+	uint64_t reach_usec = MIN(most_usec, wants_reach(reader) ? reader->task.max_reach_nsec / NSEC_PER_USEC : 0);
 	int r;
 
 	if (reader->is_endless)
@@ -270,7 +300,7 @@ static int add_timers(struct go_reader *reader)
 	/* Who is urgent already is not begun anew. */
 	if (r < 0 || reader->task.is_urgent)
 		return r;
-	return sd_event_add_time_relative(reader->loop, &reader->starved_source, CLOCK_MONOTONIC, most_usec / 4, ACCURACY_USEC, on_starved, reader);
+	return sd_event_add_time_relative(reader->loop, &reader->starved_source, CLOCK_MONOTONIC, reach_usec + (most_usec - reach_usec) / 4, ACCURACY_USEC, on_starved, reader);
 }
 
 static int begin_end(struct go_reader *reader)
@@ -324,6 +354,30 @@ static int open_memory(const struct process_id *id, int *ret)
 	return 0;
 }
 
+static int add_region(const struct mapping *mapping, void *userdata)
+{
+	struct go_reader *reader = userdata;
+	struct go_reach_region *last = reader->regions.n ? &reader->regions.at[reader->regions.n - 1] : NULL;
+
+	if (last && last->end == mapping->start) {
+		last->end = mapping->end;
+		return 0;
+	}
+	return reader->regions.n < GO_READER_MAX_REGIONS ? vec_push(&reader->regions, ((struct go_reach_region){ mapping->start, mapping->end })) : -E2BIG;
+}
+
+/* All memory in which a pointer may be; without any of it nothing is searched, which the helper tells. 0 or -ENOMEM. */
+static int find_regions(struct go_reader *reader, uint32_t pid)
+{
+	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = proc < 0 ? -errno : mappings_read_which(proc, pid, MAPPINGS_WRITABLE, add_region, reader);
+
+	if (r)
+		reader->regions.n = 0;
+	reader->task.n_regions = (uint32_t)reader->regions.n;
+	return r == -ENOMEM ? r : 0;
+}
+
 int go_reader_new(sd_event *loop, const struct image *image, const struct go_request *request, go_reader_fn done, void *userdata,
 		struct go_reader **ret)
 {
@@ -334,7 +388,8 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 
 	if (!mapping)
 		return -ENOEXEC;
-	if (request->parts >> GO_REPORT_N_PARTS || (is_tally && request->parts != TALLY_PART))
+	if (request->parts >> GO_REPORT_N_PARTS || (is_tally && request->parts != TALLY_PART) ||
+	    (request->parts >> GO_REPORT_REACH & 1 && !(request->parts >> GO_REPORT_GOROUTINES & 1)))
 		return -EINVAL;
 	reader = calloc(1, sizeof(*reader));
 	if (!reader)
@@ -350,9 +405,11 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 	reader->task = (struct go_reader_task){
 		.start = mapping->start, .end = mapping->end, .file_offset = mapping->file_offset, .parts = request->parts,
 		.max_goroutines = request->max_goroutines ? MIN(request->max_goroutines, GO_GOROUTINES_MAX) : GO_READER_GOROUTINES,
-		.is_urgent = is_tally,
+		.is_urgent = is_tally || request->is_urgent,
 		.tally_period_nsec = request->tally_period_nsec ? request->tally_period_nsec : DEFAULT_TALLY_NSEC,
 		.tally_ppm = request->tally_ppm ? request->tally_ppm : DEFAULT_TALLY_PPM,
+		.max_reach_bytes = request->max_reach_bytes ? request->max_reach_bytes : REACH_BYTES,
+		.max_reach_nsec = request->max_reach_nsec ? request->max_reach_nsec : REACH_NSEC,
 	};
 	cycles_per_second();
 	r = open_memory(&image->id, &reader->memory_fd);
@@ -362,8 +419,12 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 	if (reader->program_fd < 0)
 		return -errno;
 	reader->most_nsec = request->most_nsec ? request->most_nsec : DEFAULT_NSEC;
+	if (wants_reach(reader))
+		reader->most_nsec += reader->task.max_reach_nsec;
 	reader->is_endless = is_tally;
-	r = is_tally ? 0 : begin_end(reader);
+	r = wants_reach(reader) ? find_regions(reader, image->id.pid) : 0;
+	if (r >= 0 && !is_tally)
+		r = begin_end(reader);
 	if (r >= 0)
 		r = start_helper(reader);
 	if (r < 0)
@@ -412,6 +473,7 @@ struct go_reader *go_reader_free(struct go_reader *reader)
 	sd_event_source_disable_unref(reader->end_source);
 	end_helper(reader);
 	vec_deinit(&reader->answer);
+	vec_deinit(&reader->regions);
 	close_fd(reader->program_fd);
 	close_fd(reader->memory_fd);
 	sd_event_unref(reader->loop);

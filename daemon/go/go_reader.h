@@ -27,10 +27,16 @@ struct go_request {
 	uint32_t parts;                      /* bits of enum go_report_part */
 	/* 0: GO_READER_GOROUTINES. Bounds memory, too: of the helper 48 MiB and 400 bytes each, of ours about 500 bytes each for a moment. */
 	uint32_t max_goroutines;
-	uint64_t most_nsec;                  /* from start to end; 0: 10 s. Of snapshots: after go_reader_stop() */
+	uint64_t most_nsec;                  /* from start to end, but for GO_REPORT_REACH; 0: 10 s. Of snapshots: after go_reader_stop() */
 	/* Of GO_REPORT_TALLY, which is asked for alone: mean time between two snapshots, 0: 50 ms; the most of a CPU, 0: 1 %. */
 	uint64_t tally_period_nsec;
 	uint32_t tally_ppm;
+	/*
+	 * Of GO_REPORT_REACH, which is for GO_REPORT_GOROUTINES alone: what is read of the process, and how long that may take. What is
+	 * too much for either is left out of the report (its status says -ETIMEDOUT when idle priority gave it no time: the rest is read anew).
+	 */
+	uint64_t max_reach_bytes, max_reach_nsec; /* 0: 16 GiB, 10 s */
+	bool is_urgent;                      /* never at idle priority: somebody waits */
 };
 #define GO_READER_GOROUTINES (UINT32_C(1) << 18)
 

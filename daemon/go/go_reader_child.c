@@ -10,12 +10,15 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "clock.h"
 #include "elf_image.h"
+#include "go_goroutines.h"
 #include "go_process.h"
+#include "go_reach.h"
 #include "go_reader.h"
 #include "go_report.h"
 #include "sandbox.h"
@@ -24,6 +27,7 @@
 #define MAX_BYTES(max_goroutines) ((UINT64_C(256) << 20) + (UINT64_C(16) << 10) * (max_goroutines))
 #define MAX_DESCRIPTORS 16
 #define URGENT_NICE 5
+#define N_SEARCHES 5                         /* 90 % (goroutine_deadlocks.h); fewer where the time is not enough */
 #define IDLE_NICE 19                         /* where SCHED_IDLE is not allowed */
 
 struct child {
@@ -34,6 +38,9 @@ struct child {
 	int memory_fd;
 	struct go_process *process;
 	struct go_report report;
+	VEC(struct go_reach_region) regions;
+	struct go_memory plain;              /* while reads are bounded in time */
+	uint64_t reach_end_nsec;             /* CLOCK_MONOTONIC */
 };
 
 /* --- refusals -------------------------------------------------------------------------------------------------- */
@@ -67,11 +74,13 @@ static void refuse_all(struct child *child, bool has_not_begun)
 		[GO_REPORT_GOROUTINES] = GO_GOROUTINES_E_UNKNOWN, [GO_REPORT_MEMORY] = GO_BUCKETS_E_UNKNOWN,
 		[GO_REPORT_BLOCK] = GO_BUCKETS_E_UNKNOWN, [GO_REPORT_MUTEX] = GO_BUCKETS_E_UNKNOWN, [GO_REPORT_STATS] = GO_STATS_E_UNKNOWN,
 		[GO_REPORT_TALLY] = GO_GOROUTINES_E_UNKNOWN,
+		[GO_REPORT_REACH] = GO_REACH_E_UNKNOWN,
 	};
 	static const int32_t none[GO_REPORT_N_PARTS] = {
 		[GO_REPORT_GOROUTINES] = GO_GOROUTINES_E_NONE, [GO_REPORT_MEMORY] = GO_BUCKETS_E_NONE,
 		[GO_REPORT_BLOCK] = GO_BUCKETS_E_NONE, [GO_REPORT_MUTEX] = GO_BUCKETS_E_NONE, [GO_REPORT_STATS] = GO_STATS_E_UNKNOWN,
 		[GO_REPORT_TALLY] = GO_GOROUTINES_E_NONE,
+		[GO_REPORT_REACH] = GO_REACH_E_UNKNOWN,
 	};
 
 	for (size_t i = 0; i < GO_REPORT_N_PARTS; i++)
@@ -152,6 +161,7 @@ static int open_process(struct child *child)
 static const char *const part_names[GO_REPORT_N_PARTS] = {
 	"goroutines", "the memory profile", "the block profile", "the mutex profile", "statistics of the garbage collector",
 	"goroutines",
+	"who reaches what goroutines wait for",
 };
 
 static void has_not(struct child *child, enum go_report_part part, int r)
@@ -345,6 +355,138 @@ static void take_tally(struct child *child)
 	read_rates_again(child);
 }
 
+/* --- who reaches what ------------------------------------------------------------------------------------------ */
+
+/* A search has no end but that of memory: this is how it is told that its time is over. */
+static int read_in_time(void *userdata, uint64_t address, void *to, size_t size)
+{
+	struct child *child = userdata;
+
+	if (clock_monotonic_nsec() >= child->reach_end_nsec) {
+		child->memory.left_bytes = 0;
+		return -E2BIG;
+	}
+	return child->plain.read(child->plain.userdata, address, to, size);
+}
+
+static int compare_ways(const void *left, const void *right)
+{
+	const struct go_reach_way *a = left, *b = right;
+
+	if (a->object != b->object)
+		return a->object < b->object ? -1 : 1;
+	if (a->goroutine != b->goroutine)
+		return a->goroutine < b->goroutine ? -1 : 1;
+	return a->is_direct - b->is_direct;
+}
+
+/* What one more search found. -E2BIG: more than a report may have. */
+static int merge_search(struct go_report_reach *reach, struct go_reach *one)
+{
+	struct go_reach *all = &reach->all;
+	size_t n = 0;
+
+	if (vec_append(&all->ways, one->ways.at, one->ways.n) < 0)
+		return -ENOMEM;
+	if (all->ways.n)
+		qsort(all->ways.at, all->ways.n, sizeof(*all->ways.at), compare_ways);
+	for (size_t i = 0; i < all->ways.n; i++)
+		if (!n || compare_ways(&all->ways.at[i], &all->ways.at[n - 1]) != 0)
+			all->ways.at[n++] = all->ways.at[i];
+	all->ways.n = n;
+	/* Each search has looked for the same. */
+	if (!reach->n_searches && vec_append(&all->objects, one->objects.at, one->objects.n) < 0)
+		return -ENOMEM;
+	all->n_bytes += one->n_bytes;
+	all->n_nodes += one->n_nodes;
+	all->n_rounds = MAX(all->n_rounds, one->n_rounds);
+	all->is_cut |= one->is_cut;
+	reach->n_searches++;
+	return n > GO_REPORT_MAX_WAYS || all->objects.n > GO_REPORT_MAX_REACH_OBJECTS ? -E2BIG : 0;
+}
+
+/* With goroutines as they are now: one that is new has a stack, too. */
+static int search_once(struct child *child, const struct go_reach_options *like, struct go_report_reach *reach)
+{
+	struct go_goroutines now = { 0 };
+	struct go_reach_options options = *like;
+	struct go_reach one = { 0 };
+	int r = go_goroutines_read(child->process, &(struct go_goroutines_options){ .max = child->task.max_goroutines, .why = like->why }, &now);
+
+	options.goroutines = &now;
+	if (!r)
+		r = go_reach_find(child->process, &options, &one);
+	if (!r)
+		r = merge_search(reach, &one);
+	go_reach_deinit(&one);
+	go_goroutines_deinit(&now);
+	return r;
+}
+
+static int search_for(struct child *child, const uint64_t *objects, size_t n, const char **why)
+{
+	const struct go_reach_options options = { .objects = objects, .n_objects = n, .regions = child->regions.at, .n_regions = child->regions.n, .why = why };
+	struct go_report_reach *reach = &child->report.reach;
+	uint64_t start_nsec = clock_monotonic_nsec();
+	int r = 0;
+
+	/* One that takes as much time as is left would come to nothing. */
+	while (!r && reach->n_searches < N_SEARCHES) {
+		uint64_t now_nsec = clock_monotonic_nsec();
+
+		if (reach->n_searches && (now_nsec - start_nsec) / reach->n_searches > child->reach_end_nsec - MIN(child->reach_end_nsec, now_nsec))
+			break;
+		r = search_once(child, &options, reach);
+	}
+	reach->took_nsec = clock_monotonic_nsec() - start_nsec;
+	return r;
+}
+
+static int search(struct child *child, const char **why)
+{
+	VEC(uint64_t) objects = { 0 };
+	struct go_goroutines before = { 0 };
+	int r = go_goroutines_read(child->process, &(struct go_goroutines_options){ .max = child->task.max_goroutines, .why = why }, &before);
+
+	for (size_t i = 0; i < before.waits.all.n && !r; i++)
+		r = vec_push(&objects, before.waits.all.at[i].address);
+	go_goroutines_deinit(&before);
+	child->plain = child->memory;
+	child->reach_end_nsec = clock_monotonic_nsec() + child->task.max_reach_nsec;
+	child->memory = (struct go_memory){ .read = read_in_time, .userdata = child, .left_bytes = child->task.max_reach_bytes };
+	if (!r)
+		r = search_for(child, objects.at, objects.n, why);
+	child->memory = child->plain;
+	vec_deinit(&objects);
+	return r;
+}
+
+static void read_reach(struct child *child)
+{
+	struct go_report_reach *reach = &child->report.reach;
+	const char *why = "";
+	int r = 0;
+
+	if (!child->regions.n) {
+		refuse(child, "%s: its mappings could not be read, or are too many", part_names[GO_REPORT_REACH]);
+		r = -E2BIG;
+	}
+	if (!r)
+		r = search(child, &why);
+	/* What was found until then holds; the search that met the end of its time or bytes is left out. */
+	if (!r || (r == -E2BIG && reach->n_searches && reach->all.ways.n <= GO_REPORT_MAX_WAYS && reach->all.objects.n <= GO_REPORT_MAX_REACH_OBJECTS)) {
+		child->report.has |= 1U << GO_REPORT_REACH;
+		return;
+	}
+	go_reach_deinit(&reach->all);
+	*reach = (struct go_report_reach){ 0 };
+	if (r == -E2BIG)
+		refuse(child, "%s: more than there is time or memory for", part_names[GO_REPORT_REACH]);
+	else if (r > 0 && why[0])
+		refuse_layout(child, why);
+	has_not(child, GO_REPORT_REACH, r);
+}
+
 static void read_parts(struct child *child)
 {
 	struct go_report *report = &child->report;
@@ -352,6 +494,10 @@ static void read_parts(struct child *child)
 	go_rates_read(child->process, &report->rates);
 	if (is_asked(child, GO_REPORT_TALLY))
 		take_tally(child);
+	/* First: who has not moved until goroutines are read waited all the while. */
+	if (is_asked(child, GO_REPORT_REACH))
+		read_reach(child);
+	child->report.taken_nsec = clock_monotonic_nsec();
 	if (is_asked(child, GO_REPORT_GOROUTINES))
 		read_goroutines(child);
 	if (is_asked(child, GO_REPORT_MEMORY))
@@ -401,7 +547,7 @@ static void lower_priority(const struct child *child)
 
 static int confine(const struct child *child)
 {
-	const uint64_t max_memory = GO_READER_MAX_MEMORY(child->task.max_goroutines);
+	const uint64_t max_memory = GO_READER_MAX_MEMORY(child->task.max_goroutines) + (is_asked(child, GO_REPORT_REACH) ? GO_READER_REACH_MEMORY : 0);
 	const struct sandbox_options options = {
 		.keep_fd = GO_READER_MEMORY_FD,
 		.max_memory = max_memory,
@@ -427,12 +573,25 @@ static int answer(struct child *child, int32_t error)
 	return fclose(out) ? -EIO : 0;
 }
 
+static int read_regions(struct child *child)
+{
+	const size_t size = child->task.n_regions * sizeof(*child->regions.at);
+
+	if (child->task.n_regions > GO_READER_MAX_REGIONS || (size && vec_reserve(&child->regions, child->task.n_regions) < 0))
+		return -EINVAL;
+	/* It was all there before we began. */
+	if (size && recv(GO_READER_SOCKET_FD, child->regions.at, size, MSG_WAITALL) != (ssize_t)size)
+		return -EIO;
+	child->regions.n = child->task.n_regions;
+	return 0;
+}
+
 int go_reader_child_run(void)
 {
 	static struct child child = { .memory_fd = GO_READER_MEMORY_FD };
 	int r;
 
-	if (read(GO_READER_SOCKET_FD, &child.task, sizeof(child.task)) != (ssize_t)sizeof(child.task))
+	if (read(GO_READER_SOCKET_FD, &child.task, sizeof(child.task)) != (ssize_t)sizeof(child.task) || read_regions(&child) < 0)
 		return EXIT_FAILURE;
 	lower_priority(&child);
 	r = confine(&child);
@@ -442,6 +601,7 @@ int go_reader_child_run(void)
 	r = read_process(&child);
 	r = answer(&child, r);
 	go_report_deinit(&child.report);
+	vec_deinit(&child.regions);
 	go_process_free(child.process);
 	go_binary_free(child.binary);
 	elf_image_free(child.image);

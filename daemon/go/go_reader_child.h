@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "go_reach.h"
+
 /* Its descriptors: adjacent, sandbox.h wants that. */
 enum { GO_READER_SOCKET_FD = 3, GO_READER_PROGRAM_FD = 4, GO_READER_MEMORY_FD = 5 };
 
@@ -16,6 +18,9 @@ struct go_reader_task {
 	/* Of GO_REPORT_TALLY, which is asked for alone: mean time between two snapshots, and the most of a CPU that they may use. */
 	uint64_t tally_period_nsec;
 	uint32_t tally_ppm;
+	/* Of GO_REPORT_REACH; as many struct go_reach_region as n_regions says follow, as bytes. */
+	uint32_t n_regions;
+	uint64_t max_reach_bytes, max_reach_nsec;
 };
 
 /*
@@ -26,6 +31,11 @@ struct go_reader_task {
  * is like another.
  */
 #define GO_READER_MAX_ANSWER(max_goroutines) ((UINT64_C(4) << 20) + UINT64_C(200) * (max_goroutines))
+/* What fits into the socket before anybody reads. */
+enum { GO_READER_MAX_REGIONS = 6144 };
+/* GO_REPORT_REACH besides: 2 million spans, or 8 million pointers; and the most ways and objects that it may answer with. */
+#define GO_READER_REACH_MEMORY (UINT64_C(384) << 20)
+#define GO_READER_REACH_ANSWER (UINT64_C(26) << 20)
 #define GO_READER_MAX_MEMORY(max_goroutines) ((UINT64_C(48) << 20) + UINT64_C(400) * (max_goroutines))
 
 int go_reader_child_run(void);

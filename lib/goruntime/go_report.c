@@ -424,6 +424,40 @@ static void pass_tally(struct codec *codec, struct go_tally *tally)
 		check_tally(codec, tally);
 }
 
+/* --- who reaches what ------------------------------------------------------------------------------------------ */
+
+static void pass_way(struct codec *codec, struct go_reach_way *way)
+{
+	pass_u64(codec, &way->object);
+	pass_u64(codec, &way->goroutine);
+	pass_bool(codec, &way->is_direct);
+}
+
+/* They are looked up by bisection. */
+static void check_reach(struct codec *codec, const struct go_reach *reach)
+{
+	demand(codec, reach->ways.n <= GO_REPORT_MAX_WAYS && reach->objects.n <= GO_REPORT_MAX_REACH_OBJECTS);
+	for (size_t i = 1; i < reach->objects.n && !codec->error; i++)
+		demand(codec, reach->objects.at[i - 1] < reach->objects.at[i]);
+	for (size_t i = 1; i < reach->ways.n && !codec->error; i++)
+		demand(codec, reach->ways.at[i - 1].object <= reach->ways.at[i].object);
+}
+
+static void pass_reach(struct codec *codec, struct go_report_reach *reach)
+{
+	pass_u32(codec, &reach->n_searches);
+	demand(codec, reach->n_searches <= GO_REPORT_MAX_SEARCHES);
+	pass_u64(codec, &reach->took_nsec);
+	pass_u64(codec, &reach->all.n_bytes);
+	pass_u64(codec, &reach->all.n_nodes);
+	pass_u32(codec, &reach->all.n_rounds);
+	pass_bool(codec, &reach->all.is_cut);
+	PASS_VEC(codec, &reach->all.objects, pass_u64);
+	PASS_VEC(codec, &reach->all.ways, pass_way);
+	if (is_reading(codec))
+		check_reach(codec, &reach->all);
+}
+
 /* --- a report -------------------------------------------------------------------------------------------------- */
 
 static bool has_part(const struct go_report *report, enum go_report_part part)
@@ -480,6 +514,8 @@ static void pass_parts(struct codec *codec, struct go_report *report)
 		pass_stats(codec, &report->stats);
 	if (has_part(report, GO_REPORT_TALLY) && !codec->error)
 		pass_tally(codec, &report->tally);
+	if (has_part(report, GO_REPORT_REACH) && !codec->error)
+		pass_reach(codec, &report->reach);
 }
 
 static void pass_report(struct codec *codec, struct go_report *report)
@@ -521,4 +557,5 @@ void go_report_deinit(struct go_report *report)
 	go_buckets_deinit(&report->block);
 	go_buckets_deinit(&report->mutex);
 	go_tally_deinit(&report->tally);
+	go_reach_deinit(&report->reach.all);
 }

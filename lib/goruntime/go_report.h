@@ -12,14 +12,27 @@
 #include "go_buckets.h"
 #include "go_goroutines.h"
 #include "go_rates.h"
+#include "go_reach.h"
 #include "go_stats.h"
 #include "go_tally.h"
 
 enum go_report_part {
 	GO_REPORT_GOROUTINES, GO_REPORT_MEMORY, GO_REPORT_BLOCK, GO_REPORT_MUTEX, GO_REPORT_STATS,
 	GO_REPORT_TALLY,                     /* not one look but many, for as long as they are wanted */
+	GO_REPORT_REACH,                     /* who reaches what goroutines wait for; with GO_REPORT_GOROUTINES alone */
 	GO_REPORT_N_PARTS,
 };
+
+/*
+ * Several searches (go_reach.h) one after the other for what was waited for before the first one, and whatever any of them found, once each.
+ * The report's goroutines were read after the last one: who has not moved until then waited all the while.
+ */
+struct go_report_reach {
+	struct go_reach all;                 /* ways are sorted by object, goroutine; n_bytes, n_nodes are those of all; n_rounds the most */
+	uint32_t n_searches;
+	uint64_t took_nsec;
+};
+enum { GO_REPORT_MAX_SEARCHES = 16, GO_REPORT_MAX_WAYS = 1 << 20, GO_REPORT_MAX_REACH_OBJECTS = 1 << 20 };
 
 struct go_report {
 	char version[48];                    /* "go1.26.8"; "" when it is not known */
@@ -35,6 +48,7 @@ struct go_report {
 	struct go_buckets memory, block, mutex;
 	struct go_stats stats;
 	struct go_tally tally;
+	struct go_report_reach reach;
 };
 
 void go_report_deinit(struct go_report *report);

@@ -53,6 +53,11 @@ static void check(const struct go_report *report)
 		abort();
 	if (!memchr(report->version, '\0', sizeof(report->version)) || !memchr(report->refusal, '\0', sizeof(report->refusal)))
 		abort();
+	if (report->reach.n_searches > GO_REPORT_MAX_SEARCHES || report->reach.all.ways.n > GO_REPORT_MAX_WAYS)
+		abort();
+	for (size_t i = 1; i < report->reach.all.objects.n; i++)
+		if (report->reach.all.objects.at[i - 1] >= report->reach.all.objects.at[i])
+			abort();
 	check_buckets(&report->memory, GO_BUCKETS_MEMORY);
 	check_buckets(&report->block, GO_BUCKETS_BLOCK);
 	check_buckets(&report->mutex, GO_BUCKETS_MUTEX);

@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "go_buckets.h"
 #include "go_goroutines.h"
+#include "go_reach.h"
 #include "go_stats.h"
 #include "go_text.h"
 
@@ -40,6 +41,27 @@ static uint64_t use(const struct go_goroutines *all)
 	return sum;
 }
 
+/* Whatever the heap says of itself: within the bytes that may be read, and what is told is of who was asked for. */
+static void search(struct made_process *made, const struct go_goroutines *goroutines)
+{
+	const struct go_reach_region regions[] = { { MADE_MEMORY, MADE_MEMORY + MADE_GS_AT }, { MADE_MEMORY + MADE_BUCKETS_AT, MADE_MEMORY + MADE_MEMORY_SIZE } };
+	const uint64_t objects[] = { made_channel(0), made_channel(1), made_channel(2), MADE_MEMORY + 0x3f00 };
+	struct go_reach_options options = { .goroutines = goroutines, .objects = objects, .n_objects = ARRAY_SIZE(objects), .regions = regions,
+		.n_regions = ARRAY_SIZE(regions) };
+	struct go_reach reach = { 0 };
+
+	if (!go_reach_find(made->process, &options, &reach))
+		for (size_t i = 0; i < reach.ways.n; i++) {
+			bool is_asked = false;
+
+			for (size_t j = 0; j < ARRAY_SIZE(objects); j++)
+				is_asked |= reach.ways.at[i].object == objects[j];
+			if (!is_asked)
+				abort();
+		}
+	go_reach_deinit(&reach);
+}
+
 static void read_everything(struct made_process *made)
 {
 	struct go_goroutines goroutines = { 0 };
@@ -56,6 +78,7 @@ static void read_everything(struct made_process *made)
 			abort();
 		go_text_write(made->process, &goroutines, 1, nowhere);
 		fclose(nowhere);
+		search(made, &goroutines);
 	}
 	go_goroutines_deinit(&goroutines);
 	for (int kind = GO_BUCKETS_MEMORY; kind <= GO_BUCKETS_MUTEX; kind++) {

@@ -337,6 +337,48 @@ static inline int made_read(void *userdata, uint64_t address, void *to, size_t s
 	return 0;
 }
 
+/* --- its heap --------------------------------------------------------------------------------------------------- */
+
+/* Sixteen mspans, and the list of them: of goroutines, of sudogs and channels, of labels, of objects of the program's, and one without pointers. */
+enum { MADE_OBJECTS_AT = 0x1c000, MADE_OBJECT_SIZE = 0x40, MADE_SPANS_AT = 0x1e000, MADE_SPAN_SIZE = 0x100, MADE_N_SPANS = 16, MADE_ALL_SPANS_AT = 0x1f800 };
+
+static inline uint64_t made_span(int i)
+{
+	return MADE_MEMORY + MADE_SPANS_AT + (uint64_t)i * MADE_SPAN_SIZE;
+}
+
+static inline uint64_t made_object(int i)
+{
+	return MADE_MEMORY + MADE_OBJECTS_AT + (uint64_t)i * MADE_OBJECT_SIZE;
+}
+
+static inline void made_span_is(struct made_process *made, int i, uint64_t start, uint64_t pages, uint64_t element, bool has_pointers)
+{
+	uint64_t shift = made->version.minor == 21 ? 8 : 0;
+
+	made_put(made, made_span(i) + 24, start);
+	made_put(made, made_span(i) + 32, pages);
+	made_put_u8(made, made_span(i) + 98 + shift, !has_pointers);
+	made_put_u8(made, made_span(i) + 99 + shift, 1);
+	made_put(made, made_span(i) + 104 + shift, element);
+}
+
+static inline void made_spans(struct made_process *made)
+{
+	uint64_t list = MADE_MEMORY + MADE_ALL_SPANS_AT + 0x100;
+
+	for (int i = 0; i < MADE_N_SPANS; i++)
+		made_put(made, list + (uint64_t)i * 8, made_span(i));
+	made_span_is(made, 0, MADE_MEMORY + MADE_GS_AT, 1, MADE_G_SIZE, true);
+	made_span_is(made, 3, MADE_MEMORY + MADE_SUDOGS_AT, 1, 0x80, true);
+	made_span_is(made, 7, MADE_MEMORY + MADE_LABELS_AT, 1, 0x400, true);
+	made_span_is(made, 8, MADE_MEMORY + MADE_BUCKETS_AT, 1, 0x200, false);
+	made_span_is(made, 15, MADE_MEMORY + MADE_OBJECTS_AT, 1, MADE_OBJECT_SIZE, true);
+	made_put(made, MADE_MEMORY + MADE_ALL_SPANS_AT, list);
+	made_put(made, MADE_MEMORY + MADE_ALL_SPANS_AT + 8, MADE_N_SPANS);
+	made_put(made, MADE_MEMORY + MADE_ALL_SPANS_AT + 16, MADE_N_SPANS);
+}
+
 /* Of "go1.26.1". The process is not opened yet; what is to be damaged can be. */
 static inline struct made_process *made_process_new(const char *version)
 {
@@ -356,6 +398,7 @@ static inline struct made_process *made_process_new(const char *version)
 	made_goroutines(made);
 	made_buckets(made);
 	made_stats(made);
+	made_spans(made);
 	return made;
 }
 

@@ -86,7 +86,7 @@ static struct go_report make_report(void)
 		.refusal = "runtime layout of go1.26.8 not understood: mutex",
 		.asked = ALL_PARTS,
 		.has = ALL_PARTS,
-		.status = { 1, -2, 3, -4, 5 },
+		.status = { 1, -2, 3, -4, 5, -6 },
 		.taken_nsec = 1001,
 		.took_nsec = 1002,
 		.cycles_per_second = 2.3e9,
@@ -132,6 +132,11 @@ static struct go_report make_report(void)
 		.heap_goal = 59, .stacks_in_use = 60,
 	};
 	add_tally(&report.tally);
+	ck_assert_int_eq(vec_append(&report.reach.all.objects, ((uint64_t[]){ 0xc000200000, 0xc000200100 }), 2), 0);
+	for (uint64_t i = 0; i < 3; i++)
+		ck_assert_int_eq(vec_push(&report.reach.all.ways, ((struct go_reach_way){ 0xc000200000 + i / 2 * 0x100, i, i == 1 })), 0);
+	report.reach.n_searches = 5, report.reach.took_nsec = 71, report.reach.all.n_bytes = 72, report.reach.all.n_nodes = 73;
+	report.reach.all.n_rounds = 74, report.reach.all.is_cut = true;
 	return report;
 }
 
@@ -223,6 +228,20 @@ START_TEST(a_report_comes_back_as_it_was)
 	check_same_buckets(&back.mutex, &report.mutex);
 	ck_assert_mem_eq(&back.stats, &report.stats, sizeof(back.stats));
 	check_same_tally(&back.tally, &report.tally);
+	ck_assert_uint_eq(back.reach.n_searches, 5);
+	ck_assert_uint_eq(back.reach.took_nsec, 71);
+	ck_assert_uint_eq(back.reach.all.n_bytes, 72);
+	ck_assert_uint_eq(back.reach.all.n_nodes, 73);
+	ck_assert_uint_eq(back.reach.all.n_rounds, 74);
+	ck_assert(back.reach.all.is_cut);
+	ck_assert_uint_eq(back.reach.all.objects.n, 2);
+	ck_assert_mem_eq(back.reach.all.objects.at, report.reach.all.objects.at, 2 * sizeof(uint64_t));
+	ck_assert_uint_eq(back.reach.all.ways.n, 3);
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_uint_eq(back.reach.all.ways.at[i].object, report.reach.all.ways.at[i].object);
+		ck_assert_uint_eq(back.reach.all.ways.at[i].goroutine, i);
+		ck_assert_int_eq(back.reach.all.ways.at[i].is_direct, i == 1);
+	}
 	free(bytes.at);
 	go_report_deinit(&report);
 	go_report_deinit(&back);
@@ -384,6 +403,9 @@ CHANGE(waits_behind, r->goroutines.all.at[0].n_waits = 3)
 CHANGE(wait_kind_unknown, r->goroutines.waits.all.at[0].kind = GO_WAIT_N_KINDS)
 CHANGE(label_behind_texts, r->goroutines.labels.all.at[1].value = 11)
 CHANGE(text_without_end, r->goroutines.labels.text.at[10] = 'x')
+CHANGE(many_searches, r->reach.n_searches = GO_REPORT_MAX_SEARCHES + 1)
+CHANGE(objects_unsorted, r->reach.all.objects.at[1] = r->reach.all.objects.at[0])
+CHANGE(ways_unsorted, r->reach.all.ways.at[2].object = 1)
 CHANGE(many_seen, r->goroutines.n_seen = UINT64_MAX)
 CHANGE(tally_frames, r->tally.all.at[2].n_frames = 2)
 CHANGE(tally_status, r->tally.all.at[0].status = GO_N_STATUS)
@@ -400,6 +422,7 @@ START_TEST(what_no_reader_says_is_malformed)
 		mutex_frames, infinite_count, no_number, clock_runs_backwards, rate_has_four_bytes, part_unknown, part_not_asked, many_seen, labels_behind,
 		waits_behind, wait_kind_unknown, label_behind_texts, text_without_end, tally_frames, tally_status, tally_verdict, tally_time,
 		tally_sum, tally_least_above_most, tally_lost,
+		waits_behind, wait_kind_unknown, label_behind_texts, text_without_end, many_searches, objects_unsorted, ways_unsorted,
 	};
 
 	ck_assert_int_eq(read_changed(nothing), 0);
