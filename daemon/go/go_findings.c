@@ -376,10 +376,10 @@ static int add_member(struct adding *a, const struct goroutine_deadlock_member *
 		const struct go_goroutine *g = &goroutines->all.at[*index];
 
 		told.waited_nsec = waited(a->of, *index);
-		told.wait_reason = waits(g) && g->wait_reason < GO_WAIT_REASONS_MAX ? a->wait_reasons[g->wait_reason] : 0;
+		told.wait_reason = waits(g->status) && g->wait_reason < GO_WAIT_REASONS_MAX ? a->wait_reasons[g->wait_reason] : 0;
 		r = find_creator(a, g, &told.creator);
 		if (r >= 0 && g->n_frames) {
-			r = find_stack(a, &goroutines->frames.at[g->first_frame], g->n_frames, verdict_of(g), &told.stack);
+			r = find_stack(a, &goroutines->frames.at[g->first_frame], g->n_frames, verdict_of(g->verdict, g->n_frames), &told.stack);
 			told.stack++;
 		}
 	}
