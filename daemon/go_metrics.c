@@ -210,8 +210,22 @@ static void print_deadlocks(const struct go_metrics *metrics, FILE *f)
 	}
 }
 
+static void print_rates(const struct go_switch_stats *rates, FILE *f)
+{
+	prometheus_family(f, "tsprofd_go_rates_written_total", "counter", "Rates of Go's profilers that were written into programs, as the configuration asks.");
+	prometheus_number(f, "tsprofd_go_rates_written_total", (double)rates->n_written);
+	prometheus_family(f, "tsprofd_go_rates_undone_total", "counter", "Those that were undone.");
+	prometheus_number(f, "tsprofd_go_rates_undone_total", (double)rates->n_undone);
+	prometheus_family(f, "tsprofd_go_rates_failed_total", "counter", "Those that could not be written, or not be undone.");
+	prometheus_number(f, "tsprofd_go_rates_failed_total", (double)rates->n_failed);
+	prometheus_family(f, "tsprofd_go_rates", "gauge", "Those that are in programs now and are to be undone.");
+	prometheus_number(f, "tsprofd_go_rates", (double)rates->n_now);
+}
+
 void go_metrics_print(struct go_metrics *metrics, FILE *f)
 {
+	if (metrics->n_reads || metrics->rates.n_undone || metrics->rates.n_failed)
+		print_rates(&metrics->rates, f);
 	if (!metrics->n_reads)
 		return;
 	prometheus_family(f, "tsprofd_go_reads_total", "counter", "Looks at Go processes.");

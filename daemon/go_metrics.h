@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "go_switch.h"
 #include "vec.h"
 
 struct go_process_facts;
@@ -22,6 +23,7 @@ struct go_metrics {
 	VEC(struct go_metrics_process) processes;
 	unsigned long long n_reads, n_failed; /* looks at processes, ever; those that brought nothing */
 	unsigned long long n_left_out;       /* snapshots, ever: the one before was not done yet */
+	struct go_switch_stats rates;
 };
 
 /* Sorts the processes by service. */

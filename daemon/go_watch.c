@@ -19,12 +19,15 @@
 #include "go_stuck.h"
 #include "goroutine_leaks.h"
 #include "hash.h"
+#include "go_switch.h"
 #include "image.h"
+#include "location.h"
 #include "log.h"
 #include "map.h"
 #include "schedule.h"
 #include "stacks.h"
 #include "targets.h"
+#include "vec.h"
 
 enum {
 	READERS_MAX = 2,
@@ -39,13 +42,18 @@ enum {
 
 /* Taken by a timer. */
 #define SNAPSHOT_KINDS (capture_kind_bit(PROFILE_GOROUTINE) | capture_kind_bit(PROFILE_HEAP))
+/* go_switch leaves a process alone for its first second. */
+static const uint64_t settle_nsec = NSEC_PER_SEC + 100 * NSEC_PER_MSEC;
 
 /* What is remembered of a process. */
 struct past {
 	uint32_t pid;
-	uint64_t start_nsec, program;        /* another one of this number has another past; program_of() */
+	struct process_id id;                /* as it was when it was seen first */
+	uint64_t program;                    /* program_of(); another one, or another process of this number, has another past */
+	uint64_t settle_nsec;                /* CLOCK_MONOTONIC: then its rates are looked at, not before; 0: whenever it is read */
+	uint64_t set_nsec;                   /* CLOCK_MONOTONIC: when go_switch_set() was called last */
 	bool is_go, is_known;                /* is_go is known */
-	bool has_refused;                    /* and that was told */
+	bool has_refused, is_off_told;       /* and that was told; that its heap profiler is off */
 	struct go_history *history;
 	struct goroutine_leaks *leaks;
 	struct go_stuck *stuck;
@@ -87,6 +95,8 @@ struct tally {
 	struct reading *reading;             /* NULL: its window goes on */
 };
 
+enum due { DUE_GOROUTINES, DUE_MEMORY, DUE_RATES, N_DUE };
+
 struct go_watch {
 	sd_event *loop;                      /* NULL: it has ended, whoever is waited for is waited for */
 	struct targets *targets;
@@ -101,7 +111,8 @@ struct go_watch {
 	uint32_t window_kinds;               /* of that window of waits; 0: none goes on */
 	struct go_metrics metrics;           /* its processes are put in when they are printed */
 	const struct config *config;         /* NULL: snapshots are asked for */
-	uint64_t due_nsec[2];                /* CLOCK_MONOTONIC: goroutines, memory; UINT64_MAX: not wanted */
+	struct go_switch *sw;                /* NULL: nothing is ever written */
+	uint64_t due_nsec[N_DUE];            /* CLOCK_MONOTONIC; UINT64_MAX: not wanted */
 	sd_event_source *timer;              /* NULL likewise */
 	struct goroutine_leaks_options leak_options;
 	uint64_t stuck_nsec;                 /* 0: GO_STUCK_NSEC */
@@ -140,16 +151,24 @@ static uint64_t program_of(const struct image *image)
 
 static bool is_of_program(const struct past *past, const struct image *image)
 {
-	return past->start_nsec == image->id.start_nsec && past->program == program_of(image);
+	return past->id.start_nsec == image->id.start_nsec && past->program == program_of(image);
+}
+
+/* Nothing of ours is left in it; it may have ended. */
+static void release(struct go_watch *watch, const struct past *past)
+{
+	if (watch->sw && past->id.pid)
+		go_switch_release(watch->sw, &past->id);
 }
 
 /* Another process has the number now, or it runs another program. */
-static void begin_past(struct past *past, const struct image *image)
+static void begin_past(struct go_watch *watch, struct past *past, const struct image *image)
 {
 	if (is_of_program(past, image))
 		return;
+	release(watch, past);
 	forget(past);
-	*past = (struct past){ .pid = past->pid, .start_nsec = image->id.start_nsec, .program = program_of(image) };
+	*past = (struct past){ .pid = past->pid, .id = image->id, .program = program_of(image), .settle_nsec = past->settle_nsec };
 }
 
 static bool is_go_program(const struct image *image)
@@ -164,16 +183,22 @@ static bool is_go_program(const struct image *image)
 	return false;
 }
 
-/* NULL: it is no Go program, or nothing is known of it any more. */
-static struct image *find_go(struct go_watch *watch, struct past *past)
+/* NULL: it is no Go program, or nothing is known of it any more, or it is no target any more. */
+static struct image *find_go(struct go_watch *watch, uint32_t pid)
 {
 	struct image *image;
+	struct past **found, *past;
 
-	if (targets_image_of(watch->targets, past->pid, &image) != 0)
+	if (targets_image_of(watch->targets, pid, &image) != 0)
 		return NULL;
+	/* Who looks at it may find that it is no target any more: go_watch_set_target() has been called then. */
+	found = map_get(&watch->pasts, &pid);
+	if (!found)
+		return image_free(image);
+	past = *found;
 	if (past->is_known && is_of_program(past, image) && !past->is_go)
 		return image_free(image);
-	begin_past(past, image);
+	begin_past(watch, past, image);
 	if (!past->is_known)
 		past->is_go = is_go_program(image);
 	past->is_known = image->mappings.n > 0;
@@ -211,6 +236,62 @@ static void tell_refusal(struct past *past, const struct image *image, const str
 		return;
 	past->has_refused = true;
 	log_event(LOG_WARNING, "go-runtime", image->service, NULL, "Process %u (%s): go: %s.", past->pid, image->service, report->refusal);
+}
+
+/* Once; where it is switched on that is told instead. */
+static void tell_memory_is_off(const struct go_watch *watch, struct past *past, const struct image *image, const struct go_process_facts *facts)
+{
+	if (past->is_off_told || !facts->memory_is_off || (watch->config && watch->config->memory.go_enable))
+		return;
+	past->is_off_told = true;
+	log_event(LOG_NOTICE, "go-memory-off", image->service, NULL, "Process %u (%s): Go's memory profiling is off in this program: %s. "
+			"memory.go.enable switches it on, see profiling.yaml(5).", past->pid, image->service,
+			facts->memory_is_off_by_linker ? "nothing in it asks for a profile, so the linker left it out" : "MemProfileRate is 0");
+}
+
+static bool wants_rates(const struct go_watch *watch)
+{
+	const struct go_switch_wish none = { 0 };
+	struct go_switch_wish wish;
+
+	if (!watch->sw || !watch->config)
+		return false;
+	wish = go_switch_wish_of(watch->config, 0);
+	return memcmp(&wish, &none, sizeof(wish)) != 0;
+}
+
+static bool has_rates(const struct go_report *report)
+{
+	for (int i = 0; i < GO_N_RATES; i++)
+		if (report->rates.of[i].address)
+			return true;
+	return false;
+}
+
+static void set_rates(struct go_watch *watch, struct past *past, const struct go_report *report)
+{
+	struct go_switch_wish wish;
+
+	/* At the end all is undone: nothing is begun. */
+	if (!watch->sw || !watch->config || !watch->loop || !has_rates(report) || past->settle_nsec > clock_monotonic_nsec())
+		return;
+	/* Two rounds may be under way: what was read before we wrote tells nothing of what is there now. */
+	if (report->taken_nsec <= past->set_nsec)
+		return;
+	wish = go_switch_wish_of(watch->config, report->cycles_per_second);
+	go_switch_set(watch->sw, &past->id, &report->rates, &wish);
+	past->set_nsec = clock_monotonic_nsec();
+}
+
+/* By the wall clock; 0: the program has its heap profiler on by itself, or none. */
+static uint64_t memory_is_ours_since(const struct go_watch *watch, const struct past *past, const struct go_report *report)
+{
+	uint64_t since_nsec;
+
+	/* What is read of a moment before we wrote is without any samples. */
+	if (!watch->sw || !go_switch_is_ours(watch->sw, &past->id, GO_RATE_MEMORY, &since_nsec) || since_nsec > report->taken_nsec)
+		return 0;
+	return clock_wall_nsec() - (clock_monotonic_nsec() - since_nsec);
 }
 
 /* For metrics. */
@@ -328,10 +409,16 @@ static int add_report(struct reading *reading, struct go_report *report)
 	addition.leaks = learn_leaks(reading->watch, past, report);
 	addition.stuck = learn_stuck(reading->watch, past, report);
 	tell_refusal(past, reading->image, report);
+	if (past) {
+		set_rates(reading->watch, past, report);
+		addition.memory_since_wall_nsec = memory_is_ours_since(reading->watch, past, report);
+	}
 	if (r >= 0 && capture)
 		r = go_findings_add(capture->go, capture->stacks, &addition);
-	if (r >= 0 && capture && past && !reading->tally)
+	if (r >= 0 && capture && past && !reading->tally) {
 		keep_facts(past, reading->image, find_facts(capture, &reading->image->id));
+		tell_memory_is_off(reading->watch, past, reading->image, &past->facts);
+	}
 	if (r >= 0 && capture)
 		r = add_process(capture, TAKE(reading->image));
 	if (past)
@@ -386,7 +473,7 @@ static void reading_free(struct reading *reading)
 }
 
 static void start_readers(struct go_watch *watch);
-static void update_tally(struct go_watch *watch, struct past *past);
+static void update_tally(struct go_watch *watch, uint32_t pid);
 
 static const char *why_not(int error)
 {
@@ -434,7 +521,7 @@ static void end_reading(struct reading *reading, struct go_report *report, int e
 	if (r < 0)
 		log_print(LOG_WARNING, "What a Go process says is lost: %s.", strerror(-r));
 	if (past && tells_rates)
-		update_tally(watch, past);
+		update_tally(watch, past->pid);
 	reading_free(reading);
 	if (!--round->n_open)
 		end_round(watch, round);
@@ -503,7 +590,7 @@ static struct tally *find_tally(const struct go_watch *watch, const struct past 
 	struct tally *tally;
 
 	TAILQ_FOREACH(tally, &watch->tallies, link)
-		if (tally->image->id.pid == past->pid && tally->image->id.start_nsec == past->start_nsec)
+		if (tally->image->id.pid == past->pid && tally->image->id.start_nsec == past->id.start_nsec)
 			return tally;
 	return NULL;
 }
@@ -570,30 +657,21 @@ static int begin_tally(struct go_watch *watch, struct image *image)
 }
 
 /* Begins one, or ends it, as the runtime and the window want. */
-static void update_tally(struct go_watch *watch, struct past *past)
+static void update_tally(struct go_watch *watch, uint32_t pid)
 {
-	struct tally *tally = find_tally(watch, past);
+	struct past **past = map_get(&watch->pasts, &pid);
+	struct tally *tally = past ? find_tally(watch, *past) : NULL;
 	struct image *image;
 	int r;
 
-	if (tally && !wants_tally(watch, past))
+	if (tally && !wants_tally(watch, *past))
 		tally_free(tally);
-	if (tally || !watch->loop || !wants_tally(watch, past) || watch->n_tallies >= GO_WATCH_TALLIES)
+	if (!past || tally || !watch->loop || !wants_tally(watch, *past) || watch->n_tallies >= GO_WATCH_TALLIES)
 		return;
-	image = find_go(watch, past);
+	image = find_go(watch, pid);
 	r = image ? begin_tally(watch, image) : 0;
 	if (r < 0 && r != -ESRCH)
-		log_print(LOG_WARNING, "Goroutines of process %u are not looked at in this window: %s.", past->pid, strerror(-r));
-}
-
-static void update_tallies(struct go_watch *watch)
-{
-	size_t cursor = 0;
-	const void *pid;
-	void *value;
-
-	while (map_next(&watch->pasts, &cursor, &pid, &value))
-		update_tally(watch, *(struct past **)value);
+		log_print(LOG_WARNING, "Goroutines of process %u are not looked at in this window: %s.", pid, strerror(-r));
 }
 
 /* Those of the window that has ended become readings of its round. */
@@ -627,10 +705,30 @@ static void end_tallies(struct go_watch *watch, struct round *round)
 
 /* --- Rounds of all --- */
 
-/* All Go processes; `ready` gets the capture, if there is one, when they have been read. */
-static void begin_round(struct go_watch *watch, struct capture *capture, uint32_t parts, uint32_t next_kinds)
+static bool is_settled(struct past *past, uint64_t now_nsec)
 {
+	if (!past->settle_nsec || past->settle_nsec > now_nsec)
+		return false;
+	past->settle_nsec = 0;
+	return true;
+}
+
+/* What a round is for. */
+struct wanted {
+	struct capture *capture;             /* NULL: what is read is remembered, no more */
+	uint32_t parts;
+	uint32_t next_kinds;                 /* of the window of waits that begins; 0: none does */
+	bool is_for_rates;                   /* of processes whose rates are to be looked at alone */
+};
+
+/* All Go processes, or those; `ready` gets the capture, if there is one, when they have been read. */
+static void begin_round(struct go_watch *watch, const struct wanted *wanted)
+{
+	struct capture *capture = wanted->capture;
+	bool ends_window = capture && wanted->parts & WAITS_PARTS;
+	uint64_t now_nsec = clock_monotonic_nsec() + timer_accuracy_usec * NSEC_PER_USEC;
 	struct round *round = calloc(1, sizeof(*round));
+	VEC(uint32_t) pids = { 0 };
 	size_t cursor = 0;
 	const void *pid;
 	void *value;
@@ -641,19 +739,27 @@ static void begin_round(struct go_watch *watch, struct capture *capture, uint32_
 		return;
 	}
 	/* It does not end before all are in it. */
-	*round = (struct round){ .capture = capture, .parts = parts | 1U << GO_REPORT_STATS, .n_open = 1 };
+	*round = (struct round){ .capture = capture, .parts = wanted->parts | 1U << GO_REPORT_STATS, .n_open = 1 };
 	TAILQ_INSERT_TAIL(&watch->rounds, round, link);
-	if (capture && parts & WAITS_PARTS) {
+	if (ends_window) {
 		end_tallies(watch, round);
-		watch->window_kinds = next_kinds;
-		update_tallies(watch);
+		watch->window_kinds = wanted->next_kinds;
 	}
 	while (map_next(&watch->pasts, &cursor, &pid, &value)) {
-		struct image *image = find_go(watch, *(struct past **)value);
-
-		if (image && add_reading(watch, round, image) < 0)
+		if ((!wanted->is_for_rates || is_settled(*(struct past **)value, now_nsec)) && vec_push(&pids, *(const uint32_t *)pid) < 0)
 			log_print(LOG_WARNING, "Out of memory: process %u is not looked at.", *(const uint32_t *)pid);
 	}
+	/* Targets may come and go meanwhile. */
+	for (size_t i = 0; i < pids.n; i++) {
+		struct image *image;
+
+		if (ends_window)
+			update_tally(watch, pids.at[i]);
+		image = find_go(watch, pids.at[i]);
+		if (image && add_reading(watch, round, image) < 0)
+			log_print(LOG_WARNING, "Out of memory: process %u is not looked at.", pids.at[i]);
+	}
+	vec_deinit(&pids);
 	if (--round->n_open)
 		start_readers(watch);
 	else
@@ -669,13 +775,13 @@ void go_watch_begin(struct go_watch *watch, uint32_t kinds)
 		tally_free(tally);
 	watch->window_kinds = kinds;
 	if (kinds)
-		begin_round(watch, NULL, WAITS_PARTS, 0);
+		begin_round(watch, &(struct wanted){ .parts = WAITS_PARTS });
 }
 
 void go_watch_learn(struct go_watch *watch)
 {
 	if (TAILQ_EMPTY(&watch->rounds))
-		begin_round(watch, NULL, 1U << GO_REPORT_GOROUTINES, 0);
+		begin_round(watch, &(struct wanted){ .parts = 1U << GO_REPORT_GOROUTINES });
 }
 
 void go_watch_set_stuck(struct go_watch *watch, uint64_t nsec)
@@ -698,7 +804,7 @@ static bool has_findings(struct capture *capture)
 void go_watch_add_take(struct go_watch *watch, struct capture *capture, uint32_t next_kinds)
 {
 	if (has_findings(capture))
-		begin_round(watch, capture, WAITS_PARTS, next_kinds);
+		begin_round(watch, &(struct wanted){ .capture = capture, .parts = WAITS_PARTS, .next_kinds = next_kinds });
 	else
 		watch->ready(capture, watch->userdata);
 }
@@ -729,7 +835,7 @@ int go_watch_look(struct go_watch *watch, uint32_t kinds, const char *trigger)
 	capture->stacks->start_wall_nsec = clock_wall_nsec();
 	capture->stacks->period_nsec = 1;
 	capture->begun_nsec = capture->end_nsec = clock_monotonic_nsec();
-	begin_round(watch, TAKE(capture), parts_of(kinds), 0);
+	begin_round(watch, &(struct wanted){ .capture = TAKE(capture), .parts = parts_of(kinds) });
 	return 0;
 }
 
@@ -769,9 +875,25 @@ static void find_due(struct go_watch *watch, const struct config *config, bool i
 			? schedule_window(&schedule, clock_wall_nsec(), clock_monotonic_nsec()).end_nsec : UINT64_MAX;
 }
 
+/* As soon as the rates of one are to be looked at. */
+static void find_due_rates(struct go_watch *watch)
+{
+	size_t cursor = 0;
+	const void *pid;
+	void *value;
+
+	watch->due_nsec[DUE_RATES] = UINT64_MAX;
+	while (map_next(&watch->pasts, &cursor, &pid, &value)) {
+		const struct past *past = *(struct past **)value;
+
+		if (past->settle_nsec)
+			watch->due_nsec[DUE_RATES] = MIN(watch->due_nsec[DUE_RATES], past->settle_nsec);
+	}
+}
+
 static int arm(struct go_watch *watch)
 {
-	uint64_t due_nsec = MIN(watch->due_nsec[0], watch->due_nsec[1]);
+	uint64_t due_nsec = MIN(MIN(watch->due_nsec[DUE_GOROUTINES], watch->due_nsec[DUE_MEMORY]), watch->due_nsec[DUE_RATES]);
 	int r;
 
 	if (due_nsec == UINT64_MAX)
@@ -798,7 +920,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	uint64_t now_nsec = clock_monotonic_nsec() + timer_accuracy_usec * NSEC_PER_USEC;
 	uint32_t kinds = 0;
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = DUE_GOROUTINES; i <= DUE_MEMORY; i++) {
 		if (watch->due_nsec[i] > now_nsec)
 			continue;
 		kinds |= interval_kinds(watch->config, i);
@@ -808,7 +930,30 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	kinds &= ~open_kinds(watch);
 	if (kinds && go_watch_look(watch, kinds, "") < 0)
 		log_print(LOG_WARNING, "Out of memory: a snapshot of Go processes is left out.");
+	if (watch->due_nsec[DUE_RATES] <= now_nsec) {
+		begin_round(watch, &(struct wanted){ .is_for_rates = true });
+		find_due_rates(watch);
+	}
 	return arm(watch);
+}
+
+/* What is wished now is, or what was wished before is undone, without waiting for the next snapshot. */
+static void look_at_rates(struct go_watch *watch)
+{
+	uint64_t now_nsec = clock_monotonic_nsec();
+	size_t cursor = 0;
+	const void *pid;
+	void *value;
+
+	if (!wants_rates(watch) && !(watch->sw && go_switch_stats(watch->sw).n_now))
+		return;
+	while (map_next(&watch->pasts, &cursor, &pid, &value)) {
+		struct past *past = *(struct past **)value;
+
+		if (!past->settle_nsec)
+			past->settle_nsec = now_nsec;
+	}
+	find_due_rates(watch);
 }
 
 int go_watch_set_config(struct go_watch *watch, const struct config *config)
@@ -819,12 +964,28 @@ int go_watch_set_config(struct go_watch *watch, const struct config *config)
 	watch->stuck_nsec = config->goroutine.deadlock_after_usec * NSEC_PER_USEC;
 	find_due(watch, config, false);
 	find_due(watch, config, true);
+	look_at_rates(watch);
 	if (!watch->timer)
 		r = sd_event_add_time(watch->loop, &watch->timer, CLOCK_MONOTONIC, 0, timer_accuracy_usec, on_timer, watch);
 	return r < 0 ? r : arm(watch);
 }
 
+void go_watch_set_switch(struct go_watch *watch, struct go_switch *sw)
+{
+	watch->sw = sw;
+}
+
 /* --- Targets --- */
+
+/* Its rates do not wait for the next snapshot. */
+static int look_soon(struct go_watch *watch, struct past *past)
+{
+	past->settle_nsec = clock_monotonic_nsec() + settle_nsec;
+	if (!wants_rates(watch) || !watch->timer)
+		return 0;
+	watch->due_nsec[DUE_RATES] = MIN(watch->due_nsec[DUE_RATES], past->settle_nsec);
+	return arm(watch);
+}
 
 int go_watch_set_target(struct go_watch *watch, uint32_t pid, bool is_target)
 {
@@ -833,8 +994,10 @@ int go_watch_set_target(struct go_watch *watch, uint32_t pid, bool is_target)
 	int r;
 
 	if (!is_target) {
-		if (past)
+		if (past) {
+			release(watch, *past);
 			past_free(*past);
+		}
 		map_remove(&watch->pasts, &pid);
 		return 0;
 	}
@@ -849,7 +1012,7 @@ int go_watch_set_target(struct go_watch *watch, uint32_t pid, bool is_target)
 		return -ENOMEM;
 	}
 	(*(struct past **)value)->pid = pid;
-	return 0;
+	return look_soon(watch, *(struct past **)value);
 }
 
 void go_watch_print(struct go_watch *watch, FILE *f)
@@ -864,6 +1027,7 @@ void go_watch_print(struct go_watch *watch, FILE *f)
 		if (past->has_facts && vec_push(&watch->metrics.processes, ((struct go_metrics_process){ past->service, &past->facts })) < 0)
 			break;
 	}
+	watch->metrics.rates = watch->sw ? go_switch_stats(watch->sw) : (struct go_switch_stats){ 0 };
 	go_metrics_print(&watch->metrics, f);
 	watch->metrics.processes.n = 0;
 }
@@ -881,6 +1045,8 @@ int go_watch_new(sd_event *loop, struct targets *targets, go_watch_ready_fn read
 	watch->ready = ready;
 	watch->userdata = userdata;
 	watch->leak_options.max_sites = LEAK_SITES_MAX;
+	for (size_t i = 0; i < N_DUE; i++)
+		watch->due_nsec[i] = UINT64_MAX;
 	map_init(&watch->pasts, sizeof(uint32_t), sizeof(struct past *));
 	TAILQ_INIT(&watch->rounds);
 	TAILQ_INIT(&watch->readings);

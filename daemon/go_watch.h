@@ -13,6 +13,7 @@
 
 struct capture;
 struct config;
+struct go_switch;
 struct go_watch;
 struct targets;
 
@@ -24,7 +25,16 @@ int go_watch_new(sd_event *loop, struct targets *targets, go_watch_ready_fn read
 /* Captures that wait are lost: call go_watch_finish() first. */
 struct go_watch *go_watch_free(struct go_watch *watch);
 
-/* This process is to be looked at, or no more. One that is no Go program is left alone. 0 or -ENOMEM. */
+/*
+ * From now on the rates of the runtimes' profilers are as the configuration asks for: a second after a process has come, at once after
+ * go_watch_set_config(). It must outlive the watch. Without this call nothing is ever written into a process.
+ */
+void go_watch_set_switch(struct go_watch *watch, struct go_switch *sw);
+
+/*
+ * This process is to be looked at, or no more, which may take as long as go_switch_release(). One that is no Go program is left
+ * alone. 0 or -errno.
+ */
 int go_watch_set_target(struct go_watch *watch, uint32_t pid, bool is_target);
 
 /*

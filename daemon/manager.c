@@ -2,6 +2,7 @@
 #include "manager.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
+#include <unistd.h>
 
 #include "announce.h"
 #include "block_io.h"
@@ -22,6 +24,7 @@
 #include "config.h"
 #include "deadlock_news.h"
 #include "diag.h"
+#include "go_switch.h"
 #include "go_watch.h"
 #include "goroutine_deadlock_news.h"
 #include "goroutine_leak_news.h"
@@ -63,6 +66,8 @@ struct manager {
 	struct sampling *samplings[SAMPLING_N_KINDS];
 	struct map in_depth;                 /* pids of in-depth targets */
 	struct java_maps *java_maps;
+	int proc;                            /* /proc */
+	struct go_switch *go_switch;
 	struct go_watch *go_watch;
 	struct press *press;
 	struct metrics *metrics;
@@ -704,6 +709,20 @@ static int explain(int error, const char *doing)
 	return code;
 }
 
+/* And undoes what one before us left. */
+static int open_go_switch(struct manager *manager)
+{
+	int r;
+
+	manager->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (manager->proc < 0)
+		return -errno;
+	r = go_switch_new(manager->proc, runtime_directory(manager->runtime), &manager->go_switch);
+	if (r == 0)
+		go_switch_recover(manager->go_switch);
+	return r;
+}
+
 static int start(struct manager *manager)
 {
 	int r;
@@ -720,12 +739,16 @@ static int start(struct manager *manager)
 	if (r < 0)
 		log_print(LOG_WARNING, "Cannot use %s: %s. There will be no metrics.prom.",
 				runtime_path(manager->runtime), strerror(-r));
+	r = open_go_switch(manager);
+	if (r < 0)
+		return explain(r, "open /proc");
 	r = targets_new(manager->loop, manager->config, on_target_change, manager, &manager->targets);
 	if (r < 0)
 		return explain(r, "follow processes");
 	r = go_watch_new(manager->loop, manager->targets, ask_java, manager, &manager->go_watch);
 	if (r < 0)
 		return explain(r, "look at Go processes");
+	go_watch_set_switch(manager->go_watch, manager->go_switch);
 	r = java_maps_new(manager->loop, manager->targets, submit, manager, &manager->java_maps);
 	if (r < 0)
 		return explain(r, "ask Java processes");
@@ -756,6 +779,7 @@ int manager_new(const struct options *options, struct config *config, struct man
 		return EX_OSERR;
 	manager->options = options;
 	manager->config = config;
+	manager->proc = -1;
 	map_init(&manager->in_depth, sizeof(uint32_t), 0);
 	manager->metrics = metrics_new();
 	manager->deadlock_news = deadlock_news_new();
@@ -786,6 +810,8 @@ struct manager *manager_free(struct manager *manager)
 	tables_free(manager->tables);
 	unwind_maps_free(manager->unwind_maps);
 	targets_free(manager->targets);
+	go_switch_free(manager->go_switch);
+	close_fd(manager->proc);
 	sd_event_source_disable_unref(manager->window_timer);
 	sd_event_source_disable_unref(manager->metrics_timer);
 	sd_event_source_disable_unref(manager->watch_timer);
@@ -818,6 +844,7 @@ int manager_run(struct manager *manager)
 	go_watch_leave_loop(manager->go_watch);
 	turn_samplings(manager, sampling_finish, UINT64_MAX - 1);
 	go_watch_finish(manager->go_watch);
+	go_switch_restore_all(manager->go_switch);
 	java_maps_finish(manager->java_maps);
 	press_finish(manager->press);
 	if (manager->n_unsaved)

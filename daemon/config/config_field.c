@@ -230,9 +230,9 @@ static const struct config_field memory_fields[] = {
 	{ "snapshot_interval", CONFIG_DURATION, AT(snapshot_interval_usec), .min = SECOND, .max = DAY,
 		.standard = "1m" },
 	{ "mode", CONFIG_CHOICE, .no_effect = true, AT(mode), .choices = memory_modes, .standard = "auto" },
-	{ "sample_size", CONFIG_SIZE, .no_effect = true, AT(sample_size_bytes), .min = KIB, .max = GIB, .standard = "512KiB" },
+	{ "sample_size", CONFIG_SIZE, AT(sample_size_bytes), .min = KIB, .max = GIB, .standard = "512KiB" },
 	/* Not structs of their own: their offsets are those of struct config_memory. */
-	{ "go", CONFIG_SECTION, .no_effect = true, .section = &memory_go_section },
+	{ "go", CONFIG_SECTION, .section = &memory_go_section },
 	{ "jvm", CONFIG_SECTION, .no_effect = true, .section = &memory_jvm_section },
 };
 static const struct config_section memory_section = { FIELDS(memory_fields), sizeof(OF) };

@@ -629,6 +629,8 @@ static void describe(const struct go_addition *of, uint32_t process, struct go_p
 	snprintf(ret->refusal, sizeof(ret->refusal), "%.*s", (int)sizeof(report->refusal) - 1, report->refusal);
 	ret->memory_is_off = of->parts & report->asked & UINT32_C(1) << GO_REPORT_MEMORY &&
 		(has_part(of, GO_REPORT_MEMORY) ? !report->memory.rate : report->status[GO_REPORT_MEMORY] == GO_BUCKETS_E_NONE);
+	ret->memory_is_off_by_linker = ret->memory_is_off && report->rates.memory_is_off_by_linker;
+	ret->memory_since_wall_nsec = has_part(of, GO_REPORT_MEMORY) ? of->memory_since_wall_nsec : 0;
 	ret->has_block = has_part(of, GO_REPORT_BLOCK);
 	ret->block_rate = ret->has_block ? report->block.rate : 0;
 	ret->has_mutex = has_part(of, GO_REPORT_MUTEX);

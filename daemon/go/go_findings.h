@@ -103,7 +103,9 @@ struct go_process_facts {
 	uint64_t n_searches, searches_nsec;  /* for who could wake them, in all looks until now */
 	bool has_memory;
 	uint64_t memory_rate;                /* MemProfileRate; 0: the runtime samples no allocations */
-	bool memory_is_off;                  /* nothing in the program asks for heap profiles: the linker switched them off */
+	bool memory_is_off;                  /* that is 0 */
+	bool memory_is_off_by_linker;        /* and was from the start: nothing in the program asks for heap profiles */
+	uint64_t memory_since_wall_nsec;     /* it was 0 until we wrote it then; 0: it is the program's own */
 	bool has_block, has_mutex;
 	uint64_t block_rate, mutex_rate;     /* SetBlockProfileRate in cycles, SetMutexProfileFraction; 0: the runtime records none */
 	bool records_block, records_mutex;   /* all of the window is told by the runtime's records */
@@ -151,5 +153,6 @@ struct go_addition {
 	const uint64_t *waited_nsec;
 	const struct goroutine_leaks *leaks; /* that the report's goroutines were added to; NULL: none are told */
 	const struct go_stuck *stuck;        /* likewise */
+	uint64_t memory_since_wall_nsec;     /* as of struct go_process_facts */
 };
 int go_findings_add(struct go_findings *findings, struct stacks *stacks, const struct go_addition *addition);

@@ -508,8 +508,7 @@ static void read_parts(struct child *child)
 		read_buckets(child, GO_REPORT_MUTEX, GO_BUCKETS_MUTEX, &report->mutex);
 	if (is_asked(child, GO_REPORT_STATS))
 		read_stats(child);
-	if (is_asked(child, GO_REPORT_BLOCK) || is_asked(child, GO_REPORT_MUTEX))
-		report->cycles_per_second = go_buckets_cycles_per_second(child->process);
+	report->cycles_per_second = go_buckets_cycles_per_second(child->process);
 }
 
 /* 0 and a report, or -errno. */

@@ -83,6 +83,8 @@ struct go_switch_wish go_switch_wish_of(const struct config *config, double cycl
 	const struct config_memory *memory = &config->memory;
 	struct go_switch_wish wish = { 0 };
 
+	if (!config->enabled)
+		return wish;
 	if (memory->enabled && memory->mode != CONFIG_MEMORY_OFF && memory->go_enable)
 		wish.values[GO_RATE_MEMORY] = (int64_t)memory->sample_size_bytes;
 	if (config->block.enabled)
@@ -497,20 +499,6 @@ void go_switch_release(struct go_switch *sw, const struct process_id *process)
 	for (size_t i = sw->entries.n; i-- > 0;)
 		if (is_process(&sw->entries.at[i], process) && sw->entries.at[i].state == ENTRY_LEFT)
 			remove_at(sw, i);
-}
-
-void go_switch_forget(struct go_switch *sw, const struct process_id *process)
-{
-	bool was_there = false;
-
-	for (size_t i = sw->entries.n; i-- > 0;) {
-		if (!is_process(&sw->entries.at[i], process))
-			continue;
-		was_there |= is_in_file(&sw->entries.at[i]);
-		remove_at(sw, i);
-	}
-	if (was_there)
-		save_anyhow(sw);
 }
 
 void go_switch_restore_all(struct go_switch *sw)

@@ -53,10 +53,8 @@ void go_switch_recover(struct go_switch *sw);
  * second old, and when the wish changes, and notices when the program itself sets a rate, which then stays.
  */
 void go_switch_set(struct go_switch *sw, const struct process_id *process, const struct go_rates *rates, const struct go_switch_wish *wish);
-/* It is no target any more. */
+/* It is no target any more; it may have ended, or another program runs in it. */
 void go_switch_release(struct go_switch *sw, const struct process_id *process);
-/* It has ended, or another program runs in it. */
-void go_switch_forget(struct go_switch *sw, const struct process_id *process);
 /* At the end. What a process makes last longer than 10 s in all is left to the next start. */
 void go_switch_restore_all(struct go_switch *sw);
 

@@ -2,6 +2,7 @@
 #include "go_comments.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "capture.h"
 #include "cleanup.h"
@@ -97,13 +98,27 @@ static void add_deadlocks(const struct service_profile *service)
 	}
 }
 
+static void add_no_baseline(struct profile *profile, const char *who, uint64_t since_wall_nsec)
+{
+	time_t seconds = (time_t)(since_wall_nsec / NSEC_PER_SEC);
+	char text[32] = "?";
+	struct tm tm;
+
+	if (gmtime_r(&seconds, &tm))
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	profile_add_comment_format(profile, "%s: no baseline: memory profiling was switched on at %s, what was allocated before is not known", who, text);
+}
+
 static void add_memory(struct profile *profile, const char *who, const struct go_process_facts *facts)
 {
 	if (facts->memory_is_off)
-		profile_add_comment_format(profile, "%s: memory profiling is off in this program: the linker left it out", who);
+		profile_add_comment_format(profile, "%s: memory profiling is off in this program: %s; memory.go.enable switches it on", who,
+				facts->memory_is_off_by_linker ? "the linker left it out" : "MemProfileRate is 0");
 	else if (facts->has_memory)
 		profile_add_comment_format(profile, "%s: one allocation is sampled every %llu bytes, and scaled (MemProfileRate)", who,
 				(unsigned long long)facts->memory_rate);
+	if (facts->memory_since_wall_nsec)
+		add_no_baseline(profile, who, facts->memory_since_wall_nsec);
 }
 
 /* What is told of snapshots is so often seen, and stands for so much time. */

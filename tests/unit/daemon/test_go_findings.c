@@ -245,6 +245,7 @@ START_TEST(memory_profiling_that_is_off_is_told)
 	made_has(&on, GO_REPORT_MEMORY);
 	on.memory.rate = 1;
 	failed.status[GO_REPORT_MEMORY] = GO_BUCKETS_E_RESTLESS;
+	none.rates.memory_is_off_by_linker = on.rates.memory_is_off_by_linker = failed.rates.memory_is_off_by_linker = true;
 	add(&m, 1, &off, NULL, NULL);
 	add(&m, 2, &none, NULL, NULL);
 	add(&m, 3, &on, NULL, NULL);
@@ -253,6 +254,8 @@ START_TEST(memory_profiling_that_is_off_is_told)
 	ck_assert(m.findings->processes.at[1].memory_is_off);
 	ck_assert(!m.findings->processes.at[2].memory_is_off);
 	ck_assert(!m.findings->processes.at[3].memory_is_off);
+	for (size_t i = 0; i < 4; i++)
+		ck_assert(m.findings->processes.at[i].memory_is_off_by_linker == (i == 1));
 	done(&m);
 }
 END_TEST

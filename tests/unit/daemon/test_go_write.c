@@ -256,7 +256,7 @@ END_TEST
 
 START_TEST(nothing_is_wished_but_by_a_key)
 {
-	struct config config = { .memory = { .enabled = true, .sample_size_bytes = 524288 }, .block.enabled = true, .mutex.enabled = true };
+	struct config config = { .enabled = true, .memory = { .enabled = true, .sample_size_bytes = 524288 }, .block.enabled = true, .mutex.enabled = true };
 	struct go_switch_wish wish = go_switch_wish_of(&config, 2.5e9);
 
 	for (int i = 0; i < GO_N_RATES; i++)
@@ -268,6 +268,11 @@ START_TEST(nothing_is_wished_but_by_a_key)
 	ck_assert_int_eq(wish.values[GO_RATE_MEMORY], 524288);
 	ck_assert_int_eq(wish.values[GO_RATE_BLOCK], 2500);
 	ck_assert_int_eq(wish.values[GO_RATE_MUTEX], 5);
+	config.enabled = false;
+	wish = go_switch_wish_of(&config, 2.5e9);
+	for (int i = 0; i < GO_N_RATES; i++)
+		ck_assert_int_eq(wish.values[i], 0);
+	config.enabled = true;
 	config.memory.mode = CONFIG_MEMORY_OFF;
 	config.block.enabled = config.mutex.enabled = false;
 	wish = go_switch_wish_of(&config, 2.5e9);
