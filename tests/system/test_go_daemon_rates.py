@@ -159,6 +159,17 @@ def without_the_key_nothing_is_written_and_both_file_and_journal_say_that_it_is_
 
 
 @test
+def rates_of_waits_and_locks_are_written_as_the_runtime_has_them():
+    program = Program("go-rates")
+    daemon = Daemon(config(program, enable=False, snapshot="1h", block={"go_rate": 1}, mutex={"go_fraction": 5}))
+    wait_for(lambda: len(state(daemon)) == 2, "two entries in the state file")
+    check_equal({line.split()[3]: int(line.split()[6]) for line in state(daemon)}, {"runtime.blockprofilerate": 1, "runtime.mutexprofilerate": 5},
+                "what was written")
+    daemon.stop()
+    check_equal(len(re.findall(r"was \d+, is 0 now: tsprofd ends", daemon.log())), 2, "lines that tell that it was undone")
+
+
+@test
 def once_never_writes():
     program = Program("go-rates")
     time.sleep(1.2)
