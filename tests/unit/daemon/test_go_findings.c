@@ -502,6 +502,7 @@ START_TEST(leaks_have_the_places_of_their_goroutines_and_all_are_counted)
 	const uint64_t stack[] = { 0x1010, 0x2020 };
 	const struct process_id id = { .pid = 7, .exec_id = 1, .start_nsec = 10 };
 	struct go_report report = made_report("go1.26.8");
+	const struct process_id other = { .pid = 99 };
 	struct go_addition addition = { .process = &id, .report = &report, .parts = all_parts };
 	struct goroutine_leaks *leaks;
 	struct made m = made();
@@ -538,6 +539,7 @@ START_TEST(leaks_have_the_places_of_their_goroutines_and_all_are_counted)
 	}
 	/* Who did not ask for goroutines has not looked at them. */
 	addition.parts = 1U << GO_REPORT_STATS;
+	addition.process = &other;
 	ck_assert_int_eq(go_findings_add(m.findings, m.stacks, &addition), 0);
 	ck_assert(!m.findings->processes.at[2].has_leaks);
 	ck_assert_uint_eq(m.findings->leaks.n, GO_LEAKS_MAX);
