@@ -18,6 +18,7 @@
 
 #include "collect.bpf.h"
 #include "go_labels.bpf.h"
+#include "go_running.bpf.h"
 #include "sample.h"
 #include "target.bpf.h"
 #include "unwind.bpf.h"
@@ -91,18 +92,26 @@ static __attribute__((noinline)) int announce_labels(void *map, struct go_search
 	return false;
 }
 
-/* Which goroutine it is, in the key. */
-static __attribute__((noinline)) struct go_search *find_goroutine(struct task_struct *task, struct sample_key *key, struct counters *counter)
+/* Which goroutine it is, in the key; its labels. NULL: it has none, or they are not wanted. */
+static __attribute__((noinline)) struct go_search *find_goroutine(struct task_struct *task, struct unwind *unwind, struct counters *counter)
 {
+	struct sample_key *key = &unwind->stack.key;
+	const struct go_thread *process;
 	struct go_search *search;
+	__u64 goroutine = 0;
 	bool has_failed;
 
 	key->labels = key->goroutine = 0;
-	if (!n_go_processes)
+	process = n_go_processes ? go_process_of(&key->process) : NULL;
+	if (!process)
 		return NULL;
-	search = go_find_labels(task, &key->process, stack_salt, &key->goroutine, &has_failed);
+	search = go_find_labels(task, process, stack_salt, &goroutine, &has_failed);
 	if (has_failed)
 		counter->at[SAMPLE_LABELS_UNREAD]++;
+	if (process->wants_id)
+		key->goroutine = goroutine;
+	if (process->wants_running && goroutine)
+		go_running_keep(task, unwind, goroutine);
 	if (!search)
 		return NULL;
 	if (search->is_cut)
@@ -144,7 +153,7 @@ static __always_inline void count_sample(struct bpf_perf_event_data *ctx, struct
 	verdict = unwind->verdict;
 	if (verdict >= SAMPLE_N_VERDICTS) /* cannot be: for the verifier */
 		return;
-	labels = find_goroutine(task, key, counter);
+	labels = find_goroutine(task, unwind, counter);
 	value = bpf_map_lookup_elem(map, key);
 	if (!value && labels && !announce_labels(map, labels, &key->process, now)) {
 		counter->at[SAMPLE_LABELS_LEFT_OUT]++;

@@ -214,28 +214,32 @@ static __always_inline void go_find_goroutine(const struct go_thread *process, _
 	g = go_read_word(m + process->m_current_g);
 	if (!g || (g != own && go_read_word(g + process->g_m) != m))
 		return;
-	if (process->wants_id)
+	if (process->wants_id || process->wants_running)
 		*ret_id = go_read_word(g + process->g_id);
 	if (process->labels)
 		*ret_labels = go_read_word(g + process->g_labels);
+}
+
+/* NULL: it is none of Go's, or none that is wanted. */
+static __always_inline const struct go_thread *go_process_of(const struct sample_process *id)
+{
+	const struct go_thread *process = bpf_map_lookup_elem(&go_processes, &id->pid);
+
+	return process && process->exec_id == id->exec_id && process->start_ticks == id->start_nsec / 10000000 ? process : NULL;
 }
 
 /*
  * Of the current thread: *ret_id, 0 when it runs no goroutine or that is not wanted; and the labels in ->labels of what is returned,
  * with their hash in its key. NULL: there are none, or *ret_has_failed.
  */
-static __always_inline struct go_search *go_find_labels(struct task_struct *task, const struct sample_process *id, __u64 salt,
+static __always_inline struct go_search *go_find_labels(struct task_struct *task, const struct go_thread *process, __u64 salt,
 		__u64 *ret_id, bool *ret_has_failed)
 {
-	const struct go_thread *process = bpf_map_lookup_elem(&go_processes, &id->pid);
 	__u64 labels = 0;
 	struct go_search *search;
 	__u32 zero = 0;
 
-	*ret_id = 0;
 	*ret_has_failed = false;
-	if (!process || process->exec_id != id->exec_id || process->start_ticks != id->start_nsec / 10000000)
-		return NULL;
 	go_find_goroutine(process, task->thread.fsbase, ret_id, &labels);
 	search = bpf_map_lookup_elem(&go_scratch, &zero);
 	if (!labels || !search)

@@ -21,6 +21,28 @@ struct go_thread {
 	__s32 g;                         /* where a thread has the address of its g, from its thread pointer (FS) on */
 	__u16 g_m, g_id, g_labels;       /* offsets in g: m, goid, labels */
 	__u16 m_current_g;               /* in m: curg */
-	__u32 labels;                    /* enum go_process_labels */
+	__u16 labels;                    /* enum go_process_labels */
+	__u16 wants_running;             /* struct go_running is to be kept of its threads */
 	__u32 wants_id;
+};
+
+enum {
+	GO_RUNNING_THREADS = 256,        /* those sampled last */
+	GO_RUNNING_FRAMES = 128,         /* next to the leaf */
+};
+
+struct go_running_key {
+	__u32 pid;                       /* as the daemon sees it */
+	__u32 thread;                    /* as its process numbers threads: g.m.procid */
+};
+
+/* The latest sample of a thread in which it ran a goroutine: what that goroutine does if it is still running there. */
+struct go_running {
+	__u64 time_nsec;                 /* CLOCK_MONOTONIC */
+	__u64 start_nsec;                /* start_boottime of the group leader */
+	__u32 exec_id;
+	__u32 n;                         /* frames, as in struct sample_stack: leaf first, none of the kernel's */
+	__u32 is_cut, zero;              /* there are more, next to the root */
+	__u64 goroutine;                 /* its number */
+	__u64 frames[GO_RUNNING_FRAMES];
 };

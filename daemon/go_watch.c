@@ -112,6 +112,8 @@ struct go_watch {
 	struct go_metrics metrics;           /* its processes are put in when they are printed */
 	const struct config *config;         /* NULL: snapshots are asked for */
 	struct go_switch *sw;                /* NULL: nothing is ever written */
+	go_running_fn find_running;          /* NULL: nobody samples CPU */
+	void *find_running_userdata;
 	uint64_t due_nsec[N_DUE];            /* CLOCK_MONOTONIC; UINT64_MAX: not wanted */
 	sd_event_source *timer;              /* NULL likewise */
 	struct goroutine_leaks_options leak_options;
@@ -413,6 +415,9 @@ static int add_report(struct reading *reading, struct go_report *report)
 		set_rates(reading->watch, past, report);
 		addition.memory_since_wall_nsec = memory_is_ours_since(reading->watch, past, report);
 	}
+	if (r >= 0 && capture && reading->watch->find_running)
+		r = go_running_fill(&report->goroutines, &reading->image->id, report->taken_nsec, reading->watch->find_running,
+				reading->watch->find_running_userdata);
 	if (r >= 0 && capture)
 		r = go_findings_add(capture->go, capture->stacks, &addition);
 	if (r >= 0 && capture && past && !reading->tally) {
@@ -968,6 +973,12 @@ int go_watch_set_config(struct go_watch *watch, const struct config *config)
 	if (!watch->timer)
 		r = sd_event_add_time(watch->loop, &watch->timer, CLOCK_MONOTONIC, 0, timer_accuracy_usec, on_timer, watch);
 	return r < 0 ? r : arm(watch);
+}
+
+void go_watch_set_running(struct go_watch *watch, go_running_fn find, void *userdata)
+{
+	watch->find_running = find;
+	watch->find_running_userdata = userdata;
 }
 
 void go_watch_set_switch(struct go_watch *watch, struct go_switch *sw)

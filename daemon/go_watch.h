@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <systemd/sd-event.h>
 
+#include "go_running.h"
+
 struct capture;
 struct config;
 struct go_switch;
@@ -30,6 +32,8 @@ struct go_watch *go_watch_free(struct go_watch *watch);
  * go_watch_set_config(). It must outlive the watch. Without this call nothing is ever written into a process.
  */
 void go_watch_set_switch(struct go_watch *watch, struct go_switch *sw);
+/* From now on goroutines that run have the stack that the CPU sampler saw last (go/go_running.h). */
+void go_watch_set_running(struct go_watch *watch, go_running_fn find, void *userdata);
 
 /*
  * This process is to be looked at, or no more, which may take as long as go_switch_release(). One that is no Go program is left

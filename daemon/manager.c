@@ -762,6 +762,7 @@ static int start(struct manager *manager)
 	r = make_samplings(manager);
 	if (r < 0)
 		return explain(r, "sample CPUs");
+	go_watch_set_running(manager->go_watch, sampling_go_running, manager->samplings[SAMPLING_CPU]);
 	fit_block_io(manager);
 	r = start_press(manager);
 	if (r < 0)

@@ -83,6 +83,11 @@ static void on_seen(const struct process_id *process, void *userdata)
 		go_threads_seen(once->go_labels, process);
 }
 
+static bool wants(const struct once *once, enum profile_kind kind)
+{
+	return once->kinds & capture_kind_bit(kind);
+}
+
 static void on_go_process(uint32_t pid, const struct go_thread *process, void *userdata)
 {
 	struct once *once = userdata;
@@ -91,6 +96,7 @@ static void on_go_process(uint32_t pid, const struct go_thread *process, void *u
 	if (process) {
 		wanted = *process;
 		wanted.wants_id = once->go_ids;
+		wanted.wants_running = wants(once, PROFILE_GOROUTINE);
 		if (!once->has_go_labels)
 			wanted.labels = GO_THREAD_LABELS_NONE;
 	}
@@ -352,9 +358,11 @@ static bool is_wanted(const struct image *image, const void *userdata)
 	return true;
 }
 
-static bool wants(const struct once *once, enum profile_kind kind)
+static bool find_running(uint32_t pid, uint32_t thread, struct go_running *ret, void *userdata)
 {
-	return once->kinds & capture_kind_bit(kind);
+	struct once *once = userdata;
+
+	return once->cpu && sampler_cpu_go_running(once->cpu, pid, thread, ret) == 0;
 }
 
 static int start_samplers(struct once *once, const struct config *config)
@@ -384,7 +392,7 @@ static int start_samplers(struct once *once, const struct config *config)
 	once->has_go_labels = config->cpu.go_labels;
 	once->go_ids = config->cpu.go_ids;
 	/* As in the daemon not of the whole host. */
-	if (wants(once, PROFILE_CPU) && !once->wanted->all && (config->cpu.go_labels || config->cpu.go_ids))
+	if (wants(once, PROFILE_CPU) && !once->wanted->all && (config->cpu.go_labels || config->cpu.go_ids || wants(once, PROFILE_GOROUTINE)))
 		r = go_threads_new(once->loop, &labels, &once->go_labels);
 	if (r >= 0 && (wants(once, PROFILE_CPU) || wants(once, PROFILE_WALL)))
 		r = sampler_cpu_new(once->loop, &options, on_seen, once, &once->cpu);
@@ -637,6 +645,7 @@ static int run(struct once *once, const struct config *config)
 	r = go_watch_new(once->loop, once->targets, ask_java, once, &once->go);
 	if (r < 0)
 		return explain(r, "look at Go processes");
+	go_watch_set_running(once->go, find_running, once);
 	r = start_samplers(once, config);
 	if (r < 0)
 		return explain(r, "sample CPUs");

@@ -67,6 +67,7 @@ struct sampling {
 	unsigned int n_tries;                /* of a snapshot, that were thrown away */
 	struct go_threads *go_labels;         /* NULL: it tells no goroutines, or could not */
 	bool wants_labels, wants_ids;        /* of goroutines */
+	bool wants_running;                  /* what those did that ran last: sampling_go_running() */
 	struct map seen;                     /* pid -> struct process_id: in samples of this window, but no in-depth targets until now */
 };
 
@@ -96,7 +97,8 @@ static bool cpu_fits(const struct sampling *sampling, const struct config *confi
 {
 	return sampling->options.all_processes == config->host.enabled &&
 	       sampling->options.cycles == (config->cpu.event == CONFIG_EVENT_CYCLES) &&
-	       sampling->wants_labels == config->cpu.go_labels && sampling->wants_ids == config->cpu.go_ids;
+	       sampling->wants_labels == config->cpu.go_labels && sampling->wants_ids == config->cpu.go_ids &&
+	       sampling->wants_running == config->goroutine.enabled;
 }
 
 static struct schedule cpu_schedule(const struct config *config)
@@ -118,6 +120,7 @@ static void on_go_process(uint32_t pid, const struct go_thread *process, void *u
 	if (process) {
 		wanted = *process;
 		wanted.wants_id = sampling->wants_ids;
+		wanted.wants_running = sampling->wants_running;
 		if (!sampling->wants_labels)
 			wanted.labels = GO_THREAD_LABELS_NONE;
 	}
@@ -134,9 +137,10 @@ static void open_go_labels(struct sampling *sampling, const struct config *confi
 
 	sampling->wants_labels = config->cpu.go_labels;
 	sampling->wants_ids = config->cpu.go_ids;
+	sampling->wants_running = config->goroutine.enabled;
 	map_clear(&sampling->seen);
 	sampling->go_labels = go_threads_free(sampling->go_labels);
-	if (sampling->wants_labels || sampling->wants_ids)
+	if (sampling->wants_labels || sampling->wants_ids || sampling->wants_running)
 		r = go_threads_new(sampling->at.loop, &options, &sampling->go_labels);
 	if (r < 0)
 		log_print(LOG_WARNING, "Goroutines are sampled without their labels: %s.", strerror(-r));
@@ -554,6 +558,13 @@ struct sampling *sampling_free(struct sampling *sampling)
 	sampler_free(sampling->sampler);
 	free(sampling);
 	return NULL;
+}
+
+bool sampling_go_running(uint32_t pid, uint32_t thread, struct go_running *ret, void *userdata)
+{
+	struct sampling *sampling = userdata;
+
+	return sampling->sampler && sampler_cpu_go_running(sampling->sampler, pid, thread, ret) == 0;
 }
 
 uint64_t sampling_start_nsec(const struct sampling *sampling)

@@ -19,6 +19,7 @@
 
 struct capture;
 struct config;
+struct go_running;
 struct governor;
 struct map;
 struct options;
@@ -72,6 +73,9 @@ int sampling_finish(struct sampling *sampling, const struct sampling_turn *turn,
 
 /* A process became an in-depth target, or is none any more. */
 void sampling_set_target(struct sampling *sampling, uint32_t pid, bool is_target);
+
+/* Of sampling of CPU: go_running_fn. */
+bool sampling_go_running(uint32_t pid, uint32_t thread, struct go_running *ret, void *sampling);
 
 /* When the window that runs began, CLOCK_MONOTONIC; UINT64_MAX without one. What ended before is of no use to it. */
 uint64_t sampling_start_nsec(const struct sampling *sampling);

@@ -323,6 +323,7 @@ static int add_goroutines(struct adding *a, struct go_process_facts *facts)
 		facts->n_goroutines++;
 		if (goroutines->all.at[i].status < GO_N_STATUS)
 			facts->n_by_status[goroutines->all.at[i].status]++;
+		facts->n_met += goroutines->all.at[i].status == GO_RUNNING && goroutines->all.at[i].n_frames;
 		r = add_goroutine(a, i);
 	}
 	return r;

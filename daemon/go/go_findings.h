@@ -94,6 +94,7 @@ struct go_process_facts {
 	uint64_t taken_nsec, took_nsec;
 	bool has_goroutines;
 	uint64_t n_goroutines, n_system, n_retried, n_restless, n_unread, n_broken, n_unknown_labels;
+	uint64_t n_met;                      /* that ran and have a stack all the same: go_running.h */
 	uint64_t n_by_status[GO_N_STATUS];   /* without those of the system */
 	bool has_leaks;                      /* they were looked for, with goroutines */
 	uint64_t n_leaks;

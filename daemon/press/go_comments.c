@@ -47,6 +47,9 @@ static void add_states(struct profile *profile, const char *who, const struct go
 			"could not be read: %llu; stacks without an end: %llu", who, (unsigned long long)facts->n_system,
 			(unsigned long long)facts->n_retried, (unsigned long long)facts->n_restless, (unsigned long long)facts->n_unread,
 			(unsigned long long)facts->n_broken);
+	if (facts->n_met)
+		profile_add_comment_format(profile, "%s: running goroutines that have the stack of their thread's latest CPU sample, at most a second before: %llu", who,
+				(unsigned long long)facts->n_met);
 	if (facts->n_unknown_labels)
 		profile_add_comment_format(profile, "%s: goroutines whose labels could not be read: %llu", who, (unsigned long long)facts->n_unknown_labels);
 }

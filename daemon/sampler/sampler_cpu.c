@@ -102,6 +102,13 @@ int sampler_cpu_set_go(struct sampler *sampler, uint32_t pid, const struct go_th
 	return 0;
 }
 
+int sampler_cpu_go_running(struct sampler *sampler, uint32_t pid, uint32_t thread, struct go_running *ret)
+{
+	const struct go_running_key key = { .pid = pid, .thread = thread };
+
+	return bpf_map_lookup_elem(bpf_map__fd(from_sampler(sampler)->bpf->maps.go_running), &key, ret);
+}
+
 static uint64_t bpf_nsec(const struct sampler *sampler)
 {
 	return collector_bpf_nsec(((const struct sampler_cpu *)sampler)->collector);

@@ -7,6 +7,7 @@
 
 #include "sampler.h"
 
+struct go_running;
 struct go_thread;
 
 /*
@@ -22,3 +23,9 @@ int sampler_cpu_new(sd_event *loop, const struct sampler_options *options, sampl
  * (bpf/go_thread.h); NULL: no longer. 0 or -errno: -E2BIG when there are GO_THREAD_MAX.
  */
 int sampler_cpu_set_go(struct sampler *sampler, uint32_t pid, const struct go_thread *process);
+
+/*
+ * The latest sample in which a thread ran a goroutine (`thread`: as its process numbers it), of a process of which that is asked for
+ * (go_thread.wants_running). 0; -ENOENT: there is none, or 256 others were sampled since.
+ */
+int sampler_cpu_go_running(struct sampler *sampler, uint32_t pid, uint32_t thread, struct go_running *ret);

@@ -85,6 +85,34 @@ def files_come_by_schedule_with_labels(name):
         check_equal(len(created), len([s for s in goroutine[-1].profile.samples if "created by" in s.labels]), "lines with a creator")
 
 
+def works(names):
+    return {"alpha", "beta", "gamma"} & {plain_name(name) for name in names}
+
+
+@test_each(["go-shares", "go-shares-stripped"])
+def who_runs_has_the_stack_that_the_sampler_saw(name):
+    target = Target(name, 120)
+    daemon = Daemon(looks(target.pid, cpu={"enabled": True, "rate": 199, "duration": "5s", "interval": "5s"}))
+    files = daemon.wait_files(6, name, "goroutine")
+    running = [s for f in files[2:] for s in goroutines_of(f, target.pid) if s.labels["goid"] == 1 and s.labels["state"] == "running"]
+    met = [s for s in running if "[running]" not in s.names]
+    note(f"{len(met)} of {len(running)} times that it ran it had a stack: {met[-1].names if met else ''}")
+    check_measured(len(running) >= 2 and len(met) >= 0.7 * len(running), "it was not met")
+    for s in met:
+        check(works(s.names) and s.names[-1] == "runtime.main" and not s.broken, f"its stack: {s.names}")
+    check(any("have the stack of their thread's latest CPU sample, at most a second before: 1" in c for f in files for c in f.profile.comments), "comment")
+
+
+@test
+def once_with_cpu_tells_what_runs_too():
+    target = Target("go-shares", 60)
+    output = tempdir()
+    run(find_binary(), "--once", "--kind", "cpu,goroutine", "--pid", target.pid, "--duration", "2s", "--output", f"{output}/")
+    path = glob.glob(f"{output}/**/goroutine-*.pprof", recursive=True)[0]
+    names = next(s.names for s in Profile.load(path).samples if s.labels["goid"] == 1)
+    check_measured(works(names), f"its stack: {names}")
+
+
 def number(metrics, name, service, **labels):
     return metrics.get(name + "{" + ",".join(f'{k}="{v}"' for k, v in {"service": service, **labels}.items()) + "}")
 
