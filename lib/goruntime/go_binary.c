@@ -77,7 +77,7 @@ static const struct use {
 	{ GO_BLOCK_RATE, 0, 0, 0, "runtime.blockevent" },
 	{ GO_MUTEX_RATE, 21, 0, 3, "runtime.semacquire1" },
 	{ GO_MUTEX_RATE, 18, 20, 1, "runtime.semacquire1" },
-	{ GO_STATS, 0, 0, 0, "runtime.readmemstats_m" },
+	{ GO_STATS, 0, 0, 2, "runtime.gcenable" }, /* its enablegc; readmemstats_m is not in every program */
 	{ GO_GC, 0, 0, 2, "runtime.gcPaceSweeper" }, /* its heapLive */
 	{ GO_SEMAPHORES, 21, 0, 0, "runtime.semacquire1" },
 	{ GO_SEMAPHORES, 18, 20, 2, "runtime.semacquire1" },
@@ -211,8 +211,11 @@ static bool is_function(const struct gopclntab_function *function, const char *n
 static uint64_t start_of(const struct go_binary *program, enum go_variable which, uint64_t operand)
 {
 	bool is_guess;
+	const struct go_layout *layout = go_layout_of(program->version, &is_guess);
 
-	return which == GO_GC && operand ? operand - go_layout_of(program->version, &is_guess)->gc.live : operand;
+	if (!operand)
+		return 0;
+	return operand - (which == GO_GC ? layout->gc.live : which == GO_STATS ? layout->stats_enabled : 0);
 }
 
 static void find_by_code(struct go_binary *program)

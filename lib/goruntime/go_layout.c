@@ -35,47 +35,47 @@ static const struct {
 			.stacks = 5984, .stacks_stride = 1176 },
 		.gc = { .percent = 0, .memory_limit = NONE, .marked = 168, .live = 120, .heap_in_use = NONE, .heap_released = NONE,
 			.heap_free = NONE, .mapped_ready = NONE, .total_alloc = NONE, .total_free = NONE, .goal = 104 },
-		.module.next = 544, .ticks_value = 16, .labels_are_map = true } },
+		.stats_enabled = 4296, .module.next = 544, .ticks_value = 16, .labels_are_map = true } },
 	{ 19, {
 		.g = { G_118, .sequence = 189, .locked_m = 232, .parent_id = NONE, .go_pc = 296, .start_pc = 312, .waiting = 328, .labels = 360, .size = 392 },
 		.m = M_118, .sudog = SUDOG_118, .channel = { .receivers = 56, .senders = 72 }, .stats = STATS_119,
 		.gc = { .percent = 0, .memory_limit = 8, .marked = 184, .live = 136, .heap_in_use = 304, .heap_released = 312, .heap_free = 320,
 			.mapped_ready = 344, .total_alloc = 328, .total_free = 336, .goal = 104 },
-		.module.next = 544, .ticks_value = 16, .labels_are_map = true } },
+		.stats_enabled = 7736, .module.next = 544, .ticks_value = 16, .labels_are_map = true } },
 	{ 20, {
 		.g = { G_118, .sequence = 189, .locked_m = 232, .parent_id = NONE, .go_pc = 296, .start_pc = 312, .waiting = 328, .labels = 360, .size = 392 },
 		.m = M_118, .sudog = SUDOG_118, .channel = { .receivers = 56, .senders = 72 }, .stats = STATS_119,
 		.gc = { .percent = 0, .memory_limit = 8, .marked = 128, .live = 80, .heap_in_use = 248, .heap_released = 256, .heap_free = 264,
 			.mapped_ready = 288, .total_alloc = 272, .total_free = 280, .goal = 48 },
-		.module.next = 560, .ticks_value = 8, .labels_are_map = true } },
+		.stats_enabled = 7736, .module.next = 560, .ticks_value = 8, .labels_are_map = true } },
 	{ 21, {
 		.g = { G_118, .sequence = 188, .locked_m = 208, .parent_id = 272, .go_pc = 280, .start_pc = 296, .waiting = 312, .labels = 344, .size = 400 },
 		.m = M_118, .sudog = SUDOG_118, .channel = { .receivers = 56, .senders = 72 }, .stats = STATS_119, .gc = GC_121,
-		.module.next = 584, .ticks_value = 8, .labels_are_map = true } },
+		.stats_enabled = 7736, .module.next = 584, .ticks_value = 8, .labels_are_map = true } },
 	{ 22, {
 		.g = { G_118, .sequence = 191, .locked_m = 208, .parent_id = 272, .go_pc = 280, .start_pc = 296, .waiting = 312, .labels = 344, .size = 400 },
 		.m = M_118, .sudog = SUDOG_118, .channel = { .receivers = 56, .senders = 72 }, .stats = STATS_119, .gc = GC_121,
-		.module.next = 584, .ticks_value = 24, .labels_are_map = true } },
+		.stats_enabled = 7736, .module.next = 584, .ticks_value = 24, .labels_are_map = true } },
 	{ 23, {
 		.g = { G_123, .sequence = 199, .locked_m = 216, .parent_id = 280, .go_pc = 288, .start_pc = 304, .waiting = 320, .labels = 352, .size = 432 },
 		.m = M_118, .sudog = SUDOG_118, .channel = { .receivers = 64, .senders = 80 }, .stats = STATS_119, .gc = GC_121,
-		.module.next = 576, .ticks_value = 24, .labels_are_map = true } },
+		.stats_enabled = 7736, .module.next = 576, .ticks_value = 24, .labels_are_map = true } },
 	{ 24, {
 		.g = { G_123, .sequence = 199, .locked_m = 216, .parent_id = 280, .go_pc = 288, .start_pc = 304, .waiting = 320, .labels = 352, .size = 432 },
 		.m = M_118, .sudog = SUDOG_118, .channel = { .receivers = 64, .senders = 80 }, .stats = STATS_119, .gc = GC_121,
-		.module.next = 576, .ticks_value = 24 } },
+		.stats_enabled = 7736, .module.next = 576, .ticks_value = 24 } },
 	{ 25, {
 		.g = { G_125, .sequence = 191, .locked_m = 208, .parent_id = 272, .go_pc = 280, .start_pc = 296, .waiting = 312, .labels = 344, .size = 432 },
 		.m = M_125, .sudog = SUDOG_118, .channel = { .receivers = 64, .senders = 80 }, .stats = STATS_125, .gc = GC_121,
-		.module.next = 576, .ticks_value = 24 } },
+		.stats_enabled = 8256, .module.next = 576, .ticks_value = 24 } },
 	{ 26, {
 		.g = { G_125, .sequence = 191, .locked_m = 208, .parent_id = 280, .go_pc = 288, .start_pc = 304, .waiting = 320, .labels = 352, .size = 448 },
 		.m = M_125, .sudog = SUDOG_126, .channel = { .receivers = 64, .senders = 80 }, .stats = STATS_125, .gc = GC_121,
-		.module.next = 584, .ticks_value = 24 } },
+		.stats_enabled = 10432, .module.next = 584, .ticks_value = 24 } },
 	{ NEWEST_MINOR, {
 		.g = { G_125, .sequence = 191, .locked_m = 208, .parent_id = 280, .go_pc = 288, .start_pc = 304, .waiting = 320, .labels = 352, .size = 448 },
 		.m = M_125, .sudog = SUDOG_126, .channel = { .receivers = 64, .senders = 80 }, .stats = STATS_125, .gc = GC_121,
-		.module.next = 560, .ticks_value = 24 } },
+		.stats_enabled = 10432, .module.next = 560, .ticks_value = 24 } },
 };
 
 bool go_version_parse(const char *text, struct go_version *ret)

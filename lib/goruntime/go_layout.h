@@ -32,6 +32,7 @@ struct go_layout {
 		uint16_t n_gc, pause_total, pauses, pause_ends, cpu_fraction, last_gc; /* memstats: pause_ns[256], pause_end[256] */
 		uint16_t stacks, stacks_stride; /* heapStats.stats[3].inStacks */
 	} stats;
+	uint16_t stats_enabled;              /* memstats.enablegc: behind all that moves from version to version */
 	struct {
 		uint16_t goal;               /* 1.18: heapGoal; since: gcPercentHeapGoal, sweepDistMinTrigger and triggered follow it */
 		uint8_t limit_headroom_percent; /* memoryLimitHeapGoalHeadroomPercent; 0: none, the least is all there is */
