@@ -2,24 +2,18 @@
 #include "deadlock_news.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "cleanup.h"
 #include "deadlock_text.h"
 #include "log.h"
 #include "press.h"
+#include "told.h"
 
 /* Lines of one circle; the profile has them all. */
 static const size_t max_lines = 8;
 
-struct told {
-	uint64_t id;
-	char *service;
-	uint32_t pid;
-};
-
 struct deadlock_news {
-	VEC(struct told) told;               /* no more than a window can have: DEADLOCKS_MAX_CIRCLES */
+	struct told told;
 };
 
 struct deadlock_news *deadlock_news_new(void)
@@ -31,44 +25,14 @@ struct deadlock_news *deadlock_news_free(struct deadlock_news *news)
 {
 	if (!news)
 		return NULL;
-	for (size_t i = 0; i < news->told.n; i++)
-		free(news->told.at[i].service);
-	vec_deinit(&news->told);
+	told_deinit(&news->told);
 	free(news);
 	return NULL;
 }
 
-static bool is_told(const struct deadlock_news *news, uint64_t id)
+static void tell_gone(const struct told_item *item, const char *why)
 {
-	for (size_t i = 0; i < news->told.n; i++)
-		if (news->told.at[i].id == id)
-			return true;
-	return false;
-}
-
-static bool is_there(const struct press_result *result, uint64_t id)
-{
-	for (size_t i = 0; i < result->deadlocks.n; i++)
-		if (result->deadlocks.at[i].id == id)
-			return true;
-	return false;
-}
-
-static void forget_gone(struct deadlock_news *news, const struct press_result *result)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < news->told.n; i++) {
-		struct told *told = &news->told.at[i];
-
-		if (is_there(result, told->id)) {
-			news->told.at[n++] = *told;
-			continue;
-		}
-		log_event(LOG_NOTICE, "deadlock-gone", told->service, NULL, "The deadlock in %s (process %u) is gone.", told->service, told->pid);
-		free(told->service);
-	}
-	news->told.n = n;
+	log_event(LOG_NOTICE, "deadlock-gone", item->service, NULL, "The deadlock in %s (process %u) is %s.", item->service, item->pid, why);
 }
 
 static void tell(const struct deadlock_text *text)
@@ -87,28 +51,18 @@ static void tell(const struct deadlock_text *text)
 				text->n_waits - max_lines);
 }
 
-static void remember(struct deadlock_news *news, const struct deadlock_text *text)
-{
-	struct told told = { .id = text->id, .service = strdup(text->service), .pid = text->process.pid };
-
-	/* It is told again, then. */
-	if (!told.service || vec_push(&news->told, told) < 0)
-		free(told.service);
-}
-
 void deadlock_news_add(struct deadlock_news *news, const struct press_result *result)
 {
 	if (!result->has_looked_for_deadlocks)
 		return;
-	/* What was not looked at may still be there. */
-	if (!result->deadlocks_left_out)
-		forget_gone(news, result);
+	told_miss(&news->told, NULL);
 	for (size_t i = 0; i < result->deadlocks.n; i++) {
 		const struct deadlock_text *text = &result->deadlocks.at[i];
 
-		if (is_told(news, text->id))
-			continue;
-		tell(text);
-		remember(news, text);
+		if (told_see(&news->told, text->id, text->process.pid, text->service, NULL))
+			tell(text);
 	}
+	/* What was not looked at may still be there. */
+	if (!result->deadlocks_left_out)
+		told_end(&news->told, 1, tell_gone, "gone");
 }
