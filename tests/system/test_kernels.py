@@ -21,8 +21,9 @@ systemctl enable --now tsprofd; echo "ENABLE $?"
 # Of a window at the full rate: one at the background rate may hold ten samples, and not each function.
 profiles() { ls /var/log/tsiot/profiles/*/$1/cpu-*Z.pprof 2>/dev/null; }
 # The first windows of a program begin before its unwind tables are made, which takes a while on an emulated machine.
-for i in $(seq 90); do
-	[ "$(profiles deep | wc -l)" -ge 5 ] && [ -n "$(profiles worker)" ] && break
+lacks_tables() { zcat "$(profiles deep | tail -1)" | grep -qF '[broken: no unwind table yet]'; }
+for i in $(seq 120); do
+	[ "$(profiles deep | wc -l)" -ge 5 ] && [ -n "$(profiles worker)" ] && ! lacks_tables && break
 	[ "$(systemctl is-active tsprofd)" = failed ] && break
 	sleep 1
 done
@@ -95,7 +96,7 @@ def check_waits(text):
             share = sum(reasons.values()) / profile.duration_nsec
             note(f"{name}: {100 * share:.2f} % of the window: {max(reasons, key=reasons.get)}")
             check_equal(max(reasons, key=reasons.get), {"locks": "lock", "reads": "pipe"}.get(name, "sleep"), f"why {name} waits")
-            check(abs(share - 1) < 0.02, f"{name} waited {100 * share:.2f} % of the window")
+            check_measured(abs(share - 1) < 0.02, f"{name} waited {100 * share:.2f} % of the window")
     check_equal({(s.labels["thread"], s.labels["reason"]) for s in mutex.samples}, {("locks", "lock")}, "locks")
 
 
@@ -114,7 +115,7 @@ def the_service_works_on_kernel(version):
     deep = profile_in(text, "deep")
     whole = sum(s.count for s in deep.samples if s.names[-1] == "_start" and len(s.names) >= 64)
     note(f"{whole} of {deep.n_samples} stacks of a C++ program without frame pointers are complete")
-    check(deep.n_samples >= 20 and whole >= 0.99 * deep.n_samples, "its stacks are not complete")
+    check_measured(deep.n_samples >= 20 and whole >= 0.99 * deep.n_samples, "its stacks are not complete")
     main_process = re.search(r"PROCESS (?!tsprofd-symbolizer)\S*tsprofd .*?CapPrm: (\w+) CapEff: (\w+)", text)
     check(main_process, "the process is not there")
     check(not int(main_process[2], 16) >> 21 & 1, "CAP_SYS_ADMIN is in effect")
