@@ -15,19 +15,13 @@
 #include "sample.h"
 #include "unwind.bpf.h"
 
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, GO_RUNNING_THREADS);
-	__type(key, struct go_running_key);
-	__type(value, struct go_running);
-} go_running SEC(".maps");
-
+/* Written in place: no map is changed, which another program on this CPU may be about when an NMI brings us here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, GO_RUNNING_SLOTS);
 	__type(key, __u32);
 	__type(value, struct go_running);
-} go_running_scratch SEC(".maps");
+} go_running SEC(".maps");
 
 /* The number of the thread in the innermost of its namespaces: what gettid() says to it. */
 static __always_inline __u32 go_running_thread(struct task_struct *task)
@@ -42,19 +36,19 @@ static __always_inline __u32 go_running_thread(struct task_struct *task)
 	return (__u32)upid.nr;
 }
 
-/* Of the current thread, whose stack is in `unwind`. 0: kept. */
+/* Of the current thread, whose stack is in `unwind`. 0: kept. Whoever reads meanwhile reads again (sampler_cpu.c). */
 static __attribute__((noinline)) int go_running_keep(struct task_struct *task, struct unwind *unwind, __u64 goroutine)
 {
 	const struct sample_process *process = &unwind->stack.key.process;
-	struct go_running_key key = { .pid = process->pid };
-	__u32 zero = 0, n = unwind->stack.n_user, n_kernel = unwind->stack.n_kernel;
-	struct go_running *now = bpf_map_lookup_elem(&go_running_scratch, &zero);
+	__u32 n = unwind->stack.n_user, n_kernel = unwind->stack.n_kernel, thread = go_running_thread(task), slot = go_running_slot(thread);
+	struct go_running *now = bpf_map_lookup_elem(&go_running, &slot);
 
 	if (!now || (unwind->verdict != SAMPLE_VERDICT_COMPLETE && unwind->verdict != SAMPLE_VERDICT_ELIDED))
 		return 1;
-	key.thread = go_running_thread(task);
-	now->time_nsec = bpf_ktime_get_ns();
+	now->time_nsec = 0;
 	now->start_nsec = process->start_nsec;
+	now->pid = process->pid;
+	now->thread = thread;
 	now->exec_id = process->exec_id;
 	now->goroutine = goroutine;
 	now->is_cut = n > GO_RUNNING_FRAMES;
@@ -66,5 +60,6 @@ static __attribute__((noinline)) int go_running_keep(struct task_struct *task, s
 	now->n = n;
 	if (bpf_probe_read_kernel(now->frames, n * sizeof(__u64), &unwind->frames[n_kernel]) < 0)
 		return 1;
-	return bpf_map_update_elem(&go_running, &key, now, 0) < 0;
+	now->time_nsec = bpf_ktime_get_ns();
+	return 0;
 }

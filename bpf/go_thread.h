@@ -27,22 +27,25 @@ struct go_thread {
 };
 
 enum {
-	GO_RUNNING_THREADS = 256,        /* those sampled last */
+	GO_RUNNING_SLOTS = 16,           /* of each CPU, which alone writes them */
 	GO_RUNNING_FRAMES = 128,         /* next to the leaf */
-};
-
-struct go_running_key {
-	__u32 pid;                       /* as the daemon sees it */
-	__u32 thread;                    /* as its process numbers threads: g.m.procid */
 };
 
 /* The latest sample of a thread in which it ran a goroutine: what that goroutine does if it is still running there. */
 struct go_running {
-	__u64 time_nsec;                 /* CLOCK_MONOTONIC */
+	__u64 time_nsec;                 /* CLOCK_MONOTONIC; 0: there is none */
 	__u64 start_nsec;                /* start_boottime of the group leader */
+	__u32 pid;                       /* as the daemon sees it */
+	__u32 thread;                    /* as its process numbers threads: g.m.procid */
 	__u32 exec_id;
-	__u32 n;                         /* frames, as in struct sample_stack: leaf first, none of the kernel's */
-	__u32 is_cut, zero;              /* there are more, next to the root */
+	__u32 is_cut;                    /* there are more frames, next to the root */
+	__u64 n;                         /* frames, as in struct sample_stack: leaf first, none of the kernel's */
 	__u64 goroutine;                 /* its number */
 	__u64 frames[GO_RUNNING_FRAMES];
 };
+
+/* Where on a CPU that of a thread is, unless another one's is there. */
+static inline __u32 go_running_slot(__u32 thread)
+{
+	return thread % GO_RUNNING_SLOTS;
+}

@@ -104,9 +104,21 @@ int sampler_cpu_set_go(struct sampler *sampler, uint32_t pid, const struct go_th
 
 int sampler_cpu_go_running(struct sampler *sampler, uint32_t pid, uint32_t thread, struct go_running *ret)
 {
-	const struct go_running_key key = { .pid = pid, .thread = thread };
+	struct sampler_cpu *cpu = from_sampler(sampler);
+	int fd = bpf_map__fd(cpu->bpf->maps.go_running), n = libbpf_num_possible_cpus();
+	uint32_t slot = go_running_slot(thread);
+	_cleanup_free_ struct go_running *all = n > 0 ? calloc(2 * (size_t)n, sizeof(*all)) : NULL;
 
-	return bpf_map_lookup_elem(bpf_map__fd(from_sampler(sampler)->bpf->maps.go_running), &key, ret);
+	if (!all)
+		return n < 0 ? n : -ENOMEM;
+	/* One that is being written is not the same twice. */
+	if (bpf_map_lookup_elem(fd, &slot, all) < 0 || bpf_map_lookup_elem(fd, &slot, all + n) < 0)
+		return -errno;
+	ret->time_nsec = 0;
+	for (int i = 0; i < n; i++)
+		if (all[i].pid == pid && all[i].thread == thread && all[i].time_nsec > ret->time_nsec && !memcmp(&all[i], &all[n + i], sizeof(*all)))
+			*ret = all[i];
+	return ret->time_nsec ? 0 : -ENOENT;
 }
 
 static uint64_t bpf_nsec(const struct sampler *sampler)

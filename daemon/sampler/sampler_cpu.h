@@ -26,6 +26,6 @@ int sampler_cpu_set_go(struct sampler *sampler, uint32_t pid, const struct go_th
 
 /*
  * The latest sample in which a thread ran a goroutine (`thread`: as its process numbers it), of a process of which that is asked for
- * (go_thread.wants_running). 0; -ENOENT: there is none, or 256 others were sampled since.
+ * (go_thread.wants_running). 0; -ENOENT: there is none, or others took its place since; -errno.
  */
 int sampler_cpu_go_running(struct sampler *sampler, uint32_t pid, uint32_t thread, struct go_running *ret);

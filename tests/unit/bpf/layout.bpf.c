@@ -9,7 +9,6 @@ struct sample_value sample_value = {};
 struct sample_stack sample_stack = {};
 struct sample_go_labels sample_go_labels = {};
 struct go_thread go_thread = {};
-struct go_running_key go_running_key = {};
 struct go_running go_running = {};
 struct sample_object_key sample_object_key = {};
 struct sample_object sample_object = {};

@@ -99,9 +99,9 @@ START_TEST(go_processes_look_the_same)
 	COMPARE(btf, go_thread, MEMBER(go_thread, start_ticks), MEMBER(go_thread, exec_id), MEMBER(go_thread, g), MEMBER(go_thread, g_m),
 			MEMBER(go_thread, g_id), MEMBER(go_thread, g_labels), MEMBER(go_thread, m_current_g), MEMBER(go_thread, labels),
 			MEMBER(go_thread, wants_running), MEMBER(go_thread, wants_id));
-	COMPARE(btf, go_running_key, MEMBER(go_running_key, pid), MEMBER(go_running_key, thread));
-	COMPARE(btf, go_running, MEMBER(go_running, time_nsec), MEMBER(go_running, start_nsec), MEMBER(go_running, exec_id), MEMBER(go_running, n),
-			MEMBER(go_running, is_cut), MEMBER(go_running, zero), MEMBER(go_running, goroutine), MEMBER(go_running, frames));
+	COMPARE(btf, go_running, MEMBER(go_running, time_nsec), MEMBER(go_running, start_nsec), MEMBER(go_running, pid), MEMBER(go_running, thread),
+			MEMBER(go_running, exec_id), MEMBER(go_running, is_cut), MEMBER(go_running, n), MEMBER(go_running, goroutine),
+			MEMBER(go_running, frames));
 	btf__free(btf);
 }
 END_TEST
