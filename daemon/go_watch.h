@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Looks at the Go processes among the targets. A capture that is to have what Go knows waits here until its processes have been
- * read, by helpers (go/go_reader.h), two at a time; one that cannot be read costs the capture what it would have said, and says
- * so there. What has to be remembered from one look to the next is kept here: since when goroutines wait, which of them grow in
- * number, and what the runtime's cumulative records of waits were at the beginning of a window.
+ * Looks at the Go processes among the targets. A capture that is to have what Go knows waits here until its processes have been read
+ * (go/go_rounds.h); one that cannot be read costs the capture what it would have said, and says so there. Who is a Go process, and what
+ * has to be remembered of it from one look to the next: go/go_targets.h; when it is looked at: go_schedule.h.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,8 +43,7 @@ int go_watch_set_target(struct go_watch *watch, uint32_t pid, bool is_target);
 /*
  * A window of waits begins, of these kinds (bits, capture_kind_bit(); 0: there is none any more): what the runtimes have recorded until now is not of it. Where a runtime
  * records no waits (and for PROFILE_WALL) its goroutines are looked at many times until the window ends: block has those that wait,
- * wall has all. That is for GO_WATCH_TALLIES processes at most, which together cost 1 % of a CPU; of a process that comes later only from the next
- * window on.
+ * wall has all (go/go_tallies.h); of a process that comes later only from the next window on.
  */
 void go_watch_begin(struct go_watch *watch, uint32_t kinds);
 /*
@@ -53,7 +51,6 @@ void go_watch_begin(struct go_watch *watch, uint32_t kinds);
  * once, at the latest after some seconds. `next_kinds`: of the window that began when this one ended; 0: none did.
  */
 void go_watch_add_take(struct go_watch *watch, struct capture *capture, uint32_t next_kinds);
-enum { GO_WATCH_TALLIES = 8 };
 /*
  * Takes a snapshot: `ready` gets a capture of these kinds (bits, capture_kind_bit()): goroutine, heap, allocs. None when there is no
  * Go process. 0 or -ENOMEM.
