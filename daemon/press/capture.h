@@ -60,6 +60,12 @@ static inline uint32_t capture_kind_bit(enum profile_kind kind)
 	return UINT32_C(1) << kind;
 }
 
+/* What was read out of a runtime; the rest are windows, whose samples and waits were seen as they came, or threads. */
+static inline bool capture_kind_is_of_runtime(enum profile_kind kind)
+{
+	return kind == PROFILE_GOROUTINE || kind == PROFILE_HEAP || kind == PROFILE_ALLOCS;
+}
+
 struct capture_request {
 	enum profile_kind kind;
 	uint32_t kinds;
