@@ -11,10 +11,10 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <x86intrin.h>
 
 #include "cleanup.h"
 #include "clock.h"
+#include "go_clock.h"
 #include "go_program.h"
 #include "go_reader_child.h"
 #include "go_report.h"
@@ -53,51 +53,6 @@ struct go_reader {
 };
 
 DEFINE_CLEANUP(struct go_reader, go_reader_free);
-
-/* --- the time stamp counter ------------------------------------------------------------------------------------ */
-
-/* One look at both clocks: the counter between two looks at the other, of a few tries the closest. */
-struct clocks {
-	uint64_t cycles, nsec, asleep_nsec;
-};
-
-#define MEASURE_NSEC (20 * NSEC_PER_MSEC)    /* 100 ns off at either end: 0.001 % */
-#define MAX_SLEPT_NSEC (NSEC_PER_MSEC)      /* or read late: then it is begun anew, which costs nothing */
-
-static struct clocks read_clocks(void)
-{
-	struct clocks best = { 0 };
-	uint64_t least = UINT64_MAX;
-
-	for (unsigned int i = 0; i < 5; i++) {
-		uint64_t before = clock_monotonic_nsec(), cycles = __rdtsc(), after = clock_monotonic_nsec();
-		uint64_t since_boot = clock_nsec(CLOCK_BOOTTIME);
-
-		if (after - before >= least)
-			continue;
-		least = after - before;
-		best = (struct clocks){ cycles, before + least / 2, since_boot - after };
-	}
-	return best;
-}
-
-/* Once for all, since it does not change. Called in the event loop alone. 0: not long enough ago that it was called first. */
-static double cycles_per_second(void)
-{
-	static struct clocks first;
-	static double known;
-	struct clocks now;
-
-	if (known > 0)
-		return known;
-	now = read_clocks();
-	/* Asleep, one of the clocks stops and the other may go on. */
-	if (!first.nsec || now.asleep_nsec > first.asleep_nsec + MAX_SLEPT_NSEC)
-		first = now;
-	if (now.nsec - first.nsec >= MEASURE_NSEC)
-		known = (double)(now.cycles - first.cycles) * (double)NSEC_PER_SEC / (double)(now.nsec - first.nsec);
-	return known;
-}
 
 static bool wants_reach(const struct go_reader *reader)
 {
@@ -217,7 +172,7 @@ static int take_answer(struct go_reader *reader)
 	}
 	/* Zero it is only if nothing was said. */
 	if (!(report.cycles_per_second > 0))
-		report.cycles_per_second = cycles_per_second();
+		report.cycles_per_second = go_clock_cycles_per_second();
 	return finish(reader, &report, 0);
 }
 
@@ -411,7 +366,7 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 		.max_reach_bytes = request->max_reach_bytes ? request->max_reach_bytes : REACH_BYTES,
 		.max_reach_nsec = request->max_reach_nsec ? request->max_reach_nsec : REACH_NSEC,
 	};
-	cycles_per_second();
+	go_clock_begin();
 	r = open_memory(&image->id, &reader->memory_fd);
 	if (r < 0)
 		return r;

@@ -45,8 +45,7 @@ struct go_request {
  * -errno: -ESRCH it is gone, by exec, too; -ETIMEDOUT it took too long; -EACCES its memory may not be read; -EBADMSG the report
  * is malformed; -EMSGSIZE more than `max_goroutines` may have; -ECHILD the helper died; -EFAULT, -EIO its memory is not there.
  *
- * report->cycles_per_second: as the helper read it, else that of the time stamp counter, measured here against CLOCK_MONOTONIC
- * between the first look at any process and the first answer that comes 20 ms later or more (to some 0.001 %); 0 until then.
+ * report->cycles_per_second: as the runtime has measured it, else as we have (go_clock.h).
  */
 typedef void (*go_reader_fn)(struct go_report *report, int error, void *userdata);
 

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "config.h"
 #include "fs.h"
+#include "go_clock.h"
 #include "go_write.h"
 #include "location.h"
 #include "log.h"
@@ -554,6 +555,8 @@ int go_switch_new(int proc, int directory, struct go_switch **ret)
 		return -ENOMEM;
 	sw->proc = proc;
 	sw->directory = directory;
+	/* It is known when the first process is a second old. */
+	go_clock_begin();
 	/* What cannot be told from another boot's is not written. */
 	if (read_boot_id(sw) < 0)
 		sw->directory = -1;

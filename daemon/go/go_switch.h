@@ -32,7 +32,7 @@ struct go_switch_wish {
 
 /* What runtime.SetBlockProfileRate() writes for a rate in nanoseconds; -1 when the clock must be known for that and is not. */
 int64_t go_switch_block_rate(uint32_t rate_nsec, double cycles_per_second);
-/* What the configuration asks for; cycles_per_second: of the process's report, 0: not known. */
+/* What the configuration asks for; cycles_per_second: of the process's report (go_reader.h), which has our own where the runtime has none; 0: not known. */
 struct go_switch_wish go_switch_wish_of(const struct config *config, double cycles_per_second);
 
 /*

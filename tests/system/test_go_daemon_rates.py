@@ -158,15 +158,35 @@ def without_the_key_nothing_is_written_and_both_file_and_journal_say_that_it_is_
     check_equal(program.ask("rate"), 0, "the rate at the end")
 
 
-@test
-def rates_of_waits_and_locks_are_written_as_the_runtime_has_them():
-    program = Program("go-rates")
-    daemon = Daemon(config(program, enable=False, snapshot="1h", block={"go_rate": 1}, mutex={"go_fraction": 5}))
-    wait_for(lambda: len(state(daemon)) == 2, "two entries in the state file")
-    check_equal({line.split()[3]: int(line.split()[6]) for line in state(daemon)}, {"runtime.blockprofilerate": 1, "runtime.mutexprofilerate": 5},
-                "what was written")
-    daemon.stop()
-    check_equal(len(re.findall(r"was \d+, is 0 now: tsprofd ends", daemon.log())), 2, "lines that tell that it was undone")
+def rates_in(program):
+    """What is in the process, by tests/system/go_switch.c, which writes nothing unless it is told to."""
+    tool = os.environ.get("TSPROFD_GO_SWITCH")
+    if not tool:
+        raise Skip("TSPROFD_GO_SWITCH does not say where the tool is")
+    return json.loads(run(tool, tempdir(), program.pid).stdout.splitlines()[0])
+
+
+@test_each(programs())
+def rates_of_waits_and_locks_are_written_as_the_runtime_has_them(name):
+    """Nobody in the program asked for the rate of its clock: that is for the daemon to measure."""
+    program = Program(name)
+    for go_rate in 1, 1000:
+        daemon = Daemon(config(program, enable=False, snapshot="1h", block={"go_rate": go_rate}, mutex={"go_fraction": 5}))
+        begin = time.monotonic()
+        wait_for(lambda: len(state(daemon)) == 2, f"two entries in the state file with go_rate: {go_rate}")
+        found = rates_in(program)
+        cycles, clock = found["rates"][1], found["cycles_per_second"]
+        note(f"{program.version} go_rate: {go_rate}: {cycles} cycles of {clock / 1e9:.6f} GHz after {time.monotonic() - begin:.1f} s")
+        check_equal(found["rates"][2], 5, "runtime.mutexprofilerate")
+        check_equal({line.split()[3]: int(line.split()[6]) for line in state(daemon)},
+                    {"runtime.blockprofilerate": cycles, "runtime.mutexprofilerate": 5}, "what is in the state file")
+        if go_rate == 1:
+            check_equal(cycles, 1, "runtime.blockprofilerate, where 1 is one cycle: all waits")
+        else:
+            check_between(cycles / clock, 0.99e-6, 1.01e-6, "seconds that runtime.blockprofilerate is")
+        daemon.stop()
+        check_equal(rates_in(program)["rates"], [0, 0, 0], "rates at the end")
+        check_equal(len(re.findall(r"was \d+, is 0 now: tsprofd ends", daemon.log())), 2, "lines that tell that it was undone")
 
 
 @test
