@@ -164,11 +164,13 @@ static void print_pauses_of(const struct group *group, size_t n_groups, FILE *f)
 	};
 	VEC(uint64_t) nsec = { 0 };
 	uint64_t sum_nsec = 0, n_gc = 0;
+	bool is_known = false;
 
 	for (const struct go_metrics_process *p = group->first; p < group->end; p++) {
 		for (size_t i = 0; p->facts->has_stats && i < p->facts->stats.n_pauses; i++)
 			if (vec_push(&nsec, p->facts->stats.pauses_nsec[i]) < 0)
 				break;
+		is_known |= p->facts->has_stats;
 		sum_nsec += p->facts->has_stats ? p->facts->stats.pause_total_nsec : 0;
 		n_gc += p->facts->has_stats ? p->facts->stats.n_gc : 0;
 	}
@@ -179,6 +181,8 @@ static void print_pauses_of(const struct group *group, size_t n_groups, FILE *f)
 					(double)nsec.at[(size_t)((double)(nsec.n - 1) * quantiles[i].share)] / NSEC_PER_SEC);
 	}
 	vec_deinit(&nsec);
+	if (!is_known)
+		return;
 	print(f, "tsiot_gc_pause_seconds", "_sum", group, n_groups, "", (double)sum_nsec / NSEC_PER_SEC);
 	print(f, "tsiot_gc_pause_seconds", "_count", group, n_groups, "", (double)n_gc);
 }

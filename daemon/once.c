@@ -67,7 +67,9 @@ struct once {
 	int command_code;                    /* exit code of the command, -1 while it runs */
 	int n_signals;                       /* that asked for the end */
 	int pid_fd;                          /* of the process asked for */
-	bool go_kinds_seen;                  /* a Go process was read */
+	bool go_kinds_seen;                  /* a Go process was looked at */
+	bool go_kinds_read;                  /* and something could be read of one */
+	bool is_empty;                       /* of all that was asked for there is nothing */
 	bool has_ended;                      /* the window */
 	bool failed;                         /* a file could not be written */
 	bool wakers;                         /* of the configuration */
@@ -118,7 +120,10 @@ static void tell_missing(struct once *once, const struct press_result *result)
 {
 	uint32_t missing = result->kind == PROFILE_BLOCK ? waiting_kinds(once) : 0;
 
-	once->go_kinds_seen |= result->kind == PROFILE_GOROUTINE || result->kind == PROFILE_HEAP;
+	if (result->kind == PROFILE_GOROUTINE || result->kind == PROFILE_HEAP) {
+		once->go_kinds_seen = true;
+		once->go_kinds_read |= result->n_go_read;
+	}
 
 	for (size_t i = 0; i < result->files.n; i++)
 		missing &= ~capture_kind_bit(result->files.at[i].kind);
@@ -555,6 +560,16 @@ static int end_window(struct once *once, struct sampler *sampler, const struct c
 	return 0;
 }
 
+/* A script that asked for nothing else is not to take that for a profile. */
+static void tell_no_go(struct once *once)
+{
+	if (once->go_kinds_seen)
+		log_print(LOG_WARNING, "No Go process could be read, for the reason above: there are no goroutines and no heap.");
+	else
+		log_print(LOG_WARNING, "No Go process was seen: there is no goroutine or heap profile.");
+	once->is_empty = !(once->kinds & ~GO_KINDS);
+}
+
 static int finish(struct once *once)
 {
 	struct capture_request request = { .trigger = "", .all_processes = true };
@@ -599,8 +614,8 @@ static int finish(struct once *once)
 	if (once->java_maps)
 		java_maps_finish(once->java_maps);
 	press_finish(once->press);
-	if (once->kinds & GO_KINDS && !once->go_kinds_seen)
-		log_print(LOG_WARNING, "No Go process was seen: there is no goroutine or heap profile.");
+	if (once->kinds & GO_KINDS && !once->go_kinds_read)
+		tell_no_go(once);
 	return 0;
 }
 
@@ -670,7 +685,7 @@ static int run(struct once *once, const struct config *config)
 		r = finish(once);
 	if (r < 0)
 		return explain(r, "profile");
-	return once->failed ? EX_CANTCREAT : EX_OK;
+	return once->failed ? EX_CANTCREAT : once->is_empty ? EX_UNAVAILABLE : EX_OK;
 }
 
 int once_run(const struct options *options, const struct config *config)

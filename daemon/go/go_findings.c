@@ -621,6 +621,15 @@ static int add_tally(struct adding *a, struct go_process_facts *facts)
 
 /* --- all ------------------------------------------------------------------------------------------------------ */
 
+/* Of nothing that was asked for there was more to be had than that. */
+static bool has_ended(const struct go_report *report)
+{
+	for (size_t i = 0; i < GO_REPORT_N_PARTS; i++)
+		if (report->asked >> i & 1 && report->status[i] != -ESRCH)
+			return false;
+	return report->asked;
+}
+
 static void describe(const struct go_addition *of, uint32_t process, struct go_process_facts *ret)
 {
 	const struct go_report *report = of->report;
@@ -628,6 +637,8 @@ static void describe(const struct go_addition *of, uint32_t process, struct go_p
 	*ret = (struct go_process_facts){ .process = process, .taken_nsec = report->taken_nsec, .took_nsec = report->took_nsec };
 	snprintf(ret->version, sizeof(ret->version), "%.*s", (int)sizeof(report->version) - 1, report->version);
 	snprintf(ret->refusal, sizeof(ret->refusal), "%.*s", (int)sizeof(report->refusal) - 1, report->refusal);
+	ret->is_unread = !report->has;
+	ret->is_gone = ret->is_unread && has_ended(report);
 	ret->memory_is_off = of->parts & report->asked & UINT32_C(1) << GO_REPORT_MEMORY &&
 		(has_part(of, GO_REPORT_MEMORY) ? !report->memory.rate : report->status[GO_REPORT_MEMORY] == GO_BUCKETS_E_NONE);
 	ret->memory_is_off_by_linker = ret->memory_is_off && report->rates.memory_is_off_by_linker;
@@ -668,6 +679,7 @@ static void merge_facts(struct go_process_facts *into, const struct go_process_f
 	const struct go_process_facts *tally = more_is_tally ? more : into;
 	struct go_process_facts both = more_is_tally ? *into : *more;
 
+	both.is_unread = into->is_unread && more->is_unread;
 	both.has_tally = tally->has_tally;
 	both.tally = tally->tally;
 	if (!both.version[0])

@@ -91,6 +91,8 @@ struct go_process_facts {
 	uint32_t process;                    /* index into stacks->processes */
 	char version[48];
 	char refusal[160];                   /* "": it was read */
+	bool is_unread;                      /* nothing of it was read: the refusal says why */
+	bool is_gone;                        /* likewise, since it has ended */
 	uint64_t taken_nsec, took_nsec;
 	bool has_goroutines;
 	uint64_t n_goroutines, n_system, n_retried, n_restless, n_unread, n_broken, n_unknown_labels;

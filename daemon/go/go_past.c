@@ -126,7 +126,8 @@ void go_past_keep_facts(struct go_past *past, const struct image *image, const s
 		past->service = strdup(image->service);
 	past->has_facts = past->service;
 	past->facts = *facts;
-	if (facts->has_goroutines)
+	/* Of what is not understood any more nothing holds that was told before. */
+	if (facts->has_goroutines || facts->is_unread)
 		return;
 	past->facts.has_goroutines = before.has_goroutines;
 	past->facts.n_goroutines = before.n_goroutines;

@@ -38,6 +38,7 @@ struct child {
 	int memory_fd;
 	struct go_process *process;
 	struct go_report report;
+	bool is_misread;                     /* the layout of its runtime is not what we take it for: none of the report holds */
 	VEC(struct go_reach_region) regions;
 	struct go_memory plain;              /* while reads are bounded in time */
 	uint64_t reach_end_nsec;             /* CLOCK_MONOTONIC */
@@ -62,8 +63,12 @@ __attribute__((format(printf, 2, 3))) static void refuse(struct child *child, co
 	va_end(arguments);
 }
 
+/* Told before all else: what else was refused, was by the same layout. */
 static void refuse_layout(struct child *child, const char *why)
 {
+	if (!child->is_misread)
+		child->report.refusal[0] = '\0';
+	child->is_misread = true;
 	refuse(child, "runtime layout of %s not understood: %s", child->report.version, why);
 }
 
@@ -483,8 +488,42 @@ static void read_reach(struct child *child)
 	if (r == -E2BIG)
 		refuse(child, "%s: more than there is time or memory for", part_names[GO_REPORT_REACH]);
 	else if (r > 0 && why[0])
-		refuse_layout(child, why);
+		/* A heap that is odd says nothing of what was read without it. */
+		refuse(child, "%s: %s", part_names[GO_REPORT_REACH], why);
 	has_not(child, GO_REPORT_REACH, r);
+}
+
+/* Of a version later than all that we know the layout is a guess, which goroutines prove: they are looked at whatever is asked for. */
+static void check_guess(struct child *child)
+{
+	const char *why = "";
+	const struct go_goroutines_options options = { .max = child->task.max_goroutines, .why = &why };
+	struct go_goroutines goroutines = { 0 };
+	bool is_guess = false;
+	int r;
+
+	go_layout_of(go_process_version(child->process), &is_guess);
+	if (!is_guess || is_asked(child, GO_REPORT_GOROUTINES) || is_asked(child, GO_REPORT_TALLY))
+		return;
+	r = go_goroutines_read(child->process, &options, &goroutines);
+	go_goroutines_deinit(&goroutines);
+	refuse_goroutines(child, r, why);
+	if (r < 0)
+		refuse(child, "%s: %s", part_names[GO_REPORT_GOROUTINES], strerror(-r));
+	child->is_misread |= r != 0;
+}
+
+/* What only looked right is not told: each part was read by the same layout, and numbers of statistics may be anything. */
+static void drop_all(struct child *child)
+{
+	struct go_report *report = &child->report;
+	struct go_report left = { .asked = report->asked, .taken_nsec = report->taken_nsec, .took_nsec = report->took_nsec };
+
+	memcpy(left.version, report->version, sizeof(left.version));
+	memcpy(left.refusal, report->refusal, sizeof(left.refusal));
+	go_report_deinit(report);
+	*report = left;
+	refuse_all(child, false);
 }
 
 static void read_parts(struct child *child)
@@ -492,6 +531,7 @@ static void read_parts(struct child *child)
 	struct go_report *report = &child->report;
 
 	go_rates_read(child->process, &report->rates);
+	check_guess(child);
 	if (is_asked(child, GO_REPORT_TALLY))
 		take_tally(child);
 	/* First: who has not moved until goroutines are read waited all the while. */
@@ -509,6 +549,8 @@ static void read_parts(struct child *child)
 	if (is_asked(child, GO_REPORT_STATS))
 		read_stats(child);
 	report->cycles_per_second = go_buckets_cycles_per_second(child->process);
+	if (child->is_misread)
+		drop_all(child);
 }
 
 /* 0 and a report, or -errno. */

@@ -94,6 +94,8 @@ static void end_reading(struct reading *reading, struct go_report *report, int e
 		none.taken_nsec = clock_monotonic_nsec();
 		none.asked = round->parts | reading->is.asked;
 		snprintf(none.refusal, sizeof(none.refusal), "%s", why_not(error));
+		for (size_t i = 0; i < GO_REPORT_N_PARTS; i++)
+			none.status[i] = none.asked >> i & 1 ? error : 0;
 	}
 	rounds->stats.n_reads++;
 	rounds->stats.n_failed += !report->has || report->refusal[0];

@@ -456,6 +456,8 @@ static void describe_window(const struct capture *capture, struct press_result *
 	result->labels_cut = s->labels_cut;
 	result->labels_left_out = s->labels_left_out;
 	result->kept = stacks_kept(s);
+	for (size_t i = 0; capture->go && i < capture->go->processes.n; i++)
+		result->n_go_read += !capture->go->processes.at[i].is_unread;
 	for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
 		result->verdicts[i] = s->verdicts[i];
 }
@@ -533,7 +535,7 @@ static void press_capture(struct press *press, const struct capture *capture, st
 		add_waits(press, capture, result);
 	for (size_t i = 0; i < services.profiles.n; i++)
 		/* Who waited for no lock has no file that says so. */
-		if (services.profiles.at[i].profile->samples.n || max_services == PROFILE_BUILDER_TOGETHER)
+		if (services.profiles.at[i].profile->samples.n || services.profiles.at[i].tells_unread || max_services == PROFILE_BUILDER_TOGETHER)
 			press_service(press, capture, &services.profiles.at[i], result);
 	take_deadlocks(capture, &services, result);
 	take_leaks(capture, &services.leaks, result);

@@ -62,6 +62,7 @@ struct press_result {
 	VEC(struct deadlock_text) deadlocks; /* at the window's end */
 	bool has_looked_for_deadlocks;
 	uint64_t deadlocks_left_out;         /* waits and circles that could not be looked at */
+	uint64_t n_go_read;                  /* Go processes of which something was read */
 	goroutine_leak_text_list leaks;      /* of goroutines, until now */
 	VEC(uint32_t) leak_pids;             /* processes of which all leaks are in there, if they have any */
 	goroutine_deadlock_text_list goroutine_deadlocks; /* as of this snapshot */

@@ -23,6 +23,7 @@
 struct group {
 	const char *service;
 	uint64_t count;
+	bool is_told;                        /* without a sample, too: of one of its processes nothing could be read, which its files say */
 	bool in_depth;
 	uint32_t profile;                    /* index into the result, of its first kind */
 };
@@ -172,6 +173,34 @@ static int count_services(struct builder *b)
 			return r;
 		b->group_of_sample[i] = (uint32_t)(group - b->groups.at);
 		group->count += sample->count;
+		group->in_depth |= image && image->in_depth;
+	}
+	return 0;
+}
+
+/* Kinds of which a file has nothing but what a runtime said. */
+static bool is_of_runtimes(const struct capture *capture)
+{
+	return capture->kinds & (capture_kind_bit(PROFILE_GOROUTINE) | capture_kind_bit(PROFILE_HEAP) | capture_kind_bit(PROFILE_ALLOCS));
+}
+
+/* Who looks for goroutines of a service finds out why there are none. One that has ended needs no file. */
+static int count_unread(struct builder *b)
+{
+	const struct go_findings *go = b->capture->go;
+
+	for (size_t i = 0; go && is_of_runtimes(b->capture) && i < go->processes.n; i++) {
+		const struct go_process_facts *facts = &go->processes.at[i];
+		const struct image *image = b->capture->images.at[facts->process];
+		struct group *group;
+		int r;
+
+		if (!facts->is_unread || facts->is_gone)
+			continue;
+		r = find_group(b, capture_service(b->capture, facts->process, ""), &group);
+		if (r < 0)
+			return r;
+		group->is_told = true;
 		group->in_depth |= image && image->in_depth;
 	}
 	return 0;
@@ -406,14 +435,14 @@ static int add_go_processes(struct builder *b, bool together, struct service_pro
 		struct group *group;
 
 		r = find_group(b, capture_service(b->capture, go->processes.at[i].process, ""), &group);
-		/* A process that could not be read has no samples, and its service may have none, and no file, either. */
-		if (r < 0 || (!group->count && !together))
+		if (r < 0 || (!group->count && !group->is_told && !together))
 			continue;
 		for (uint32_t k = 0; k < n_kinds(b->capture) && r >= 0; k++) {
 			struct service_profile *out = &profiles->profiles.at[group->profile + k];
 
 			if (is_about_go(out->kind))
 				r = vec_push(&out->go_processes, (uint32_t)i);
+			out->tells_unread |= group->is_told && is_of_runtimes(b->capture);
 		}
 	}
 	return r;
@@ -471,6 +500,8 @@ int profile_builder_run(const struct capture *capture, struct names_cache *cache
 		r = find_idle(&b);
 	if (r >= 0)
 		r = count_services(&b);
+	if (r >= 0)
+		r = count_unread(&b);
 	if (r >= 0)
 		r = wait_labels_new(capture, cache, b.group_of_sample, &b.window.wait_labels);
 	if (r >= 0)

@@ -45,6 +45,7 @@ struct service_profile {
 
 	/* Of kinds that Go has a part in; the caller adds them. */
 	VEC(uint32_t) go_processes;          /* those of the service, as index into capture->go->processes */
+	bool tells_unread;                   /* of one of these nothing could be read: its comments are worth a file without samples */
 	VEC(const struct goroutine_leak_text *) leaks; /* borrowed; those of the service; of PROFILE_GOROUTINE */
 	VEC(const struct goroutine_deadlock_text *) goroutine_deadlocks; /* likewise */
 };

@@ -36,7 +36,10 @@ enum { GO_REPORT_MAX_SEARCHES = 16, GO_REPORT_MAX_WAYS = 1 << 20, GO_REPORT_MAX_
 
 struct go_report {
 	char version[48];                    /* "go1.26.8"; "" when it is not known */
-	/* Why nothing, or a part of it, was read, in words: "runtime layout of go1.31 not understood: allgs"; "": all is well. */
+	/*
+	 * Why nothing, or a part of it, was read, in words: "runtime layout of go1.31 not understood: allgs"; "": all is well. Of a layout
+	 * that is not understood there is nothing at all, no rates either.
+	 */
 	char refusal[160];
 	uint32_t asked, has;                 /* bits of parts: what was to be read, and what is here */
 	int32_t status[GO_REPORT_N_PARTS];   /* of what was asked for and is not here: GO_*_E_* of its room, or -errno */

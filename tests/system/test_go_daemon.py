@@ -184,10 +184,7 @@ def how_long_a_goroutine_waits_is_remembered():
 
 @test
 def what_is_not_understood_is_told_once_and_the_rest_goes_on():
-    old = next((name for name in VERSIONS if "go1.18" in name), None)
-    if not old:
-        raise Skip("no target of Go 1.18 is built")
-    refused = Program(patched(old, "go1.31."))
+    refused = refused_program()
     program = Program("go-goroutines")
     idle = Target("c-parked-nofp", 600)
     daemon = Daemon(looks(targets="[" + ", ".join(f'{{service: together, match: {{pid: "{p}"}}}}' for p in (refused.pid, program.pid, idle.pid)) + "]"))
@@ -202,6 +199,67 @@ def what_is_not_understood_is_told_once_and_the_rest_goes_on():
     check(not any(goroutines_of(f, idle.pid) for f in daemon.files("together", "goroutine")), "what is not Go's has goroutines")
     comments = [c for f in daemon.files("together", "goroutine") for c in f.profile.comments]
     check(any("go: runtime layout of go1.31" in c for c in comments), f"no comment tells: {comments[:5]}")
+    check_nothing_else_is_told(refused.pid, comments)
+
+
+REFUSED = "go: runtime layout of go1.31"
+
+
+def refused_program():
+    old = next((name for name in VERSIONS if "go1.18" in name), None)
+    if not old:
+        raise Skip("no target of Go 1.18 is built")
+    return Program(patched(old, "go1.31."))
+
+
+def check_nothing_else_is_told(pid, comments):
+    """By a layout that is wrong all numbers are."""
+    others = {c for c in comments if c.startswith(f"process {pid} ") and REFUSED not in c}
+    check(not others, f"of what is not understood it is told: {others}")
+
+
+@test
+def one_that_is_not_understood_and_alone_in_its_service_has_files_that_say_so():
+    program = refused_program()
+    # Of what it once set nothing is written, either.
+    daemon = Daemon(looks(memory={"snapshot_interval": "1s"}, block={"enabled": True, "go_rate": 1}, mutex={"enabled": True, "go_fraction": 1},
+                          targets=f'[{{service: alone, match: {{pid: "{program.pid}"}}}}]'))
+    for kind in "goroutine", "heap":
+        for file in daemon.wait_files(3, "alone", kind):
+            profile = file.profile
+            check_equal(len(profile.samples), 0, f"{kind}: samples")
+            check(any(REFUSED in c for c in profile.comments), f"{kind}: no comment tells why: {profile.comments}")
+            check_nothing_else_is_told(program.pid, profile.comments)
+            if shutil.which("go"):
+                raw = run("go", "tool", "pprof", "-raw", file.path).stdout
+                check(REFUSED in raw and "Samples:" in raw, f"what pprof makes of it: {raw}")
+    numbers = daemon.fresh_metrics()
+    told = [name for name in numbers if 'service="alone"' in name and re.match(r"tsiot_(heap|gc|go_|goroutines)|tsprofd_goroutine", name)]
+    check(not told, f"metrics tell of what is not understood: {told}")
+    check_equal(numbers.get("tsprofd_go_reads_failed_total"), numbers.get("tsprofd_go_reads_total"), "all looks failed")
+    check_equal([numbers.get(f"tsprofd_go_rates{n}") for n in ("", "_written_total", "_failed_total")], [0, 0, 0], "rates")
+    check_equal(len(re.findall(REFUSED, daemon.log())), 1, "lines of the journal that tell of it")
+
+
+@test
+def once_says_why_there_is_nothing_of_one_that_is_not_understood():
+    program = refused_program()
+    directory = tempdir()
+    for kind, more in ("goroutine", []), ("heap", []), ("goroutine", ["--debug", "2"]):
+        path = os.path.join(directory, kind + "".join(more))
+        done = run(find_binary(), "--once", "--kind", kind, *more, "--pid", program.pid, "--output", path, check_status=False)
+        check_equal(done.returncode, os.EX_UNAVAILABLE, f"exit status of {kind} {more}")
+        check(REFUSED in done.stderr and "No Go process could be read" in done.stderr, done.stderr)
+        if not more:
+            profile = Profile.load(path)
+            check(not profile.samples and any(REFUSED in c for c in profile.comments), f"{kind}: {profile.comments}")
+    done = run(find_binary(), "--once", "--kind", "goroutine,heap", "--pid", program.pid, "--output", directory, check_status=False)
+    check_equal(done.returncode, os.EX_UNAVAILABLE, "exit status of two kinds in a folder")
+    check_equal({f.kind for f in files_below(directory, None, kind=None)}, {"goroutine", "heap"}, "kinds of files in the folder")
+    # What there is of the rest is worth something.
+    done = run(find_binary(), "--once", "--kind", "goroutine,block", "--duration", "1s", "--pid", program.pid, "--output", directory, check_status=False)
+    check_equal(done.returncode, 0, "exit status with waits of threads")
+    check("No Go process could be read" in done.stderr, done.stderr)
 
 
 @test
@@ -270,7 +328,7 @@ def where_there_is_no_Go_it_is_said():
     target = Target("c-parked-nofp", 60)
     path = os.path.join(tempdir(), "f.pprof")
     done = run(find_binary(), "--once", "--kind", "goroutine", "--pid", target.pid, "--output", path, check_status=False)
-    check_equal(done.returncode, 0, "exit status, as of any profile of which nothing was seen")
+    check_equal(done.returncode, os.EX_UNAVAILABLE, "exit status")
     check("No Go process was seen" in done.stderr, done.stderr)
     check(not os.path.exists(path), "there is a file")
 

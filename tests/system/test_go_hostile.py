@@ -264,7 +264,8 @@ def one_for_another_processor_is_refused_by_name():
     time.sleep(0.5)
     if target.process.poll() is not None:
         raise Skip("this kernel runs no programs of 32 bits")
-    done = run(find_binary(), "--once", "--kind", "goroutine,heap", "--pid", target.pid, "--output", tempdir())
+    done = run(find_binary(), "--once", "--kind", "goroutine,heap", "--pid", target.pid, "--output", tempdir(), check_status=False)
+    check_equal(done.returncode, os.EX_UNAVAILABLE, "exit status")
     note(done.stderr.strip())
     check(re.search(rf"Process {target.pid} \(\S+\): go: a program for another processor", done.stderr), "it is not told")
     # The rest goes on.

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "../main.h"
 #include "go_findings.h"
+
+#include <errno.h>
+
+#include "../main.h"
 #include "location.h"
 #include "made_go_report.h"
 #include "stacks.h"
@@ -345,6 +348,29 @@ START_TEST(without_a_report_before_or_a_clock_nothing_is_told_of_block_and_mutex
 }
 END_TEST
 
+START_TEST(who_could_not_be_read_is_told_from_who_has_ended)
+{
+	struct go_report unread = { .asked = 1U << GO_REPORT_GOROUTINES | 1U << GO_REPORT_STATS, .version = "go1.31", .refusal = "runtime layout" };
+	struct go_report gone = unread, read = made_report("go1.26.8");
+	struct made m = made();
+
+	unread.status[GO_REPORT_GOROUTINES] = GO_GOROUTINES_E_UNKNOWN;
+	unread.status[GO_REPORT_STATS] = GO_STATS_E_UNKNOWN;
+	gone.status[GO_REPORT_GOROUTINES] = gone.status[GO_REPORT_STATS] = -ESRCH;
+	made_has(&read, GO_REPORT_STATS);
+	add(&m, 7, &unread, NULL, NULL);
+	add(&m, 8, &gone, NULL, NULL);
+	add(&m, 9, &read, NULL, NULL);
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_int_eq(m.findings->processes.at[i].is_unread, i < 2);
+		ck_assert_int_eq(m.findings->processes.at[i].is_gone, i == 1);
+		ck_assert_int_eq(m.findings->processes.at[i].has_stats, i == 2);
+	}
+	made_report_free(&read);
+	done(&m);
+}
+END_TEST
+
 static void add_tallied(struct go_report *report, uint64_t frame, uint32_t status, uint32_t reason, uint64_t count, uint64_t nsec)
 {
 	struct go_tally *tally = &report->tally;
@@ -553,7 +579,7 @@ UNIT_TESTS("go_findings", leaks_have_the_places_of_their_goroutines_and_all_are_
 	goroutines_of_the_runtime_are_counted_and_not_told, wait_reasons_of_versions_that_number_them_differently_keep_their_texts,
 	the_longest_wait_that_anyone_knows_of_is_told, labels_of_several_processes_stay_with_their_goroutines,
 	allocations_are_scaled_as_go_scales_them, memory_profiling_that_is_off_is_told, numbers_that_cannot_be_are_lost_and_counted,
-	block_and_mutex_have_what_came_since_the_report_before, without_a_report_before_or_a_clock_nothing_is_told_of_block_and_mutex,
+	block_and_mutex_have_what_came_since_the_report_before, without_a_report_before_or_a_clock_nothing_is_told_of_block_and_mutex, who_could_not_be_read_is_told_from_who_has_ended,
 	many_snapshots_are_told_by_state_and_stack, where_the_runtime_records_waits_snapshots_are_not_told_as_such,
 	records_and_snapshots_of_a_process_are_one_tale, records_tell_all_of_a_window_only_if_they_were_on_at_both_ends,
 	samples_that_were_there_before_have_nothing_here)

@@ -30,4 +30,23 @@ START_TEST(leaks_of_the_processes_of_a_service_add_up_and_none_is_told_as_none)
 }
 END_TEST
 
-UNIT_TESTS("go_metrics", leaks_of_the_processes_of_a_service_add_up_and_none_is_told_as_none)
+START_TEST(of_a_process_that_could_not_be_read_there_are_no_numbers)
+{
+	struct go_process_facts unread = { .is_unread = true }, read = { .has_stats = true, .stats = { .n_gc = 7, .pause_total_nsec = 500000000 } };
+	struct go_metrics metrics = { .n_reads = 2, .n_failed = 1 };
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	ck_assert_int_eq(vec_push(&metrics.processes, ((struct go_metrics_process){ "alone", &unread })), 0);
+	ck_assert_int_eq(vec_push(&metrics.processes, ((struct go_metrics_process){ "other", &read })), 0);
+	go_metrics_print(&metrics, f);
+	fclose(f);
+	ck_assert_ptr_null(strstr(text, "\"alone\""));
+	ck_assert_ptr_nonnull(strstr(text, "tsiot_gc_pause_seconds_sum{service=\"other\"} 0.5\ntsiot_gc_pause_seconds_count{service=\"other\"} 7\n"));
+	free(text);
+	vec_deinit(&metrics.processes);
+}
+END_TEST
+
+UNIT_TESTS("go_metrics", leaks_of_the_processes_of_a_service_add_up_and_none_is_told_as_none, of_a_process_that_could_not_be_read_there_are_no_numbers)
