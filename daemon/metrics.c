@@ -292,6 +292,15 @@ static void add_deadlocks(struct metrics *metrics, const struct press_result *re
 	}
 }
 
+/* Of what runtimes were asked for. */
+static void add_looked_at(struct kind_totals *kind, uint64_t seen, uint64_t lost, int error)
+{
+	kind->seen += seen;
+	kind->lost_frames += lost;
+	if (error < 0)
+		kind->lost_windows += seen - lost;
+}
+
 int metrics_add_result(struct metrics *metrics, const struct press_result *result)
 {
 	struct kind_totals *kind = &metrics->kinds[result->kind];
@@ -299,6 +308,8 @@ int metrics_add_result(struct metrics *metrics, const struct press_result *resul
 	metrics->last = *result;
 	metrics->n_windows += is_cpu_window(result);
 	add_deadlocks(metrics, result);
+	add_looked_at(&metrics->kinds[PROFILE_GOROUTINE], result->goroutines_seen, result->goroutines_lost, result->error);
+	add_looked_at(&metrics->kinds[PROFILE_HEAP], result->allocations_seen, result->allocations_lost, result->error);
 	if (result->duration_nsec) {
 		kind->seen += result->seen;
 		kind->lost_ring += result->lost_ring;

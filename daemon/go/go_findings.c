@@ -58,6 +58,13 @@ const struct go_sample *go_findings_sample(const struct go_findings *findings, s
 	return findings && i < findings->samples.n && findings->samples.at[i].sort != GO_SAMPLE_NONE ? &findings->samples.at[i] : NULL;
 }
 
+const struct go_count *go_findings_count(const struct go_findings *findings, enum go_sample_sort sort)
+{
+	static const struct go_count none;
+
+	return findings ? &findings->counts[sort] : &none;
+}
+
 static struct go_process_facts *find_facts(const struct go_findings *findings, uint32_t process)
 {
 	for (size_t i = 0; findings && i < findings->processes.n; i++)
@@ -173,11 +180,15 @@ static int push_sample(struct adding *a, const struct stacks_sample *sample, con
 	a->findings->samples.at[a->findings->samples.n++] = *go;
 	stacks->seen += sample->count;
 	stacks->verdicts[stacks->stacks.at[sample->stack].verdict] += sample->count;
+	a->findings->counts[go->sort].seen += sample->count;
+	a->findings->counts[go->sort].verdicts[stacks->stacks.at[sample->stack].verdict] += sample->count;
 	return 0;
 }
 
-static void count_lost(struct adding *a, uint64_t n)
+static void count_lost(struct adding *a, enum go_sample_sort sort, uint64_t n)
 {
+	a->findings->counts[sort].seen += n;
+	a->findings->counts[sort].lost += n;
 	a->stacks->seen += n;
 	a->stacks->lost_frames += n;
 }
@@ -312,7 +323,7 @@ static int add_goroutines(struct adding *a, struct go_process_facts *facts)
 	facts->n_unread = goroutines->n_unread;
 	facts->n_broken = goroutines->n_broken;
 	facts->n_unknown_labels = goroutines->n_unknown_labels;
-	count_lost(a, goroutines->n_unread);
+	count_lost(a, GO_SAMPLE_GOROUTINE, goroutines->n_unread);
 	map_wait_reasons(a, goroutines->wait_reasons, goroutines->n_wait_reasons);
 	r = take_labels(a);
 	for (size_t i = 0; i < goroutines->all.n && r >= 0; i++) {
@@ -468,7 +479,7 @@ static int add_allocations(struct adding *a, const struct go_bucket *bucket)
 	if (!allocs || bucket->memory.frees > allocs || bucket->memory.free_bytes > bytes ||
 	    !scale(memory->rate, allocs, bytes, &values[0], &values[1]) ||
 	    !scale(memory->rate, allocs - bucket->memory.frees, bytes - bucket->memory.free_bytes, &values[2], &values[3])) {
-		count_lost(a, 1);
+		count_lost(a, GO_SAMPLE_MEMORY, 1);
 		return 0;
 	}
 	go.memory.object_size = bytes / allocs;
@@ -552,7 +563,7 @@ static int add_contention(struct adding *a, const struct go_buckets *buckets, si
 	int r;
 
 	if (!contentions_of(bucket, a->of->report->cycles_per_second, &now)) {
-		count_lost(a, 1);
+		count_lost(a, sort, 1);
 		return 0;
 	}
 	if (then)
@@ -612,7 +623,7 @@ static int add_tally(struct adding *a, struct go_process_facts *facts)
 	facts->tally.cpu_nsec = tally->cpu_nsec;
 	facts->tally.lost_count = tally->lost_count;
 	facts->tally.lost_nsec = tally->lost_nsec;
-	count_lost(a, tally->lost_count);
+	count_lost(a, GO_SAMPLE_TALLY, tally->lost_count);
 	map_wait_reasons(a, tally->wait_reasons, tally->n_wait_reasons);
 	for (size_t i = 0; i < tally->all.n && r >= 0; i++)
 		r = add_tallied(a, &tally->all.at[i], has_records);

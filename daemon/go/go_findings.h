@@ -16,13 +16,14 @@
 #include "go_stats.h"
 #include "goroutine_deadlocks.h"
 #include "goroutine_leaks.h"
+#include "sample.h"
 #include "vec.h"
 
 struct go_report;
 struct process_id;
 struct stacks;
 
-enum go_sample_sort { GO_SAMPLE_NONE, GO_SAMPLE_GOROUTINE, GO_SAMPLE_MEMORY, GO_SAMPLE_BLOCK, GO_SAMPLE_MUTEX, GO_SAMPLE_TALLY };
+enum go_sample_sort { GO_SAMPLE_NONE, GO_SAMPLE_GOROUTINE, GO_SAMPLE_MEMORY, GO_SAMPLE_BLOCK, GO_SAMPLE_MUTEX, GO_SAMPLE_TALLY, GO_SAMPLE_N_SORTS };
 
 struct go_sample {
 	enum go_sample_sort sort;
@@ -120,8 +121,15 @@ struct go_process_facts {
 	struct go_stats stats;
 };
 
+/* What is counted of one sort: goroutines, stacks of allocations, contentions, goroutines as often as they were met. */
+struct go_count {
+	uint64_t seen, lost;                 /* seen = sum of samples[].count + lost, exactly */
+	uint64_t verdicts[SAMPLE_N_VERDICTS];
+};
+
 struct go_findings {
 	VEC(struct go_sample) samples;
+	struct go_count counts[GO_SAMPLE_N_SORTS]; /* of all processes; all of them are among the numbers of `stacks`, too */
 	struct go_labels labels;             /* of all processes; a stranger's bytes */
 	VEC(struct go_process_facts) processes; /* each once */
 	VEC(struct go_leak) leaks;           /* of one process after the other, the surest first */
@@ -137,6 +145,9 @@ struct go_findings *go_findings_free(struct go_findings *findings);
 /* Of stacks->samples.at[i]; NULL when Go has nothing to say of it. `findings` may be NULL. */
 const struct go_sample *go_findings_sample(const struct go_findings *findings, size_t i);
 
+/* Of one sort, of all processes; `findings` may be NULL. */
+const struct go_count *go_findings_count(const struct go_findings *findings, enum go_sample_sort sort);
+
 /* Of a process, by its index into stacks->processes; NULL: nothing was added of it. `findings` may be NULL. Valid until the next addition. */
 const struct go_process_facts *go_findings_process(const struct go_findings *findings, uint32_t process);
 
@@ -146,8 +157,8 @@ const struct go_process_facts *go_findings_process(const struct go_findings *fin
  * is, and nothing of block and mutex is added then. `waited_nsec`: of each goroutine of the report, or NULL. 0 or -ENOMEM; after a
  * failure both may only be freed.
  *
- * Several reports of one process may tell of different parts. A process that `stacks` has not yet is added to stacks->processes. What is counted is added to stacks->seen and, if it cannot
- * be told, to lost_frames: goroutines, stacks of allocations, contentions.
+ * Several reports of one process may tell of different parts. A process that `stacks` has not yet is added to stacks->processes. What is counted is added to counts and to
+ * stacks->seen and, if it cannot be told, to lost and lost_frames: goroutines, stacks of allocations, contentions.
  */
 struct go_addition {
 	const struct process_id *process;

@@ -456,6 +456,10 @@ static void describe_window(const struct capture *capture, struct press_result *
 	result->labels_cut = s->labels_cut;
 	result->labels_left_out = s->labels_left_out;
 	result->kept = stacks_kept(s);
+	result->goroutines_seen = go_findings_count(capture->go, GO_SAMPLE_GOROUTINE)->seen;
+	result->goroutines_lost = go_findings_count(capture->go, GO_SAMPLE_GOROUTINE)->lost;
+	result->allocations_seen = go_findings_count(capture->go, GO_SAMPLE_MEMORY)->seen;
+	result->allocations_lost = go_findings_count(capture->go, GO_SAMPLE_MEMORY)->lost;
 	for (size_t i = 0; capture->go && i < capture->go->processes.n; i++)
 		result->n_go_read += !capture->go->processes.at[i].is_unread;
 	for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)

@@ -70,6 +70,8 @@ struct press_result {
 	int error;                           /* -errno: the whole capture came to nothing */
 	uint64_t duration_nsec;              /* of the window; 0 when this is only about files kept for later */
 	uint64_t seen, kept, lost_ring, lost_namespace, lost_storage, lost_frames; /* of the window */
+	uint64_t goroutines_seen, goroutines_lost; /* among these: of snapshots, whose duration is 0 */
+	uint64_t allocations_seen, allocations_lost; /* likewise: their stacks */
 	uint64_t waited_nsec, lost_nsec;     /* of waits */
 	uint64_t short_waits, lost_others;
 	uint64_t labels_unread, labels_cut, labels_left_out; /* as in struct stacks */

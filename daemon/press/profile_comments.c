@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/utsname.h>
 
 #include "capture.h"
@@ -10,6 +11,7 @@
 #include "clock.h"
 #include "deadlock_text.h"
 #include "go_comments.h"
+#include "go_findings.h"
 #include "profile.h"
 #include "service_profile.h"
 #include "stacks.h"
@@ -115,6 +117,38 @@ static void add_governor_comment(struct profile *profile, enum profile_kind kind
 				(unsigned long long)(facts->time_every_nsec / NSEC_PER_USEC), cost, budget);
 }
 
+/* Of a window or a snapshot, what files of one kind are made of. */
+struct seen {
+	uint64_t seen, lost, lost_frames;
+	uint64_t verdicts[SAMPLE_N_VERDICTS];
+};
+
+/* What threads were seen to do, and what each runtime told, is counted together: a file tells of its own alone. */
+static struct seen seen_of(const struct capture *capture, enum profile_kind kind)
+{
+	const struct stacks *s = capture->stacks;
+	struct seen seen = { .seen = s->seen, .lost = stacks_lost(s), .lost_frames = s->lost_frames };
+
+	if (capture_kind_is_of_runtime(kind)) {
+		const struct go_count *count = go_findings_count(capture->go, kind == PROFILE_GOROUTINE ? GO_SAMPLE_GOROUTINE : GO_SAMPLE_MEMORY);
+
+		seen = (struct seen){ .seen = count->seen, .lost = count->lost, .lost_frames = count->lost };
+		memcpy(seen.verdicts, count->verdicts, sizeof(seen.verdicts));
+		return seen;
+	}
+	memcpy(seen.verdicts, s->verdicts, sizeof(seen.verdicts));
+	for (int sort = GO_SAMPLE_NONE + 1; sort < GO_SAMPLE_N_SORTS; sort++) {
+		const struct go_count *count = go_findings_count(capture->go, (enum go_sample_sort)sort);
+
+		seen.seen -= count->seen;
+		seen.lost -= count->lost;
+		seen.lost_frames -= count->lost;
+		for (size_t i = 0; i < SAMPLE_N_VERDICTS; i++)
+			seen.verdicts[i] -= count->verdicts[i];
+	}
+	return seen;
+}
+
 static const char *what_is_seen(enum profile_kind kind, const struct stacks *s)
 {
 	switch (kind) {
@@ -133,27 +167,51 @@ static const char *what_is_seen(enum profile_kind kind, const struct stacks *s)
 }
 
 /* What a profile of waits or threads lacks by more than one in a hundred, by number or by time, is marked. */
-static void add_lost_comment(struct profile *profile, enum profile_kind kind, const struct stacks *s)
+static void add_lost_comment(struct profile *profile, enum profile_kind kind, const struct stacks *s, const struct seen *seen)
 {
-	uint64_t lost = stacks_lost(s), waited_nsec = s->waited_nsec + s->untimed_nsec;
+	uint64_t lost = seen->lost, waited_nsec = s->waited_nsec + s->untimed_nsec;
 
-	if ((kind == PROFILE_THREAD || capture_kind_is_of_runtime(kind)) && lost * 100 > s->seen)
-		profile_add_comment_format(profile, "INCOMPLETE: %.2f %% of the %s were lost", percent(lost, s->seen), what_is_seen(kind, s));
+	if ((kind == PROFILE_THREAD || capture_kind_is_of_runtime(kind)) && lost * 100 > seen->seen)
+		profile_add_comment_format(profile, "INCOMPLETE: %.2f %% of the %s were lost", percent(lost, seen->seen), what_is_seen(kind, s));
 	if (kind == PROFILE_THREAD || capture_kind_is_of_runtime(kind))
 		return;
 	if (s->stack_lost_nsec)
 		profile_add_comment_format(profile, "%s%.2f %% of the time waited has no stack, for there was no room for it",
 				s->stack_lost_nsec * 100 > waited_nsec ? "INCOMPLETE: " : "", percent(s->stack_lost_nsec, waited_nsec));
-	if (lost * 100 <= s->seen && s->lost_nsec * 100 <= waited_nsec + s->lost_nsec)
+	if (lost * 100 <= seen->seen && s->lost_nsec * 100 <= waited_nsec + s->lost_nsec)
 		return;
 	profile_add_comment_format(profile, "INCOMPLETE: %.2f %% of the waits and %.2f %% of their time, where it is known, were lost",
-			percent(lost, s->seen), percent(s->lost_nsec, waited_nsec + s->lost_nsec));
+			percent(lost, seen->seen), percent(s->lost_nsec, waited_nsec + s->lost_nsec));
+}
+
+/* Rows with source = go: goroutines' waits, or goroutines, are no waits of threads. */
+static void add_go_comment(struct profile *profile, const struct capture *capture, enum go_sample_sort sort, const char *what, const char *whose)
+{
+	const struct go_count *count = go_findings_count(capture->go, sort);
+
+	if (!count->seen)
+		return;
+	profile_add_comment_format(profile, "%s (source = go) of %s in this window: seen %llu = kept %llu + lost %llu", what, whose,
+			(unsigned long long)count->seen, (unsigned long long)(count->seen - count->lost), (unsigned long long)count->lost);
+	if (count->lost * 100 > count->seen)
+		profile_add_comment_format(profile, "INCOMPLETE: %.2f %% of the %s (source = go) were lost", percent(count->lost, count->seen), what);
+	add_verdicts_comment(profile, what, count->verdicts);
+}
+
+static void add_go_comments(struct profile *profile, enum profile_kind kind, const struct capture *capture, const char *whose)
+{
+	if (kind == PROFILE_BLOCK)
+		add_go_comment(profile, capture, GO_SAMPLE_BLOCK, "recorded waits of goroutines", whose);
+	if (kind == PROFILE_MUTEX)
+		add_go_comment(profile, capture, GO_SAMPLE_MUTEX, "recorded contentions of goroutines", whose);
+	if (kind == PROFILE_BLOCK || kind == PROFILE_WALL)
+		add_go_comment(profile, capture, GO_SAMPLE_TALLY, "goroutines as often as snapshots met them", whose);
 }
 
 static void add_window_comments(struct profile *profile, enum profile_kind kind, const struct capture *capture)
 {
 	const struct stacks *s = capture->stacks;
-	uint64_t lost = stacks_lost(s);
+	const struct seen seen = seen_of(capture, kind);
 	/* Nobody knows whose the lost ones were. */
 	const char *whose = capture->is_selected ? "what was asked for" : kind == PROFILE_CPU ? "the host" : "all targets";
 	char storage[64] = "";
@@ -165,10 +223,11 @@ static void add_window_comments(struct profile *profile, enum profile_kind kind,
 	profile_add_comment_format(profile,
 			"%s of %s in this %s: seen %llu = kept %llu + lost %llu (ring %llu, namespace %llu, frames %llu%s)",
 			what_is_seen(kind, s), whose, kind == PROFILE_THREAD || capture_kind_is_of_runtime(kind) ? "snapshot" : "window",
-			(unsigned long long)s->seen, (unsigned long long)(s->seen - lost), (unsigned long long)lost, (unsigned long long)s->lost_ring,
-			(unsigned long long)s->lost_namespace, (unsigned long long)s->lost_frames, storage);
+			(unsigned long long)seen.seen, (unsigned long long)(seen.seen - seen.lost), (unsigned long long)seen.lost,
+			(unsigned long long)(capture_kind_is_of_runtime(kind) ? 0 : s->lost_ring),
+			(unsigned long long)(capture_kind_is_of_runtime(kind) ? 0 : s->lost_namespace), (unsigned long long)seen.lost_frames, storage);
 	if (kind != PROFILE_CPU)
-		add_lost_comment(profile, kind, s);
+		add_lost_comment(profile, kind, s, &seen);
 	if (s->lost_others)
 		profile_add_comment_format(profile, "waits of which it is not told who ended them, for want of room: %llu",
 				(unsigned long long)s->lost_others);
@@ -177,7 +236,8 @@ static void add_window_comments(struct profile *profile, enum profile_kind kind,
 				"samples of goroutines with labels that are not all told: %llu without, for they could not be read; %llu with those that "
 				"there is room for; %llu as `other`, for there were too many different ones",
 				(unsigned long long)s->labels_unread, (unsigned long long)s->labels_cut, (unsigned long long)s->labels_left_out);
-	add_verdicts_comment(profile, whose, s->verdicts);
+	add_verdicts_comment(profile, whose, seen.verdicts);
+	add_go_comments(profile, kind, capture, whose);
 	if (capture->facts.stolen_nsec && capture->facts.n_cpus)
 		profile_add_comment_format(profile, "stolen: the hypervisor gave %.2f %% of the machine's CPU time in this window to others (%.3f s)",
 				percent(capture->facts.stolen_nsec, s->duration_nsec * capture->facts.n_cpus),

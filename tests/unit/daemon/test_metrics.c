@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -163,6 +164,25 @@ START_TEST(seen_is_kept_and_lost)
 	ck_assert_int_eq(value(metrics, "tsprofd_frames_total{named=\"true\"}") + value(metrics, "tsprofd_frames_total{named=\"false\"}"),
 			3000);
 	ck_assert_int_eq(value(metrics, "tsprofd_frames_without_mapping_total"), 21);
+	metrics_free(metrics);
+}
+END_TEST
+
+START_TEST(what_runtimes_told_counts_by_its_own_kind)
+{
+	struct metrics *metrics = metrics_new();
+	struct press_result look = { .kind = PROFILE_GOROUTINE, .seen = 30, .kept = 26, .lost_frames = 4, .goroutines_seen = 20, .goroutines_lost = 3,
+		.allocations_seen = 10, .allocations_lost = 1 };
+
+	add(metrics, &look, NULL, 0);
+	look.error = -ENOMEM;
+	add(metrics, &look, NULL, 0);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_total{kind=\"goroutine\"}"), 40);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_lost_total{kind=\"goroutine\",reason=\"frames_lost\"}"), 6);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_lost_total{kind=\"goroutine\",reason=\"window_lost\"}"), 17);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_total{kind=\"heap\"}"), 20);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_lost_total{kind=\"heap\",reason=\"frames_lost\"}"), 2);
+	ck_assert_int_eq(value(metrics, "tsprofd_samples_lost_total{kind=\"heap\",reason=\"window_lost\"}"), 9);
 	metrics_free(metrics);
 }
 END_TEST
@@ -486,7 +506,7 @@ UNIT_TESTS("metrics", deadlocks_of_the_last_window_of_waits_are_shown,
 	waits_of_services_add_up_with_the_time_in_which_they_were_seen,
 	services_that_wait_come_and_go_and_the_ones_that_stay_keep_their_counters, block_devices_have_histograms_and_what_is_not_in_them_is_counted,
 	what_we_cost_in_the_kernel_and_the_level_of_the_budget_are_told,
-		what_is_printed_is_prometheus_text_whatever_services_are_called, seen_is_kept_and_lost,
+		what_is_printed_is_prometheus_text_whatever_services_are_called, seen_is_kept_and_lost, what_runtimes_told_counts_by_its_own_kind,
 	each_way_a_walk_ends_has_a_line_of_its_own, profiles_count_by_their_own_trigger_and_when_they_are_on_disk, services_show_the_cpu_time_of_the_last_window,
 	names_that_come_and_go_for_days_neither_grow_it_nor_keep_new_ones_out,
 	of_too_many_services_in_one_window_the_first_have_a_line, windows_of_waits_are_counted_as_such_and_say_nothing_of_cpu_time,

@@ -524,6 +524,79 @@ START_TEST(goroutines_are_a_profile_that_says_what_it_lacks)
 }
 END_TEST
 
+/* What a process told, with 42 waits of threads where they are wanted, as files of those kinds; the one of `kind`. */
+static struct profile *press_go(const struct go_report *before, const struct go_report *report, uint32_t kinds, enum profile_kind kind)
+{
+	const struct process_id id = { .pid = 7, .exec_id = 1, .start_nsec = 1000 };
+	const struct go_addition addition = { .process = &id, .report = report, .before = before, .parts = (1U << GO_REPORT_N_PARTS) - 1 };
+	struct capture *capture = made_capture();
+	uint64_t frame = 0x1000;
+	char *at;
+
+	capture->kind = kinds & capture_kind_bit(PROFILE_GOROUTINE) ? PROFILE_GOROUTINE : PROFILE_BLOCK;
+	capture->kinds = kinds;
+	capture->go = go_findings_new();
+	if (capture->kind == PROFILE_BLOCK) {
+		made_sample(capture, made_process(capture, 5, made_image("shop")), "shop", 40, 0, &frame, 1);
+		capture->stacks->lost_ring = 2;
+		capture->stacks->seen += 2;
+	}
+	ck_assert_int_eq(go_findings_add(capture->go, capture->stacks, &addition), 0);
+	ck_assert_int_eq(vec_push(&capture->images, made_image("shop")), 0);
+	ck_assert_int_eq(press_submit_take(press, capture), 0);
+	press_finish(press);
+	at = strrchr(last_path, '/') + 1;
+	snprintf(at, sizeof(last_path) - (size_t)(at - last_path), "%s-221320Z.pprof", profile_kind_info(kind)->name);
+	return read_profile(last_path);
+}
+
+START_TEST(a_file_tells_what_was_seen_of_its_own_kind)
+{
+	const uint64_t stack[] = { 0x1010, 0x2020 };
+	const uint32_t looks = capture_kind_bit(PROFILE_GOROUTINE) | capture_kind_bit(PROFILE_HEAP);
+	const uint32_t waits = capture_kind_bit(PROFILE_BLOCK) | capture_kind_bit(PROFILE_MUTEX);
+	struct go_report report = made_report("go1.26.8"), before = made_report("go1.26.8");
+	struct profile *profile;
+
+	start("out");
+	made_goroutine(&report, 1, stack, 2);
+	made_goroutine(&report, 12, stack, 2);
+	report.goroutines.n_unread = 1;
+	report.memory.rate = 524288;
+	made_allocations(&report, stack, 2, 64, 9, 4);
+	made_allocations(&report, stack, 1, 64, 4, 9); /* more was freed than allocated */
+	profile = press_go(NULL, &report, looks, PROFILE_GOROUTINE);
+	assert_comment(profile, "goroutines of all targets in this snapshot: seen 3 = kept 2 + lost 1 (ring 0, namespace 0, frames 1)");
+	assert_comment(profile, "user stacks of all targets: complete 2 (100.00 %), elided 0, kernel only 0, broken 0");
+	assert_comment(profile, "INCOMPLETE: 33.33 % of the goroutines were lost");
+	profile_free(profile);
+	profile = press_go(NULL, &report, looks, PROFILE_HEAP);
+	assert_comment(profile, "stacks of allocations of all targets in this snapshot: seen 2 = kept 1 + lost 1 (ring 0, namespace 0, frames 1)");
+	assert_comment(profile, "user stacks of all targets: complete 1 (100.00 %), elided 0, kernel only 0, broken 0");
+	assert_comment(profile, "INCOMPLETE: 50.00 % of the stacks of allocations were lost");
+	profile_free(profile);
+	made_report_free(&report);
+
+	report = made_report("go1.26.8");
+	made_has(&before, GO_REPORT_BLOCK);
+	made_has(&before, GO_REPORT_MUTEX);
+	made_contentions(&report, GO_REPORT_BLOCK, stack, 2, 7, 700);
+	made_contentions(&report, GO_REPORT_BLOCK, stack, 1, -1, 700);
+	made_contentions(&report, GO_REPORT_MUTEX, stack, 2, 3, 300);
+	profile = press_go(&before, &report, waits, PROFILE_BLOCK);
+	assert_comment(profile, "waits of all targets in this window: seen 42 = kept 40 + lost 2 (ring 2, namespace 0, frames 0, storage 0)");
+	assert_comment(profile, "recorded waits of goroutines (source = go) of all targets in this window: seen 8 = kept 7 + lost 1");
+	assert_comment(profile, "INCOMPLETE: 12.50 % of the recorded waits of goroutines (source = go) were lost");
+	profile_free(profile);
+	profile = press_go(&before, &report, waits, PROFILE_MUTEX);
+	assert_comment(profile, "waits of all targets in this window: seen 42 = kept 40 + lost 2 (ring 2, namespace 0, frames 0, storage 0)");
+	assert_comment(profile, "recorded contentions of goroutines (source = go) of all targets in this window: seen 3 = kept 3 + lost 0");
+	profile_free(profile);
+	made_report_free(&report);
+	finish();
+}
+END_TEST
+
 START_TEST(goroutines_are_text_where_that_is_wanted)
 {
 	struct press_output output = { .store = STORE_OPTIONS_DEFAULT, .max_services = 8, .path = last_path, .debug = 2 };
@@ -618,7 +691,7 @@ int main(int argc, char **argv)
 		what_the_disk_refuses_is_kept_and_written_later_in_order, one_service_without_a_folder_does_not_hold_up_the_others,
 		a_full_disk_loses_nothing, more_windows_than_may_wait_are_refused, a_press_can_go_with_captures_and_profiles_left,
 		a_device_is_written_to_and_not_replaced, one_file_is_replaced_whole_and_belongs_to_who_is_asked_for,
-		goroutines_are_a_profile_that_says_what_it_lacks, goroutines_are_text_where_that_is_wanted,
+		goroutines_are_a_profile_that_says_what_it_lacks, a_file_tells_what_was_seen_of_its_own_kind, goroutines_are_text_where_that_is_wanted,
 		a_result_has_leaks_and_which_processes_were_looked_at,
 		where_nothing_can_be_written_is_known_before, a_file_says_when_and_why_its_rate_was_lowered,
 	};
