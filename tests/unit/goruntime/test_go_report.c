@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_go_report --corpus FOLDER writes what fuzz_go_report begins with instead, by the encoder as it is: after a change of the form of
+ * reports into tests/fuzz/corpus/go_report. A test sees to it that this is not forgotten.
+ */
 #include "go_report.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../main.h"
@@ -487,6 +493,73 @@ START_TEST(large_reports_come_back)
 }
 END_TEST
 
-UNIT_TESTS("go_report", a_report_comes_back_as_it_was, stacks_that_were_shared_still_are, parts_that_were_not_read_are_empty,
-	a_report_that_was_cut_anywhere_is_malformed, bytes_behind_a_report_are_malformed, an_absurd_number_anywhere_stays_in_bounds,
-	what_no_reader_says_is_malformed, texts_of_the_process_come_back_printable, a_wait_reason_without_text_is_none, large_reports_come_back)
+/* --- what the fuzzer begins with ------------------------------------------------------------------------------- */
+
+static const struct corpus_file {
+	const char *name;
+	uint32_t parts;
+} corpus[] = {
+	{ "all", ALL_PARTS }, { "goroutines", 1U << GO_REPORT_GOROUTINES }, { "memory", 1U << GO_REPORT_MEMORY }, { "block", 1U << GO_REPORT_BLOCK },
+	{ "mutex", 1U << GO_REPORT_MUTEX }, { "stats", 1U << GO_REPORT_STATS }, { "tally", 1U << GO_REPORT_TALLY },
+	{ "reach", 1U << GO_REPORT_GOROUTINES | 1U << GO_REPORT_REACH }, { "refused", 0 },
+};
+
+static const char *corpus_folder;
+
+/* A test, since what makes the report checks what it does. */
+START_TEST(a_corpus_is_written)
+{
+	for (size_t i = 0; i < sizeof(corpus) / sizeof(corpus[0]); i++) {
+		struct go_report report = make_report();
+		char path[4096];
+		FILE *out;
+
+		report.has = corpus[i].parts;
+		snprintf(path, sizeof(path), "%s/%s", corpus_folder, corpus[i].name);
+		out = fopen(path, "we");
+		ck_assert_msg(out != NULL, "cannot write %s", path);
+		go_report_write(&report, out);
+		ck_assert_int_eq(fclose(out), 0);
+		go_report_deinit(&report);
+	}
+}
+END_TEST
+
+START_TEST(what_the_fuzzer_begins_with_is_read_to_its_end)
+{
+	const char *root = getenv("SOURCE_ROOT");
+
+	for (size_t i = 0; i < sizeof(corpus) / sizeof(corpus[0]); i++) {
+		struct go_report report = { 0 };
+		char path[4096], bytes[65536];
+		size_t n;
+		FILE *in;
+
+		snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/go_report/%s", root ? root : ".", corpus[i].name);
+		in = fopen(path, "re");
+		ck_assert_msg(in != NULL, "there is no %s", path);
+		n = fread(bytes, 1, sizeof(bytes), in);
+		fclose(in);
+		ck_assert_msg(read_copy(bytes, n, &report) == 0, "%s is of another form of reports: test_go_report --corpus %s/tests/fuzz/corpus/go_report", path,
+				root ? root : ".");
+		ck_assert_uint_eq(report.has, corpus[i].parts);
+		go_report_deinit(&report);
+	}
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+	const TTest *const tests[] = {
+		a_report_comes_back_as_it_was, stacks_that_were_shared_still_are, parts_that_were_not_read_are_empty,
+		a_report_that_was_cut_anywhere_is_malformed, bytes_behind_a_report_are_malformed, an_absurd_number_anywhere_stays_in_bounds,
+		what_no_reader_says_is_malformed, texts_of_the_process_come_back_printable, a_wait_reason_without_text_is_none, large_reports_come_back,
+		what_the_fuzzer_begins_with_is_read_to_its_end,
+	};
+
+	if (argc == 3 && !strcmp(argv[1], "--corpus")) {
+		corpus_folder = argv[2];
+		return unit_main("corpus of go_report", (const TTest *const[]){ a_corpus_is_written }, 1);
+	}
+	return unit_main("go_report", tests, sizeof(tests) / sizeof(tests[0]));
+}
