@@ -15,7 +15,7 @@ struct goroutine_deadlock_text {
 	struct process_id process;
 	uint64_t id;                         /* the same as long as it is the same deadlock */
 	char *head;                          /* "5 goroutines wait for each other's locks, ..." */
-	VEC(char *) members;                 /* a line each, the first of them: "goroutine 18: main.worker (/src/a.go:3), created by ..." */
+	VEC(char *) members;                 /* a line each, the first of them: "goroutine 18 waits in chan receive at main.worker (/src/a.go:3), ..." */
 	uint64_t n_members;                  /* all */
 };
 
