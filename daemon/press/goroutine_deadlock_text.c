@@ -108,14 +108,15 @@ static void print_member(FILE *f, const struct capture *capture, const struct pl
 
 static void print_head(FILE *f, const struct go_deadlock *is)
 {
-	static const char *const what[] = {
-		[GOROUTINE_CIRCLE] = "wait for each other's locks",
-		[GOROUTINE_UNREACHABLE] = "wait for what no goroutine that goes on can reach",
-		[GOROUTINE_FOREVER] = "wait for nil channels, which never wake anybody",
-		[GOROUTINE_ASLEEP] = "are all that there are, and none can go on",
+	static const char *const what[][2] = { /* of one; of more */
+		[GOROUTINE_CIRCLE] = { "waits for its own lock", "wait for each other's locks" },
+		[GOROUTINE_UNREACHABLE] = { "waits for what no goroutine that goes on can reach", "wait for what no goroutine that goes on can reach" },
+		[GOROUTINE_FOREVER] = { "waits for a nil channel, which never wakes anybody", "wait for nil channels, which never wake anybody" },
+		[GOROUTINE_ASLEEP] = { "is all that there is, and cannot go on", "are all that there are, and none can go on" },
 	};
+	bool is_one = is->n_members == 1;
 
-	fprintf(f, "%llu goroutines %s", (unsigned long long)is->n_members, what[is->sort]);
+	fprintf(f, "%llu goroutine%s %s", (unsigned long long)is->n_members, is_one ? "" : "s", what[is->sort][!is_one]);
 	if (is->is_unreachable)
 		fputs(", nobody else reaches the locks", f);
 	if (is->n_behind)

@@ -105,6 +105,7 @@ START_TEST(each_sort_has_its_words)
 		"5 goroutines wait for what no goroutine that goes on can reach; confidence 90 %, not moved for 0 s",
 		"3 goroutines wait for nil channels, which never wake anybody; confidence 99 %, not moved for 3600 s",
 		"4 goroutines are all that there are, and none can go on; confidence 40 %, not moved for 61 s",
+		"1 goroutine waits for a nil channel, which never wakes anybody; confidence 99 %, not moved for 5 s",
 	};
 	goroutine_deadlock_text_list list;
 
@@ -115,6 +116,7 @@ START_TEST(each_sort_has_its_words)
 	add_deadlock((struct go_deadlock){ .sort = GOROUTINE_UNREACHABLE, .confidence = 90, .still_nsec = 1, .n_members = 5 });
 	add_deadlock((struct go_deadlock){ .sort = GOROUTINE_FOREVER, .confidence = 99, .still_nsec = 3600 * NSEC_PER_SEC, .n_members = 3 });
 	add_deadlock((struct go_deadlock){ .sort = GOROUTINE_ASLEEP, .confidence = 40, .still_nsec = 61 * NSEC_PER_SEC, .n_members = 4 });
+	add_deadlock((struct go_deadlock){ .sort = GOROUTINE_FOREVER, .confidence = 99, .still_nsec = 5 * NSEC_PER_SEC, .n_members = 1 });
 	list = describe();
 	for (size_t i = 0; i < list.n; i++) {
 		ck_assert_str_eq(list.at[i].head, expected[i]);
