@@ -38,7 +38,7 @@ struct go_reader {
 	void *userdata;
 	struct go_reader_task task;
 	VEC(struct go_reach_region) regions; /* of the task */
-	int program_fd, memory_fd;           /* for one that is begun anew */
+	int program_fd, memory_fd, pagemap_fd; /* for one that is begun anew; the last one may be -1 */
 	uint64_t begun_nsec;                 /* the helper */
 	uint64_t most_nsec;
 	uint64_t end_nsec;                   /* CLOCK_MONOTONIC: when it has to be done */
@@ -122,7 +122,8 @@ static int start_helper(struct go_reader *reader)
 	    send_all(reader->socket, reader->regions.at, reader->regions.n * sizeof(*reader->regions.at)) < 0)
 		return -EIO;
 	reader->begun_nsec = clock_monotonic_nsec();
-	r = spawn_self(&(struct spawn_self){ .name = GO_READER_NAME, .fds = (int[]){ theirs, reader->program_fd, reader->memory_fd }, .n_fds = 3 }, &reader->pid);
+	r = spawn_self(&(struct spawn_self){ .name = GO_READER_NAME, .fds = (int[]){ theirs, reader->program_fd, reader->memory_fd, reader->pagemap_fd },
+			.n_fds = reader->task.has_pagemap ? 4 : 3 }, &reader->pid);
 	if (r < 0)
 		return r;
 	return sd_event_add_io(reader->loop, &reader->answer_source, reader->socket, EPOLLIN, on_answer, reader);
@@ -139,6 +140,7 @@ static int finish(struct go_reader *reader, struct go_report *report, int error)
 	end_helper(reader);
 	reader->program_fd = close_fd(reader->program_fd);
 	reader->memory_fd = close_fd(reader->memory_fd);
+	reader->pagemap_fd = close_fd(reader->pagemap_fd);
 	if (reader->has_ended)
 		*reader->has_ended = true;
 	reader->done(report, error, reader->userdata);
@@ -290,22 +292,28 @@ static const struct image_mapping *find_program(const struct image *image)
 	return NULL;
 }
 
-static int open_memory(const struct process_id *id, int *ret)
+/* `ret_pagemap` is -1 where the kernel has none: that is no reason not to read. */
+static int open_memory(const struct process_id *id, int *ret, int *ret_pagemap)
 {
-	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	_cleanup_close_ int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1, pagemap = -1;
 	struct process_stat stat;
+	uint32_t thread;
 	char path[64];
 
 	if (proc < 0)
 		return -errno;
-	snprintf(path, sizeof(path), "%u/mem", process_living_thread(proc, id->pid));
+	thread = process_living_thread(proc, id->pid);
+	snprintf(path, sizeof(path), "%u/mem", thread);
 	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : errno == EPERM ? -EACCES : -errno;
+	snprintf(path, sizeof(path), "%u/pagemap", thread);
+	pagemap = openat(proc, path, O_RDONLY | O_CLOEXEC);
 	/* Read after it was opened: whose time of start this is, the descriptor is of, or of one that is gone. */
 	if (process_read_stat(proc, id->pid, &stat) != 0 || stat.is_zombie || stat.start_ticks != id->start_nsec / NSEC_PER_TICK)
 		return -ESRCH;
 	*ret = take_fd(&fd);
+	*ret_pagemap = take_fd(&pagemap);
 	return 0;
 }
 
@@ -349,7 +357,7 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 	reader = calloc(1, sizeof(*reader));
 	if (!reader)
 		return -ENOMEM;
-	reader->socket = reader->program_fd = reader->memory_fd = -1;
+	reader->socket = reader->program_fd = reader->memory_fd = reader->pagemap_fd = -1;
 	r = loop ? 0 : sd_event_new(&reader->loop);
 	if (r < 0)
 		return r;
@@ -367,9 +375,10 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 		.max_reach_nsec = request->max_reach_nsec ? request->max_reach_nsec : REACH_NSEC,
 	};
 	go_clock_begin();
-	r = open_memory(&image->id, &reader->memory_fd);
+	r = open_memory(&image->id, &reader->memory_fd, &reader->pagemap_fd);
 	if (r < 0)
 		return r;
+	reader->task.has_pagemap = reader->pagemap_fd >= 0;
 	reader->program_fd = fcntl(mapping->binary->fd, F_DUPFD_CLOEXEC, 3);
 	if (reader->program_fd < 0)
 		return -errno;
@@ -431,6 +440,7 @@ struct go_reader *go_reader_free(struct go_reader *reader)
 	vec_deinit(&reader->regions);
 	close_fd(reader->program_fd);
 	close_fd(reader->memory_fd);
+	close_fd(reader->pagemap_fd);
 	sd_event_unref(reader->loop);
 	free(reader);
 	return NULL;

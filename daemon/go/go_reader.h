@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * Has one Go process read: a helper process without any privilege is given the program's file and a read-only descriptor of
- * /proc/PID/mem, reads what is asked for (lib/goruntime), and sends a report. Reading the memory of a process may last as
+ * Has one Go process read: a helper process without any privilege is given the program's file and read-only descriptors of
+ * /proc/PID/mem and /proc/PID/pagemap (which pages are there; no more than that without CAP_SYS_ADMIN), reads what is asked for (lib/goruntime), and sends a report. Reading the memory of a process may last as
  * long as that process likes (pages of its own file system): the helper is ended when it takes too long, and one that not even
  * SIGKILL ends is left behind, to be waited for when the kernel lets go of it.
  *

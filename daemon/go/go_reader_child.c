@@ -35,7 +35,8 @@ struct child {
 	struct elf_image *image;
 	struct go_binary *binary;
 	struct go_memory memory;
-	int memory_fd;
+	int memory_fd, pagemap_fd;
+	struct go_memory pagemap;            /* while who reaches what is searched for */
 	struct go_process *process;
 	struct go_report report;
 	bool is_misread;                     /* the layout of its runtime is not what we take it for: none of the report holds */
@@ -374,6 +375,19 @@ static int read_in_time(void *userdata, uint64_t address, void *to, size_t size)
 	return child->plain.read(child->plain.userdata, address, to, size);
 }
 
+/* Where nothing but pages that were never touched is met, its time is over, too. */
+static int read_pagemap_in_time(void *userdata, uint64_t offset, void *to, size_t size)
+{
+	struct child *child = userdata;
+	const struct go_memory file = go_memory_of_file(&child->pagemap_fd, 0);
+
+	if (clock_monotonic_nsec() >= child->reach_end_nsec) {
+		child->memory.left_bytes = 0;
+		return -E2BIG;
+	}
+	return file.read(file.userdata, offset, to, size);
+}
+
 static int compare_ways(const void *left, const void *right)
 {
 	const struct go_reach_way *a = left, *b = right;
@@ -430,7 +444,10 @@ static int search_once(struct child *child, const struct go_reach_options *like,
 
 static int search_for(struct child *child, const uint64_t *objects, size_t n, const char **why)
 {
-	const struct go_reach_options options = { .objects = objects, .n_objects = n, .regions = child->regions.at, .n_regions = child->regions.n, .why = why };
+	const struct go_reach_options options = {
+		.objects = objects, .n_objects = n, .regions = child->regions.at, .n_regions = child->regions.n,
+		.pagemap = child->task.has_pagemap ? &child->pagemap : NULL, .why = why,
+	};
 	struct go_report_reach *reach = &child->report.reach;
 	uint64_t start_nsec = clock_monotonic_nsec();
 	int r = 0;
@@ -459,6 +476,8 @@ static int search(struct child *child, const char **why)
 	child->plain = child->memory;
 	child->reach_end_nsec = clock_monotonic_nsec() + child->task.max_reach_nsec;
 	child->memory = (struct go_memory){ .read = read_in_time, .userdata = child, .left_bytes = child->task.max_reach_bytes };
+	/* It has 8 bytes for each 4096 of memory. */
+	child->pagemap = (struct go_memory){ .read = read_pagemap_in_time, .userdata = child, .left_bytes = child->task.max_reach_bytes };
 	if (!r)
 		r = search_for(child, objects.at, objects.n, why);
 	child->memory = child->plain;
@@ -590,7 +609,7 @@ static int confine(const struct child *child)
 {
 	const uint64_t max_memory = GO_READER_MAX_MEMORY(child->task.max_goroutines) + (is_asked(child, GO_REPORT_REACH) ? GO_READER_REACH_MEMORY : 0);
 	const struct sandbox_options options = {
-		.keep_fd = GO_READER_MEMORY_FD,
+		.keep_fd = child->task.has_pagemap ? GO_READER_PAGEMAP_FD : GO_READER_MEMORY_FD,
 		.max_memory = max_memory,
 		.max_address_space = max_memory + ELF_IMAGE_MAX_SIZE,
 		.max_descriptors = MAX_DESCRIPTORS,
@@ -629,7 +648,7 @@ static int read_regions(struct child *child)
 
 int go_reader_child_run(void)
 {
-	static struct child child = { .memory_fd = GO_READER_MEMORY_FD };
+	static struct child child = { .memory_fd = GO_READER_MEMORY_FD, .pagemap_fd = GO_READER_PAGEMAP_FD };
 	int r;
 
 	if (read(GO_READER_SOCKET_FD, &child.task, sizeof(child.task)) != (ssize_t)sizeof(child.task) || read_regions(&child) < 0)

@@ -7,7 +7,7 @@
 #include "go_reach.h"
 
 /* Its descriptors: adjacent, sandbox.h wants that. */
-enum { GO_READER_SOCKET_FD = 3, GO_READER_PROGRAM_FD = 4, GO_READER_MEMORY_FD = 5 };
+enum { GO_READER_SOCKET_FD = 3, GO_READER_PROGRAM_FD = 4, GO_READER_MEMORY_FD = 5, GO_READER_PAGEMAP_FD = 6 };
 
 /* The owner sends one, as bytes: both are the same program. */
 struct go_reader_task {
@@ -21,6 +21,7 @@ struct go_reader_task {
 	/* Of GO_REPORT_REACH; as many struct go_reach_region as n_regions says follow, as bytes. */
 	uint32_t n_regions;
 	uint64_t max_reach_bytes, max_reach_nsec;
+	bool has_pagemap;                    /* /proc/PID/pagemap, read-only; without it all is read */
 };
 
 /*

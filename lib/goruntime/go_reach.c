@@ -17,7 +17,10 @@ enum {
 	SHIFT_121 = 8,
 	SPAN_IN_USE = 1, CLASS_NO_POINTERS = 1,
 	MIN_SUDOG = 80, MAX_SUDOG = 128,
-	MAX_ROUNDS = 16,
+	MAX_ROUNDS = 64,
+	KERNEL_PAGE_SHIFT = 12, KERNEL_PAGE = 1 << KERNEL_PAGE_SHIFT,
+	WINDOW = 512,                        /* pages looked up at once: 2 MiB */
+	MANY_PAGES = 16 * KERNEL_PAGE,       /* a stack of less is read without looking */
 	FILTER_BITS = 20,                    /* a bit for each page, up to 8 GiB without sharing */
 	N_LOOKED_AT = 16,                    /* spans, before a slice is believed to be the one of them all */
 	ROOT = 0,                            /* node */
@@ -68,6 +71,9 @@ struct search {
 	bool has_too_many_direct;
 	uint64_t *filter;
 	uint8_t *chunk;
+	bool has_window;
+	uint64_t window_at;                  /* its first page, by number, / WINDOW */
+	uint64_t window[WINDOW];             /* entries of pagemap */
 };
 
 static uint64_t u64_at(const uint8_t *bytes, size_t offset)
@@ -471,12 +477,13 @@ static int take_direct(struct search *s, const struct source *source, uint64_t w
 	return add_way(s, s->objects.at[i], s->options->goroutines->all.at[source->node - 1].id, true);
 }
 
-static int search_chunk(struct search *s, const struct source *source, uint64_t at, size_t size)
+/* From `offset` to `end` of what is read from `at` on. */
+static int search_chunk(struct search *s, const struct source *source, uint64_t at, size_t offset, size_t end)
 {
 	bool is_direct = !s->ret->n_rounds; /* before the first one: stacks alone */
 	int r = 0;
 
-	for (size_t i = 0; i + 8 <= size && r >= 0; i += 8) {
+	for (size_t i = offset; i + 8 <= end && r >= 0; i += 8) {
 		uint64_t word = u64_at(s->chunk, i);
 
 		if (is_direct && word >= PAGE)
@@ -487,6 +494,74 @@ static int search_chunk(struct search *s, const struct source *source, uint64_t 
 	return r;
 }
 
+/* --- pages that were never touched ----------------------------------------------------------------------------- */
+
+/* Present, or swapped; or it is not known. */
+static bool is_touched(struct search *s, uint64_t address)
+{
+	enum { SWAPPED_BIT = 62 };           /* and PRESENT is 63 */
+	uint64_t page = address >> KERNEL_PAGE_SHIFT;
+
+	if (!s->options->pagemap)
+		return true;
+	if (!s->has_window || s->window_at != page / WINDOW) {
+		s->has_window = true;
+		s->window_at = page / WINDOW;
+		if (go_memory_read(s->options->pagemap, s->window_at * sizeof(s->window), s->window, sizeof(s->window)) < 0)
+			memset(s->window, 0xff, sizeof(s->window));
+	}
+	return s->window[page % WINDOW] >> SWAPPED_BIT;
+}
+
+static bool has_untouched(const struct source *source)
+{
+	return source->span || source->node == ROOT || source->end - source->start >= MANY_PAGES;
+}
+
+/* Where what begins at `at` ends: pages that are all touched, or all not. */
+static uint64_t end_of_run(struct search *s, const struct source *source, uint64_t at, uint64_t end, bool *ret_is_touched)
+{
+	uint64_t next = at;
+
+	*ret_is_touched = true;
+	/* No process has memory so high: who says so lies, and the next page may be the first one. */
+	if (!has_untouched(source) || end > UINT64_C(1) << 63)
+		return end;
+	*ret_is_touched = is_touched(s, at);
+	do
+		next = (next | (KERNEL_PAGE - 1)) + 1;
+	while (next < end && is_touched(s, next) == *ret_is_touched);
+	return MIN(next, end);
+}
+
+/* -E2BIG, -ENOMEM. */
+static int search_piece(struct search *s, const struct source *source, uint64_t start, size_t size)
+{
+	bool is_read;
+	int r;
+
+	for (uint64_t at = start, next; at < start + size; at = next) {
+		size_t offset = at - start, end;
+
+		next = end_of_run(s, source, at, start + size, &is_read);
+		end = next - start;
+		if (!is_read) {
+			/* Where what follows looks for the beginning of its object. */
+			memset(s->chunk + offset, 0, source->span ? end - offset : 0);
+			continue;
+		}
+		r = read_memory(s, at, s->chunk + offset, end - offset);
+		if (r == -E2BIG)
+			return r;
+		/* Unmapped meanwhile: nothing has it any more. Of a mapping that cannot be read: a device's. */
+		if (r >= 0)
+			r = search_chunk(s, source, start, offset, end);
+		if (r == -ENOMEM)
+			return r;
+	}
+	return 0;
+}
+
 static int search_source(struct search *s, const struct source *source)
 {
 	/* In whole objects, so that each one's first word is there. */
@@ -494,15 +569,8 @@ static int search_source(struct search *s, const struct source *source)
 	int r;
 
 	for (uint64_t at = source->start; at < source->end; at += step) {
-		size_t size = MIN(source->end - at, step);
-
-		r = read_memory(s, at, s->chunk, size);
-		if (r == -E2BIG)
-			return r;
-		/* Unmapped meanwhile: nothing has it any more. Of a mapping that cannot be read: a device's. */
-		if (r >= 0)
-			r = search_chunk(s, source, at, size);
-		if (r == -ENOMEM)
+		r = search_piece(s, source, at, MIN(source->end - at, step));
+		if (r < 0)
 			return r;
 	}
 	return 0;
@@ -542,6 +610,7 @@ static int search_all(struct search *s)
 	int r;
 
 	s->ret->n_rounds++;
+	s->has_window = false;
 	r = search_stacks(s);
 	for (size_t i = 0; i < s->options->n_regions && r >= 0; i++)
 		r = search_region(s, &s->options->regions[i]);

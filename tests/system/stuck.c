@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stuck [-s] PID LOOKS MILLISECONDS: looks so often at the goroutines of a process, so far apart, and prints which leak and which are
- * deadlocked (lib/analyze), and what searching for who reaches what took. With -s the symbols of the program are not used.
+ * deadlocked (lib/analyze), and what searching for who reaches what took. With -s the symbols of the program are not used; with
+ * STUCK_READS_ALL in the environment pages that were never touched are searched, too.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +37,7 @@ struct watch {
 	struct goroutine_leaks *leaks;
 	struct map seen;                     /* id -> struct seen */
 	region_list regions;
+	struct go_memory pagemap;
 	VEC(uint64_t) still;                 /* by goroutine of this look */
 	struct go_reach searches[MAX_SEARCHES];
 	unsigned int n_searches;
@@ -103,7 +105,7 @@ static int search(struct watch *watch, const struct go_goroutines *goroutines, s
 		r = vec_push(&objects, goroutines->waits.all.at[i].address);
 	if (r >= 0)
 		r = go_reach_find(watch->process, &(struct go_reach_options){ .goroutines = goroutines, .objects = objects.at, .n_objects = objects.n,
-			.regions = watch->regions.at, .n_regions = watch->regions.n, .why = &watch->why }, ret);
+			.regions = watch->regions.at, .n_regions = watch->regions.n, .pagemap = watch->pagemap.read ? &watch->pagemap : NULL, .why = &watch->why }, ret);
 	vec_deinit(&objects);
 	if (!r)
 		fprintf(stderr, "search: %zu goroutines, %zu ways, %u rounds, %" PRIu64 " nodes, %" PRIu64 " KiB, %.1f ms, %.1f ms of CPU%s\n",
@@ -174,7 +176,7 @@ int main(int argc, char **argv)
 	struct elf_image *image = NULL;
 	struct go_memory memory;
 	uint64_t bias = 0;
-	int fd, r;
+	int fd, pagemap_fd, r;
 
 	if (argc != 4 + options.without_symbols)
 		return 64;
@@ -191,6 +193,10 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "/proc/%s/mem", arguments[0]);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	memory = go_memory_of_file(&fd, MAX_BYTES);
+	snprintf(path, sizeof(path), "/proc/%s/pagemap", arguments[0]);
+	pagemap_fd = getenv("STUCK_READS_ALL") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	if (pagemap_fd >= 0)
+		watch.pagemap = go_memory_of_file(&pagemap_fd, MAX_BYTES);
 	map_init(&watch.seen, sizeof(uint64_t), sizeof(struct seen));
 	/* As short as the whole of it: a test has no minutes. */
 	watch.leaks = goroutine_leaks_new(&(struct goroutine_leaks_options){ .half_nsec = n_looks * (uint64_t)interval_msec * NSEC_PER_MSEC / 4 });
@@ -210,5 +216,6 @@ int main(int argc, char **argv)
 	go_binary_free(program);
 	elf_image_free(image);
 	close_fd(fd);
+	close_fd(pagemap_fd);
 	return r ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -19,10 +19,11 @@ static uint64_t stack_word(int goroutine)
 	return MADE_MEMORY + MADE_STACKS_AT + (uint64_t)goroutine * MADE_STACK_SIZE + 0x108;
 }
 
-static int find(struct made_process *made, const uint64_t *objects, size_t n, struct go_reach *ret)
+static int find_with(struct made_process *made, const uint64_t *objects, size_t n, struct go_memory *pagemap, struct go_reach *ret)
 {
 	struct go_goroutines goroutines = { 0 };
-	struct go_reach_options options = { .goroutines = &goroutines, .objects = objects, .n_objects = n, .regions = regions, .n_regions = 1 };
+	struct go_reach_options options = { .goroutines = &goroutines, .objects = objects, .n_objects = n, .regions = regions, .n_regions = 1,
+		.pagemap = pagemap };
 	int r = made_process_open(made, NULL);
 
 	ck_assert_int_eq(r, 0);
@@ -31,6 +32,11 @@ static int find(struct made_process *made, const uint64_t *objects, size_t n, st
 	r = go_reach_find(made->process, &options, ret);
 	go_goroutines_deinit(&goroutines);
 	return r;
+}
+
+static int find(struct made_process *made, const uint64_t *objects, size_t n, struct go_reach *ret)
+{
+	return find_with(made, objects, n, NULL, ret);
 }
 
 static size_t n_ways(const struct go_reach *reach, uint64_t object, uint64_t goroutine, bool is_direct)
@@ -88,6 +94,73 @@ START_TEST(ways_lead_from_stacks_and_variables_through_objects)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(versions); i++)
 		check_ways(versions[i]);
+}
+END_TEST
+
+/* --- pages that were never touched ----------------------------------------------------------------------------- */
+
+#define PRESENT (UINT64_C(1) << 63)
+#define SWAPPED (UINT64_C(1) << 62)
+#define PAGE_SIZE 4096
+
+/* Of each page of the process's memory what /proc/PID/pagemap says; 0: it was never touched. */
+struct made_pagemap {
+	uint64_t entries[MADE_MEMORY_SIZE / PAGE_SIZE];
+	int error;
+};
+
+static int read_pagemap(void *userdata, uint64_t offset, void *to, size_t size)
+{
+	const struct made_pagemap *pagemap = userdata;
+	uint64_t *entries = to;
+
+	if (pagemap->error)
+		return pagemap->error;
+	for (size_t i = 0; i < size / 8; i++) {
+		uint64_t page = offset / 8 + i, number = page - MADE_MEMORY / PAGE_SIZE;
+
+		entries[i] = page >= MADE_MEMORY / PAGE_SIZE && number < MADE_MEMORY_SIZE / PAGE_SIZE ? pagemap->entries[number] : 0;
+	}
+	return 0;
+}
+
+/* Ways from a variable to the channel, by an object, when the pages of both are as told and all others present. */
+static size_t ways_with(uint64_t variable, uint64_t object, int error)
+{
+	struct made_process *made = made_process_new("go1.26.1");
+	struct made_pagemap pagemap = { .error = error };
+	struct go_memory memory = { .read = read_pagemap, .userdata = &pagemap, .left_bytes = UINT64_MAX };
+	const uint64_t objects[] = { made_channel(1) };
+	struct go_reach reach = { 0 };
+	size_t n;
+
+	for (size_t i = 0; i < ARRAY_SIZE(pagemap.entries); i++)
+		pagemap.entries[i] = PRESENT;
+	pagemap.entries[(VARIABLE - MADE_MEMORY) / PAGE_SIZE] = variable;
+	pagemap.entries[(made_object(9) - MADE_MEMORY) / PAGE_SIZE] = object;
+	made_put(made, VARIABLE, made_object(9));
+	made_put(made, made_object(9) + 0x38, made_channel(1));
+	ck_assert_int_eq(find_with(made, objects, 1, &memory, &reach), 0);
+	n = n_ways(&reach, made_channel(1), 0, false);
+	ck_assert_uint_eq(n_ways_to(&reach, made_channel(1)), n);
+	go_reach_deinit(&reach);
+	made_process_free(made);
+	return n;
+}
+
+START_TEST(pages_that_were_never_touched_are_not_searched)
+{
+	/* That it is shared, or of a file, is no matter. */
+	const uint64_t others = UINT64_C(1) << 61 | UINT64_C(1) << 55;
+
+	ck_assert_uint_eq(ways_with(PRESENT, PRESENT, 0), 1);
+	ck_assert_uint_eq(ways_with(SWAPPED, PRESENT | others, 0), 1);
+	ck_assert_uint_eq(ways_with(PRESENT, SWAPPED, 0), 1);
+	ck_assert_uint_eq(ways_with(others, PRESENT, 0), 0);
+	ck_assert_uint_eq(ways_with(PRESENT, others, 0), 0);
+	/* Where it is not known all is searched. */
+	ck_assert_uint_eq(ways_with(0, 0, -EIO), 1);
+	ck_assert_uint_eq(ways_with(0, 0, -E2BIG), 1);
 }
 END_TEST
 
@@ -185,4 +258,5 @@ START_TEST(a_heap_that_lies_is_refused_or_searched_within_bounds)
 }
 END_TEST
 
-UNIT_TESTS("go_reach", ways_lead_from_stacks_and_variables_through_objects, a_heap_that_lies_is_refused_or_searched_within_bounds)
+UNIT_TESTS("go_reach", ways_lead_from_stacks_and_variables_through_objects, pages_that_were_never_touched_are_not_searched,
+	a_heap_that_lies_is_refused_or_searched_within_bounds)
