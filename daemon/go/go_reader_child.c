@@ -497,8 +497,11 @@ static void read_reach(struct child *child)
 	}
 	if (!r)
 		r = search(child, &why);
-	/* What was found until then holds; the search that met the end of its time or bytes is left out. */
-	if (!r || (r == -E2BIG && reach->n_searches && reach->all.ways.n <= GO_REPORT_MAX_WAYS && reach->all.objects.n <= GO_REPORT_MAX_REACH_OBJECTS)) {
+	/*
+	 * What was found until then holds; the search that met the end of its time or bytes is left out, and one that met a heap which
+	 * changed under it.
+	 */
+	if (!r || ((r == -E2BIG || r == GO_REACH_E_UNKNOWN) && reach->n_searches && reach->all.ways.n <= GO_REPORT_MAX_WAYS && reach->all.objects.n <= GO_REPORT_MAX_REACH_OBJECTS)) {
 		child->report.has |= 1U << GO_REPORT_REACH;
 		return;
 	}

@@ -22,6 +22,7 @@ enum {
 	WINDOW = 512,                        /* pages looked up at once: 2 MiB */
 	MANY_PAGES = 16 * KERNEL_PAGE,       /* a stack of less is read without looking */
 	FILTER_BITS = 20,                    /* a bit for each page, up to 8 GiB without sharing */
+	MAX_TRIES = 10,                      /* at a list of spans that agrees with itself */
 	N_LOOKED_AT = 16,                    /* spans, before a slice is believed to be the one of them all */
 	ROOT = 0,                            /* node */
 	MAX_STEPS = 1 << 24,
@@ -197,13 +198,14 @@ static int compare_spans(const void *a, const void *b)
 	return compare_u64(&((const struct span *)a)->start, &((const struct span *)b)->start);
 }
 
-static int read_spans(struct search *s)
+static int try_spans(struct search *s)
 {
 	uint64_t slice[3], n_pages = 0;
 	int r = find_all_spans(s, slice);
 
 	if (r)
 		return r;
+	s->spans.n = s->span_records.n = s->arenas.n = 0;
 	if (vec_reserve(&s->span_records, slice[1]) < 0)
 		return -ENOMEM;
 	r = read_memory(s, slice[0], s->span_records.at, slice[1] * sizeof(uint64_t));
@@ -236,6 +238,16 @@ static int read_spans(struct search *s)
 		if (s->spans.at[i].start < s->spans.at[i - 1].end)
 			return unknown(s, "spans overlap");
 	return 0;
+}
+
+/* Under load memory is given back and taken anew while the list is read: what was part of one span is part of another one. */
+static int read_spans(struct search *s)
+{
+	int r = GO_REACH_E_UNKNOWN;
+
+	for (int i = 0; i < MAX_TRIES && r == GO_REACH_E_UNKNOWN; i++)
+		r = try_spans(s);
+	return r;
 }
 
 static const struct span *find_span(const struct search *s, uint64_t address)
