@@ -378,6 +378,9 @@ int go_reader_new(sd_event *loop, const struct image *image, const struct go_req
 	r = open_memory(&image->id, &reader->memory_fd, &reader->pagemap_fd);
 	if (r < 0)
 		return r;
+	/* Nothing that it does not need. */
+	if (!wants_reach(reader))
+		reader->pagemap_fd = close_fd(reader->pagemap_fd);
 	reader->task.has_pagemap = reader->pagemap_fd >= 0;
 	reader->program_fd = fcntl(mapping->binary->fd, F_DUPFD_CLOEXEC, 3);
 	if (reader->program_fd < 0)
