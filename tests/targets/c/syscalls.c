@@ -50,7 +50,7 @@ __attribute__((noinline)) static void in_poll(uint64_t n_rounds)
 	struct pollfd fd = {.fd = pipe_fds[0], .events = POLLIN};
 
 	for (uint64_t i = 0; i < n_rounds; i += ROUNDS)
-		if (poll(&fd, 1, 0))
+		if (poll(&fd, 1, 0) && errno != EINTR) /* by the signal that ends it */
 			exit(70);
 }
 
@@ -59,7 +59,7 @@ __attribute__((noinline)) static void in_epoll(uint64_t n_rounds)
 	struct epoll_event event;
 
 	for (uint64_t i = 0; i < n_rounds; i += ROUNDS)
-		if (epoll_wait(epoll_fd, &event, 1, 0))
+		if (epoll_wait(epoll_fd, &event, 1, 0) && errno != EINTR)
 			exit(70);
 }
 
@@ -67,9 +67,12 @@ __attribute__((noinline)) static void in_nanosleep(uint64_t n_rounds)
 {
 	const struct timespec over = {.tv_sec = 1};
 
-	for (uint64_t i = 0; i < n_rounds; i += ROUNDS)
-		if (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &over, NULL))
+	for (uint64_t i = 0; i < n_rounds; i += ROUNDS) {
+		int r = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &over, NULL);
+
+		if (r && r != EINTR)
 			exit(70);
+	}
 }
 
 int main(int argc, char **argv)
