@@ -6,6 +6,7 @@
 #include "cleanup.h"
 #include "goroutine_deadlock_text.h"
 #include "log.h"
+#include "map.h"
 #include "press.h"
 #include "told.h"
 
@@ -47,14 +48,15 @@ static void tell_gone(const struct told_item *item, const char *why)
 			item->pid, why);
 }
 
-void goroutine_deadlock_news_add(struct goroutine_deadlock_news *news, const struct press_result *result)
+void goroutine_deadlock_news_add(struct goroutine_deadlock_news *news, const struct press_result *result, const struct map *targets)
 {
 	/* Of one that could not be read nothing new is known. */
 	told_miss(&news->told, &(struct told_pids){ result->goroutine_deadlock_pids.at, result->goroutine_deadlock_pids.n });
 	for (size_t i = 0; i < result->goroutine_deadlocks.n; i++) {
 		const struct goroutine_deadlock_text *text = &result->goroutine_deadlocks.at[i];
 
-		if (told_see(&news->told, text->id, text->process.pid, text->service, NULL))
+		if ((!targets || map_get(targets, &text->process.pid)) &&
+				told_see(&news->told, text->id, text->process.pid, text->service, NULL))
 			tell(text);
 	}
 	told_end(&news->told, 1, tell_gone, "a goroutine has moved, or can be woken after all");

@@ -12,7 +12,10 @@ struct press_result;
 struct goroutine_deadlock_news *goroutine_deadlock_news_new(void);
 struct goroutine_deadlock_news *goroutine_deadlock_news_free(struct goroutine_deadlock_news *news);
 
-/* What a snapshot of goroutines has found; other results say nothing of them and change nothing. */
-void goroutine_deadlock_news_add(struct goroutine_deadlock_news *news, const struct press_result *result);
+/*
+ * What a snapshot of goroutines has found; other results say nothing of them and change nothing. `targets`: pids (uint32_t); of one that ended
+ * while its snapshot was on its way nothing is told. NULL: of all.
+ */
+void goroutine_deadlock_news_add(struct goroutine_deadlock_news *news, const struct press_result *result, const struct map *targets);
 /* Of processes that are not in this set of pids (uint32_t) there will be no more looks: what was told of them is over. */
 void goroutine_deadlock_news_keep(struct goroutine_deadlock_news *news, const struct map *pids);

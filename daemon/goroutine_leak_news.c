@@ -6,6 +6,7 @@
 #include "cleanup.h"
 #include "goroutine_leak_text.h"
 #include "log.h"
+#include "map.h"
 #include "press.h"
 #include "told.h"
 
@@ -46,12 +47,13 @@ static void tell_over(const struct told_item *item, const char *why)
 			item->pid, why, item->what);
 }
 
-void goroutine_leak_news_add(struct goroutine_leak_news *news, const struct press_result *result)
+void goroutine_leak_news_add(struct goroutine_leak_news *news, const struct press_result *result, const struct map *targets)
 {
 	/* Of one that could not be read nothing new is known. */
 	told_miss(&news->told, &(struct told_pids){ result->leak_pids.at, result->leak_pids.n });
 	for (size_t i = 0; i < result->leaks.n; i++)
-		tell(news, &result->leaks.at[i]);
+		if (!targets || map_get(targets, &result->leaks.at[i].process.pid))
+			tell(news, &result->leaks.at[i]);
 	told_end(&news->told, max_missed, tell_over, "they grow no more");
 }
 

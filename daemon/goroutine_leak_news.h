@@ -12,7 +12,10 @@ struct press_result;
 struct goroutine_leak_news *goroutine_leak_news_new(void);
 struct goroutine_leak_news *goroutine_leak_news_free(struct goroutine_leak_news *news);
 
-/* What a snapshot of goroutines has found; other results say nothing of leaks and change nothing. */
-void goroutine_leak_news_add(struct goroutine_leak_news *news, const struct press_result *result);
+/*
+ * What a snapshot of goroutines has found; other results say nothing of leaks and change nothing. `targets`: pids (uint32_t); of one that ended
+ * while its snapshot was on its way nothing is told. NULL: of all.
+ */
+void goroutine_leak_news_add(struct goroutine_leak_news *news, const struct press_result *result, const struct map *targets);
 /* Of processes that are not in this set of pids (uint32_t) there will be no more looks: what was told of them is over. */
 void goroutine_leak_news_keep(struct goroutine_leak_news *news, const struct map *pids);

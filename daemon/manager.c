@@ -159,11 +159,8 @@ static void on_pressed(const struct press_result *result, void *userdata)
 			complain(manager, file);
 	}
 	deadlock_news_add(manager->deadlock_news, result);
-	goroutine_leak_news_add(manager->leak_news, result);
-	goroutine_deadlock_news_add(manager->goroutine_deadlock_news, result);
-	/* What was read of one that has ended meanwhile. */
-	goroutine_leak_news_keep(manager->leak_news, &manager->in_depth);
-	goroutine_deadlock_news_keep(manager->goroutine_deadlock_news, &manager->in_depth);
+	goroutine_leak_news_add(manager->leak_news, result, &manager->in_depth);
+	goroutine_deadlock_news_add(manager->goroutine_deadlock_news, result, &manager->in_depth);
 	if (manager->options->announce)
 		announce_result(result, stdout);
 	update_status(manager);

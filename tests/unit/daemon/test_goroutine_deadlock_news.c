@@ -62,6 +62,9 @@ static struct goroutine_deadlock_text deadlock(uint64_t id, uint32_t pid, size_t
 static const uint32_t pid = 7, other_pid = 8;
 static const uint64_t ids[] = { 1, 2 };
 
+/* Of which things are told. */
+static const struct map *targets;
+
 /* A snapshot of both processes, or of the second one alone, that has these. */
 static void add(struct goroutine_deadlock_news *news, const uint64_t *all, size_t n, bool is_read)
 {
@@ -72,7 +75,7 @@ static void add(struct goroutine_deadlock_news *news, const uint64_t *all, size_
 	ck_assert_int_eq(vec_push(&result.goroutine_deadlock_pids, other_pid), 0);
 	for (size_t i = 0; i < n; i++)
 		ck_assert_int_eq(vec_push(&result.goroutine_deadlocks, deadlock(all[i], pid, 2, 2)), 0);
-	goroutine_deadlock_news_add(news, &result);
+	goroutine_deadlock_news_add(news, &result, targets);
 	goroutine_deadlock_text_deinit(&result.goroutine_deadlocks);
 	vec_deinit(&result.goroutine_deadlock_pids);
 }
@@ -112,7 +115,7 @@ START_TEST(of_many_goroutines_some_are_told_and_how_many_more_there_are)
 		const char *text;
 
 		ck_assert_int_eq(vec_push(&result.goroutine_deadlocks, deadlock(1, pid, cases[i].n_told, cases[i].n_members)), 0);
-		goroutine_deadlock_news_add(news, &result);
+		goroutine_deadlock_news_add(news, &result, NULL);
 		text = said();
 		ck_assert_uint_eq(count(text, " waits\n"), cases[i].n_lines);
 		ck_assert_uint_eq(count(text, " more goroutines: "), !!cases[i].more);
@@ -133,7 +136,7 @@ START_TEST(of_a_process_that_could_not_be_read_nothing_is_over)
 	said();
 	for (int i = 0; i < 10; i++) {
 		add(news, NULL, 0, false);
-		goroutine_deadlock_news_add(news, &other);
+		goroutine_deadlock_news_add(news, &other, NULL);
 	}
 	add(news, ids, 1, true);
 	ck_assert_str_eq(said(), "");
@@ -158,6 +161,10 @@ START_TEST(with_its_process_it_is_over)
 	goroutine_deadlock_news_keep(news, &pids);
 	ck_assert_uint_eq(count(said(), "in a (process 7) is gone: the process has ended or is no target any more.\n"), 2);
 	goroutine_deadlock_news_keep(news, &pids);
+	ck_assert_str_eq(said(), "");
+	/* A snapshot of it that was on its way. */
+	targets = &pids;
+	add(news, ids, 2, true);
 	ck_assert_str_eq(said(), "");
 	map_deinit(&pids);
 	goroutine_deadlock_news_free(news);

@@ -55,6 +55,9 @@ static struct goroutine_leak_text leak(uint64_t id, uint32_t pid)
 
 static const uint32_t pid = 7, other_pid = 8;
 
+/* Of which things are told. */
+static const struct map *targets;
+
 /* A snapshot of both processes, or of the second one alone, that has these. */
 static void add(struct goroutine_leak_news *news, const uint64_t *ids, size_t n, bool is_read)
 {
@@ -65,7 +68,7 @@ static void add(struct goroutine_leak_news *news, const uint64_t *ids, size_t n,
 	ck_assert_int_eq(vec_push(&result.leak_pids, other_pid), 0);
 	for (size_t i = 0; i < n; i++)
 		ck_assert_int_eq(vec_push(&result.leaks, leak(ids[i], pid)), 0);
-	goroutine_leak_news_add(news, &result);
+	goroutine_leak_news_add(news, &result, targets);
 	goroutine_leak_text_deinit(&result.leaks);
 	vec_deinit(&result.leak_pids);
 }
@@ -118,7 +121,7 @@ START_TEST(of_a_process_that_could_not_be_read_nothing_is_over)
 	said();
 	for (int i = 0; i < 10; i++) {
 		add(news, NULL, 0, false);
-		goroutine_leak_news_add(news, &other);
+		goroutine_leak_news_add(news, &other, NULL);
 	}
 	ck_assert_str_eq(said(), "");
 	goroutine_leak_news_free(news);
@@ -142,6 +145,10 @@ START_TEST(with_its_process_it_is_over)
 	goroutine_leak_news_keep(news, &pids);
 	ck_assert_uint_eq(count(said(), "is over, their process has ended or is no target any more: main.worker"), 2);
 	goroutine_leak_news_keep(news, &pids);
+	ck_assert_str_eq(said(), "");
+	/* A snapshot of it that was on its way. */
+	targets = &pids;
+	add(news, ids, 2, true);
 	ck_assert_str_eq(said(), "");
 	map_deinit(&pids);
 	goroutine_leak_news_free(news);
