@@ -144,8 +144,7 @@ int block_io_read(const struct block_io *block_io, struct block_io_stats *ret)
 	}
 	if (r < 0)
 		return r;
-	if (ret->series.n)
-		qsort(ret->series.at, ret->series.n, sizeof(*ret->series.at), compare_series);
+	vec_sort(&ret->series, compare_series);
 	ret->n_elsewhere = __atomic_load_n(&block_io->bpf->bss->n_elsewhere, __ATOMIC_RELAXED);
 	ret->n_missed = misses(block_io);
 	ret->memory_bytes = ret->series.n * (uint64_t)block_io->n_cpus * sizeof(struct block_io_value);

@@ -175,7 +175,7 @@ static void print_pauses_of(const struct group *group, size_t n_groups, FILE *f)
 		n_gc += p->facts->has_stats ? p->facts->stats.n_gc : 0;
 	}
 	if (nsec.n) {
-		qsort(nsec.at, nsec.n, sizeof(nsec.at[0]), compare_nsec);
+		vec_sort(&nsec, compare_nsec);
 		for (size_t i = 0; i < ARRAY_SIZE(quantiles); i++)
 			print(f, "tsiot_gc_pause_seconds", "", group, n_groups, quantiles[i].labels,
 					(double)nsec.at[(size_t)((double)(nsec.n - 1) * quantiles[i].share)] / NSEC_PER_SEC);
@@ -240,7 +240,7 @@ void go_metrics_print(struct go_metrics *metrics, FILE *f)
 	prometheus_number(f, "tsprofd_go_snapshots_left_out_total", (double)metrics->n_left_out);
 	if (!metrics->processes.n)
 		return;
-	qsort(metrics->processes.at, metrics->processes.n, sizeof(metrics->processes.at[0]), compare);
+	vec_sort(&metrics->processes, compare);
 	print_goroutines(metrics, f);
 	print_leaks(metrics, f);
 	print_deadlocks(metrics, f);

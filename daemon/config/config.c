@@ -150,8 +150,7 @@ static int load_drop_ins(struct loader *loader, const char *path)
 			r = vec_push(&names, name);
 	}
 	closedir(dir);
-	if (names.n)
-		qsort(names.at, names.n, sizeof(*names.at), compare_names);
+	vec_sort(&names, compare_names);
 	for (size_t i = 0; i < names.n; i++) {
 		if (r == 0)
 			r = load_file(loader, names.at[i], false);

@@ -407,8 +407,7 @@ static int merge_search(struct go_report_reach *reach, struct go_reach *one)
 
 	if (vec_append(&all->ways, one->ways.at, one->ways.n) < 0)
 		return -ENOMEM;
-	if (all->ways.n)
-		qsort(all->ways.at, all->ways.n, sizeof(*all->ways.at), compare_ways);
+	vec_sort(&all->ways, compare_ways);
 	for (size_t i = 0; i < all->ways.n; i++)
 		if (!n || compare_ways(&all->ways.at[i], &all->ways.at[n - 1]) != 0)
 			all->ways.at[n++] = all->ways.at[i];

@@ -17,6 +17,13 @@
 #include "targets.h"
 #include "wall.h"
 
+void capture_drop_samples(struct capture *capture)
+{
+	vec_deinit(&capture->stacks->samples);
+	if (capture->go)
+		vec_deinit(&capture->go->samples);
+}
+
 struct capture *capture_free(struct capture *capture)
 {
 	if (!capture)
@@ -90,8 +97,7 @@ static int find_pids(struct capture *capture)
 		    vec_push(&capture->neighbours, ((struct capture_neighbour){ .pid = (uint32_t)wait->object })) < 0)
 			return -ENOMEM;
 	}
-	if (capture->neighbours.n)
-		qsort(capture->neighbours.at, capture->neighbours.n, sizeof(capture->neighbours.at[0]), compare_neighbours);
+	vec_sort(&capture->neighbours, compare_neighbours);
 	for (size_t i = 0; i < capture->neighbours.n; i++)
 		if (!n || capture->neighbours.at[n - 1].pid != capture->neighbours.at[i].pid)
 			capture->neighbours.at[n++] = capture->neighbours.at[i];

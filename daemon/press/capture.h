@@ -99,5 +99,8 @@ const char *capture_service(const struct capture *capture, uint32_t process, con
 /* What a neighbour is called, or NULL when there is none of this pid; valid as long as the capture. */
 const char *capture_neighbour(const struct capture *capture, uint32_t pid);
 
+/* Gives back what its samples take, when profiles have been made of them: what is told of the window as a whole stays. */
+void capture_drop_samples(struct capture *capture);
+
 struct capture *capture_free(struct capture *capture);
 DEFINE_CLEANUP(struct capture, capture_free);

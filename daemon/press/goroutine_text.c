@@ -462,7 +462,7 @@ static int write_counts(struct writing *w, uint32_t *samples, size_t n)
 			r = vec_push(&groups, ((struct group){ i, 1 }));
 	}
 	if (r >= 0 && groups.n)
-		qsort(groups.at, groups.n, sizeof(*groups.at), compare_groups);
+		vec_sort(&groups, compare_groups);
 	if (r >= 0)
 		fprintf(w->out, "goroutine profile: total %zu\n", n);
 	for (size_t i = 0; i < groups.n && r >= 0; i++)

@@ -511,7 +511,7 @@ static void take_goroutine_deadlocks(const struct capture *capture, goroutine_de
 	}
 }
 
-static void press_capture(struct press *press, const struct capture *capture, struct press_result *result)
+static void press_capture(struct press *press, struct capture *capture, struct press_result *result)
 {
 	struct service_profiles services = { 0 };
 	uint64_t start = clock_monotonic_nsec();
@@ -537,6 +537,9 @@ static void press_capture(struct press *press, const struct capture *capture, st
 	}
 	if (capture->kind == PROFILE_BLOCK)
 		add_waits(press, capture, result);
+	/* Of a hundred thousand goroutines they take as much as the profile. */
+	if (capture_kind_is_of_runtime(capture->kind))
+		capture_drop_samples(capture);
 	for (size_t i = 0; i < services.profiles.n; i++)
 		/* Who waited for no lock has no file that says so. */
 		if (services.profiles.at[i].profile->samples.n || services.profiles.at[i].tells_unread || max_services == PROFILE_BUILDER_TOGETHER)

@@ -193,7 +193,7 @@ static int ask(const struct capture *capture, struct names_cache *cache, struct 
 
 	if (!n)
 		return 0;
-	qsort(locks->all.at, locks->all.n, sizeof(*locks->all.at), compare_locks);
+	vec_sort(&locks->all, compare_locks);
 	for (size_t i = 0; i < locks->all.n; i++)
 		*(uint32_t *)map_get(&locks->lock_of, &locks->all.at[i].key) = (uint32_t)i;
 	for (size_t i = 0; i < n && r >= 0; i++)

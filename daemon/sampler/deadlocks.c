@@ -266,8 +266,7 @@ int deadlocks_find(const struct stacks *stacks, const struct deadlocks_looks *lo
 		else
 			r = vec_push(&waiters, ((struct waiter){ .sample = sample, .process = stacks->stacks.at[sample->stack].process }));
 	}
-	if (waiters.n)
-		qsort(waiters.at, waiters.n, sizeof(*waiters.at), compare_waiters);
+	vec_sort(&waiters, compare_waiters);
 	for (size_t begin = 0, end = 0; begin < waiters.n && r >= 0; begin = end) {
 		while (end < waiters.n && waiters.at[end].process == waiters.at[begin].process)
 			end++;

@@ -98,7 +98,7 @@ static int choose(struct locks *locks)
 {
 	size_t n_kept = 0;
 
-	qsort(locks->longest.at, locks->longest.n, sizeof(*locks->longest.at), by_process_and_time);
+	vec_sort(&locks->longest, by_process_and_time);
 	for (size_t i = 0; i < locks->longest.n; i++) {
 		const struct lock lock = locks->longest.at[i];
 		struct locks_process *process = locks->processes.n ? &locks->processes.at[locks->processes.n - 1] : NULL;
@@ -117,7 +117,7 @@ static int choose(struct locks *locks)
 			locks->longest.at[n_kept++] = lock;
 	}
 	locks->longest.n = n_kept;
-	qsort(locks->longest.at, locks->longest.n, sizeof(*locks->longest.at), by_time);
+	vec_sort(&locks->longest, by_time);
 	return 0;
 }
 
@@ -133,8 +133,7 @@ int locks_find(const struct stacks *stacks, struct locks *ret)
 		if (sample->wait.reason == SAMPLE_LOCK)
 			r = vec_push(&entries, ((struct entry){ sample, stacks->stacks.at[sample->stack].process }));
 	}
-	if (entries.n)
-		qsort(entries.at, entries.n, sizeof(*entries.at), by_thread);
+	vec_sort(&entries, by_thread);
 	for (size_t begin = 0, end = 0; begin < entries.n && r >= 0; begin = end) {
 		while (end < entries.n && compare_locks(&entries.at[begin], &entries.at[end]) == 0)
 			end++;

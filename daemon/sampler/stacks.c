@@ -72,8 +72,7 @@ static int compare_objects(const void *a, const void *b)
 
 void stacks_sort_objects(struct stacks *stacks)
 {
-	if (stacks->objects.n)
-		qsort(stacks->objects.at, stacks->objects.n, sizeof(*stacks->objects.at), compare_objects);
+	vec_sort(&stacks->objects, compare_objects);
 }
 
 const struct stacks_object *stacks_object(const struct stacks *stacks, const struct sample_wait *wait)

@@ -457,8 +457,7 @@ static int compare_labels(const void *a, const void *b)
 /* Labels that never came: who announced them found no room, and another CPU relied on it. */
 static void resolve_labels(struct stacks *stacks)
 {
-	if (stacks->labels.n)
-		qsort(stacks->labels.at, stacks->labels.n, sizeof(stacks->labels.at[0]), compare_labels);
+	vec_sort(&stacks->labels, compare_labels);
 	for (size_t i = 0; i < stacks->samples.n; i++) {
 		struct stacks_sample *sample = &stacks->samples.at[i];
 

@@ -158,7 +158,7 @@ void event_queue_take(struct event_queue *queue, event_queue_fn fn, void *userda
 
 	if (!queue->events.n)
 		return;
-	qsort(queue->events.at, queue->events.n, sizeof(*queue->events.at), compare_events);
+	vec_sort(&queue->events, compare_events);
 	for (; n < queue->events.n && queue->events.at[n].event.time_nsec <= queue->collected_nsec; n++) {
 		struct event event = queue->events.at[n].event;
 

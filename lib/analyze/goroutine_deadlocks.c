@@ -65,8 +65,7 @@ static size_t find_pairs(const pair_list *pairs, uint32_t of)
 
 static void sort_pairs(pair_list *pairs)
 {
-	if (pairs->n)
-		qsort(pairs->at, pairs->n, sizeof(*pairs->at), compare_pairs);
+	vec_sort(pairs, compare_pairs);
 }
 
 static uint32_t number_of(const struct map *map, uint64_t key)

@@ -310,8 +310,7 @@ static int look_at_all(struct look *look, const struct go_goroutines *goroutines
 		if (is_followed(leaks, g->id) && vec_push(&look->known, known) < 0)
 			return -ENOMEM;
 	}
-	if (look->known.n)
-		qsort(look->known.at, look->known.n, sizeof(*look->known.at), compare_known);
+	vec_sort(&look->known, compare_known);
 	return 0;
 }
 

@@ -70,6 +70,13 @@ static inline int vec_reserve_bytes(void **at, size_t *n_allocated, size_t size,
 		appended_;                                                                         \
 	})
 
+/* As qsort(3), which must not be given what an empty one has. */
+#define vec_sort(v, compare)                                                                       \
+	do {                                                                                       \
+		if ((v)->n)                                                                        \
+			qsort((v)->at, (v)->n, sizeof(*(v)->at), compare);                         \
+	} while (0)
+
 /* Frees the array, not what its elements own. The vec is empty afterwards. */
 #define vec_deinit(v)                                                                              \
 	do {                                                                                       \

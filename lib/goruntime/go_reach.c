@@ -212,7 +212,7 @@ static int try_spans(struct search *s)
 	if (r < 0)
 		return r;
 	s->span_records.n = slice[1];
-	qsort(s->span_records.at, s->span_records.n, sizeof(uint64_t), compare_u64);
+	vec_sort(&s->span_records, compare_u64);
 	for (size_t i = 0; i < s->span_records.n; i++) {
 		struct span span;
 		bool is_in_use;
@@ -228,8 +228,8 @@ static int try_spans(struct search *s)
 		if ((is_in_use && vec_push(&s->spans, span) < 0) || (arena && vec_push(&s->arenas, arena) < 0))
 			return -ENOMEM;
 	}
-	qsort(s->spans.at, s->spans.n, sizeof(*s->spans.at), compare_spans);
-	qsort(s->arenas.at, s->arenas.n, sizeof(uint64_t), compare_u64);
+	vec_sort(&s->spans, compare_spans);
+	vec_sort(&s->arenas, compare_u64);
 	for (size_t i = 0; i < s->spans.n; i++)
 		n_pages += (s->spans.at[i].end - s->spans.at[i].start) >> PAGE_SHIFT;
 	if (n_pages > MAX_PAGES)
@@ -333,8 +333,7 @@ static int add_objects(struct search *s)
 
 	if (vec_append(&s->objects, s->options->objects, s->options->n_objects) < 0)
 		return -ENOMEM;
-	if (s->objects.n)
-		qsort(s->objects.at, s->objects.n, sizeof(uint64_t), compare_u64);
+	vec_sort(&s->objects, compare_u64);
 	for (size_t i = 0; i < s->objects.n; i++)
 		if (!i || s->objects.at[i] != s->objects.at[n - 1])
 			s->objects.at[n++] = s->objects.at[i];
@@ -717,8 +716,7 @@ static int add_ways_with(struct search *s, struct walk *walk, struct map *object
 
 	if (!walk->seen || !walk->queue)
 		return -ENOMEM;
-	if (s->edges.n)
-		qsort(s->edges.at, s->edges.n, sizeof(*s->edges.at), compare_edges);
+	vec_sort(&s->edges, compare_edges);
 	spread_reached(s, walk);
 	for (size_t i = s->objects.n; i-- > 0 && r >= 0; ) {
 		r = map_put(objects_of, &s->nodes.at[s->object_nodes.at[i]].start, &value);

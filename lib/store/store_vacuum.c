@@ -378,8 +378,7 @@ static int apply(struct vacuum *v, const struct store_retention *retention, stru
 			return r;
 	}
 	settle_future(v);
-	if (v->files.n)
-		qsort(v->files.at, v->files.n, sizeof(*v->files.at), compare_files);
+	vec_sort(&v->files, compare_files);
 	v->result->clock_suspect = is_suspect && retention->age_nsec;
 	if (retention->age_nsec && !is_suspect)
 		evict_old(v, retention->age_nsec);

@@ -192,8 +192,7 @@ int line_rows_read(struct reader section, uint64_t offset, bool (*is_code)(const
 		line_rows_deinit(rows);
 		return r;
 	}
-	if (rows->rows.n)
-		qsort(rows->rows.at, rows->rows.n, sizeof(*rows->rows.at), compare);
+	vec_sort(&rows->rows, compare);
 	return 0;
 }
 

@@ -96,7 +96,7 @@ int overlay_flatten(struct overlay *overlay)
 	uint64_t at = 0;
 	int r = 0;
 
-	qsort(overlay->all.at, overlay->all.n, sizeof(*overlay->all.at), compare);
+	vec_sort(&overlay->all, compare);
 	for (size_t i = 0; i < overlay->all.n && r >= 0; i++) {
 		r = emit_until(&open, &at, overlay->all.at[i].start, &flat);
 		if (r >= 0)

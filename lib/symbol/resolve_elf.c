@@ -425,7 +425,7 @@ static int load_plt(struct elf_symbols *e)
 	if (r >= 0)
 		r = load_slots(e->image, ".rela.dyn", false, &by_address);
 	if (r >= 0 && by_address.all.n)
-		qsort(by_address.all.at, by_address.all.n, sizeof(*by_address.all.at), compare_slots);
+		vec_sort(&by_address.all, compare_slots);
 	for (size_t i = 0; i < ARRAY_SIZE(sections) && r >= 0; i++)
 		r = load_stubs(e, sections[i], &dynamic, &by_number, &by_address);
 	vec_deinit(&by_number.all);

@@ -480,8 +480,7 @@ static void skip_padding_behind_call(struct function *f, struct step *call)
 /* From positions to steps, and blocks of them. */
 static int link_steps(struct function *f)
 {
-	if (f->steps.n)
-		qsort(f->steps.at, f->steps.n, sizeof(*f->steps.at), compare_steps);
+	vec_sort(&f->steps, compare_steps);
 	for (size_t i = 0; i < f->targets.n; i++) {
 		f->targets.at[i] = step_at(f, f->targets.at[i]);
 		lead(f, f->targets.at[i], true);
