@@ -510,6 +510,9 @@ static int find_unreachable(struct finding *f)
 
 		if (f->can_go_on[i] || f->is_told[i] || is_parked(f->input->goroutines[i].reason))
 			continue;
+		/* The main one, alone: so programs wait for ever while others serve, as with `select {}`. */
+		if (f->input->goroutines[i].id == 1 && sizes[group] == 1)
+			continue;
 		/* A thousand that each wait for a channel of their own are one finding, by where they were made. */
 		stuck[n++] = sizes[group] > 1 ? (struct stuck){ i, group, 0 } : (struct stuck){ i, NONE, f->input->goroutines[i].go_pc };
 	}

@@ -8,7 +8,8 @@
  *                that are as stuck. As Go 1.27's goroutineleak profile concludes (runtime/mgc.go findGoroutineLeaks()): what
  *                runs, sleeps, waits for the network or is in the kernel may reach all that its stack leads to; whoever waits
  *                for something that is so reached may be woken, and then reach more. Who is left is stuck. This needs
- *                complete references, of what go_reach.h or its like finds.
+ *                complete references, of what go_reach.h or its like finds. The main goroutine, alone, is left out: programs
+ *                wait so for ever while others serve.
  * CIRCLE         goroutines that each wait for a lock which the next one has. Go does not record who has a sync.Mutex: the
  *                evidence is that the stack of the next one, and of no goroutine that could go on, has the lock's address
  *                besides that of the one it waits for. Who has it may have lost the address, as of a lock that is a

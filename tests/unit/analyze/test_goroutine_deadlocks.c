@@ -174,6 +174,20 @@ START_TEST(a_forgotten_receiver_is_unreachable)
 }
 END_TEST
 
+START_TEST(a_main_goroutine_that_waits_alone_means_to)
+{
+	_cleanup_(scene_deinit) struct scene s = { 0 };
+
+	add(&s, 6, "IO wait");
+	waits(&s, 1, "chan receive", 0xa0);
+	ck_assert_uint_eq(find(&s, 10), 0);
+	/* Together with one that waits for the same it is as stuck as that. */
+	waits(&s, 7, "chan receive", 0xa0);
+	ck_assert_uint_eq(find(&s, 10), 1);
+	ASSERT_MEMBERS(&s.found.all.at[0], 1, 7);
+}
+END_TEST
+
 START_TEST(two_channels_that_wait_for_each_other_are_one_group)
 {
 	_cleanup_(scene_deinit) struct scene s = { 0 };
@@ -319,7 +333,7 @@ END_TEST
 
 UNIT_TESTS("goroutine_deadlocks", two_locks_taken_crosswise_are_a_circle, a_ring_of_many_is_told_in_its_order,
 	who_waits_for_a_lock_that_somebody_may_let_go_of_is_in_no_circle, who_has_just_moved_is_stuck_in_nothing,
-	a_forgotten_receiver_is_unreachable, two_channels_that_wait_for_each_other_are_one_group, who_can_be_woken_may_wake_others,
+	a_forgotten_receiver_is_unreachable, a_main_goroutine_that_waits_alone_means_to, two_channels_that_wait_for_each_other_are_one_group, who_can_be_woken_may_wake_others,
 	what_is_not_known_is_no_deadlock, a_nil_channel_wakes_nobody_but_an_empty_select_is_meant,
 	an_idle_server_and_an_idle_pool_are_no_deadlock, all_asleep_is_told_if_nothing_outside_could_help,
 	a_hundred_thousand_that_wait_for_one_lock_cost_little, more_than_can_be_told_is_counted)
